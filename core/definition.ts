@@ -1,0 +1,236 @@
+/**
+ * What an author says, as plain JSON: entities, sources, views, services. This file is the one description of its
+ * shape; the types are inferred from the schemas. It says nothing of meaning (compile.ts) nor of agreement between
+ * the parts (check.ts). Times are whole milliseconds, UTC.
+ */
+import { z } from 'zod';
+
+/** Column types of events. int64 is a whole number within ±(2^53 - 1); timestamp is epoch milliseconds. */
+export const ColumnType = z.enum(['string', 'int64', 'float64', 'bool', 'timestamp']);
+export type ColumnType = z.infer<typeof ColumnType>;
+
+/** Types of feature values: a column type, or a list of one. */
+export const FeatureType = z.enum([
+  'string', 'int64', 'float64', 'bool', 'timestamp',
+  'list<string>', 'list<int64>', 'list<float64>',
+]); // biome-ignore format: two rows, scalars and lists
+export type FeatureType = z.infer<typeof FeatureType>;
+
+const Name = z.string().min(1).max(63);
+const Ms = z.number().int().nonnegative().max(Number.MAX_SAFE_INTEGER);
+const PositiveMs = Ms.positive();
+const Described = { description: z.string().min(1), owner: z.string().min(1), tags: z.array(z.string()).default([]) };
+
+/** A value as it stands in JSON: timestamps as epoch milliseconds, missing as null. */
+export const Literal = z.union([z.string(), z.number(), z.boolean(), z.null()]);
+export type Literal = z.infer<typeof Literal>;
+export const FeatureLiteral = z.union([Literal, z.array(z.union([z.string(), z.number()]))]);
+export type FeatureLiteral = z.infer<typeof FeatureLiteral>;
+
+export const OPERATORS = [
+  'eq', 'ne', 'lt', 'le', 'gt', 'ge', 'and', 'or', 'not', 'isNull', 'in',
+  'add', 'sub', 'mul', 'div', 'coalesce', 'hash', 'lower', 'length', 'now',
+] as const; // biome-ignore format: a table of words
+export type Operator = (typeof OPERATORS)[number];
+
+/**
+ * An expression over named inputs: a column (of an event; in an on-demand view, a request field or a feature),
+ * a literal, or an operator. Nulls as in SQL: any null operand gives null, but for and/or (three-valued), isNull and
+ * coalesce. See expression.ts for each operator's types.
+ */
+export type Expression =
+  | { col: string }
+  | { lit: Literal }
+  | { op: Operator; args: Expression[] };
+export const Expression: z.ZodType<Expression> = z.lazy(() =>
+  z.union([
+    z.strictObject({ col: z.string() }),
+    z.strictObject({ lit: Literal }),
+    z.strictObject({ op: z.enum(OPERATORS), args: z.array(Expression) }),
+  ]),
+);
+
+export const Entity = z.strictObject({
+  name: Name,
+  ...Described,
+  /** Join keys in declared order; more than one makes a composite key. */
+  keys: z.array(z.strictObject({ name: Name, type: z.enum(['string', 'int64']) })).min(1),
+});
+export type Entity = z.infer<typeof Entity>;
+
+export const Source = z.strictObject({
+  name: Name,
+  ...Described,
+  /** Where the data comes from, in words; shown wherever it is shown ("simulated from ..."). */
+  origin: z.string().nullable(),
+  /** append: rows are only added, so the past can be read again. snapshot: only now can be read. */
+  kind: z.enum(['append', 'snapshot']),
+  input: z.discriminatedUnion('type', [
+    z.strictObject({ type: z.literal('file'), format: z.enum(['csv', 'arrow']) }),
+    /** A Postgres table; `connection` names the environment variable that holds its URL. */
+    z.strictObject({ type: z.literal('table'), connection: z.string().regex(/^env:[A-Z][A-Z0-9_]*$/), table: z.string() }),
+  ]),
+  columns: z.record(Name, z.strictObject({ type: ColumnType, nullable: z.boolean() })),
+  /** Column of type timestamp: when it happened. */
+  eventTime: Name,
+  /** Column of type timestamp: when the platform could have known it; null: event time + arrivalDelayMs, assumed. */
+  arrival: Name.nullable(),
+  /** Column that identifies an event; null: identified by (partition, offset). */
+  id: Name.nullable(),
+  /** Column (int64 or timestamp) that orders events of one instant, before the id. */
+  sequence: Name.nullable(),
+  arrivalDelayMs: Ms,
+  allowedLatenessMs: Ms,
+  maxFutureMs: Ms,
+  dedupeMs: Ms,
+  retentionMs: PositiveMs.nullable(),
+});
+export type Source = z.infer<typeof Source>;
+
+export const Window = z.discriminatedUnion('type', [
+  /** An event at s counts at t when s <= t < ceil_hop(s + ms). `ms` is a multiple of `hopMs`. */
+  z.strictObject({ type: z.literal('sliding'), ms: PositiveMs, hopMs: PositiveMs }),
+  z.strictObject({ type: z.literal('lifetime') }),
+]);
+export type Window = z.infer<typeof Window>;
+
+const value = Expression;
+/** Counted, summed or counted apart: the two sides of a ratio. `where` narrows the feature's own filter. */
+export const RatioSide = z.discriminatedUnion('op', [
+  z.strictObject({ op: z.literal('count'), where: Expression.nullable() }),
+  z.strictObject({ op: z.literal('sum'), value, where: Expression.nullable() }),
+  z.strictObject({ op: z.literal('distinct'), value, where: Expression.nullable() }),
+]);
+export type RatioSide = z.infer<typeof RatioSide>;
+
+/**
+ * Aggregations. A null input is skipped everywhere. Empty window: count, distinct and sum 0; lists empty;
+ * mean, min, max, last, ratio and timeSince null.
+ */
+export const Aggregation = z.discriminatedUnion('op', [
+  /** Events that pass the filter. → int64 */
+  z.strictObject({ op: z.literal('count') }),
+  /** Exact; rounded once when read. → the value's type (int64 or float64) */
+  z.strictObject({ op: z.literal('sum'), value }),
+  /** Exact sum, rounded, over the number of non-null values. → float64 */
+  z.strictObject({ op: z.literal('mean'), value }),
+  /** → the value's type (int64, float64, timestamp) */
+  z.strictObject({ op: z.literal('min'), value }),
+  z.strictObject({ op: z.literal('max'), value }),
+  /** The non-null value of the newest event. → the value's type */
+  z.strictObject({ op: z.literal('last'), value }),
+  /** The newest n non-null values, newest first. → list of the value's type (string, int64, float64) */
+  z.strictObject({ op: z.literal('lastN'), value, n: z.number().int().min(1).max(1000) }),
+  /** Number of different non-null values, exact. → int64 */
+  z.strictObject({ op: z.literal('distinct'), value }),
+  /** The k keys (string or int64) of greatest positive total weight (int64 or float64), heaviest first, ties by key ascending. → list of the key's type */
+  z.strictObject({ op: z.literal('topK'), key: Expression, weight: Expression, k: z.number().int().min(1).max(100) }),
+  /**
+   * Items (string or int64) in the cart: those whose newest event is an add, newer than the newest clear; newest
+   * added first, at most `limit`. An event may be one of add, remove, clear (tested in this order). → list of the item's type
+   */
+  z.strictObject({
+    op: z.literal('cart'), item: Expression, add: Expression, remove: Expression, clear: Expression.nullable(),
+    limit: z.number().int().min(1).max(1000),
+  }), // biome-ignore format: one thing
+  /** numerator / denominator; null when the denominator is 0. → float64 */
+  z.strictObject({ op: z.literal('ratio'), numerator: RatioSide, denominator: RatioSide }),
+  /** Whole units (floor) from the newest or the first event to the moment of reading. `first` needs lifetime. → int64 */
+  z.strictObject({ op: z.literal('timeSince'), edge: z.enum(['first', 'last']), unitMs: PositiveMs }),
+]);
+export type Aggregation = z.infer<typeof Aggregation>;
+
+const FeatureCommon = {
+  name: Name,
+  description: z.string().min(1),
+  type: FeatureType,
+  /** Cold start: the value given when there is no usable history. */
+  coldStart: FeatureLiteral,
+  /** Why this name may break a rule of the naming lint. */
+  nameException: z.string().min(1).nullable(),
+};
+export const AggregationFeature = z.strictObject({
+  ...FeatureCommon,
+  where: Expression.nullable(),
+  window: Window,
+  aggregation: Aggregation,
+});
+export type AggregationFeature = z.infer<typeof AggregationFeature>;
+
+const Freshness = z.strictObject({ tier: z.enum(['realtime', 'hourly', 'daily']), expectedEveryMs: PositiveMs });
+const ViewCommon = {
+  name: Name,
+  ...Described,
+  entity: Name,
+  /** Older than this (by event timestamp) counts as no history; null: never. */
+  ttlMs: PositiveMs.nullable(),
+  freshness: Freshness,
+};
+
+export const AggregationView = z.strictObject({
+  kind: z.literal('aggregation'),
+  ...ViewCommon,
+  source: Name,
+  /** Source columns that hold the entity's join keys, in the entity's order. */
+  key: z.array(Name).min(1),
+  /** Events that belong to the view at all; null: every one. */
+  where: Expression.nullable(),
+  mode: z.discriminatedUnion('type', [
+    /** `rowsEveryMs`: cadence of the tick rows for people; no part of the version. */
+    z.strictObject({ type: z.literal('streaming'), rowsEveryMs: PositiveMs }),
+    /** value(t) = F(last tick <= t); ticks at multiples of the cadence; tick T sees what arrived by T + settleMs. */
+    z.strictObject({ type: z.literal('batch'), cadenceMs: PositiveMs, settleMs: Ms }),
+  ]),
+  /** Younger or poorer entities are IMMATURE and get the cold start. */
+  minAgeMs: Ms,
+  minEvents: z.number().int().nonnegative(),
+  features: z.array(AggregationFeature).min(1),
+});
+export type AggregationView = z.infer<typeof AggregationView>;
+
+export const SqlView = z.strictObject({
+  kind: z.literal('sql'),
+  ...ViewCommon,
+  connection: z.string().regex(/^env:[A-Z][A-Z0-9_]*$/),
+  /** One SELECT with :as_of (timestamptz); gives the join keys, event_timestamp (timestamptz) and each feature. */
+  query: z.string().min(1),
+  /** Tables it reads, for lineage; all append, or past ticks are refused. */
+  reads: z.array(z.strictObject({ table: z.string(), kind: z.enum(['append', 'snapshot']) })).min(1),
+  cadenceMs: PositiveMs,
+  settleMs: Ms,
+  features: z.array(z.strictObject(FeatureCommon)).min(1),
+});
+export type SqlView = z.infer<typeof SqlView>;
+
+export const OnDemandView = z.strictObject({
+  kind: z.literal('onDemand'),
+  name: Name,
+  ...Described,
+  /** Fields that every request, or entity dataframe, carries. */
+  request: z.record(Name, ColumnType),
+  /** Stored features it reads, as "view:feature"; in expressions by the feature's name. */
+  inputs: z.array(z.string()),
+  features: z.array(z.strictObject({ ...FeatureCommon, expression: Expression })).min(1),
+});
+export type OnDemandView = z.infer<typeof OnDemandView>;
+
+export const View = z.discriminatedUnion('kind', [AggregationView, SqlView, OnDemandView]);
+export type View = z.infer<typeof View>;
+export type StoredView = AggregationView | SqlView;
+
+export const Service = z.strictObject({
+  name: Name,
+  ...Described,
+  /** "view:feature", in the order of the vector. */
+  features: z.array(z.string()).min(1),
+});
+export type Service = z.infer<typeof Service>;
+
+/** A whole feature repository: everything one `plan` compares with the registry. */
+export const Definitions = z.strictObject({
+  entities: z.array(Entity),
+  sources: z.array(Source),
+  views: z.array(View),
+  services: z.array(Service),
+});
+export type Definitions = z.infer<typeof Definitions>;
