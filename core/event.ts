@@ -20,7 +20,7 @@ export interface Event {
   order: number;
   /** Orders events of one timestamp and order; the declared id, or partition and offset as fixed-width text. */
   id: string;
-  /** The source's columns, in the order of Object.keys(source.columns). */
+  /** The source's columns, in the order of `columnNames(source)`. */
   values: readonly Value[];
 }
 
@@ -29,7 +29,7 @@ export function compareEvents(a: Event, b: Event): number {
   return a.timestamp - b.timestamp || a.order - b.order || (a.id < b.id ? -1 : a.id > b.id ? 1 : 0);
 }
 
-/** Index of each column in Event.values. */
-export function columnIndex(source: Source): ReadonlyMap<string, number> {
-  return new Map(Object.keys(source.columns).map((name, index) => [name, index]));
+/** The source's columns in the one order every path uses: sorted, since stored JSON keeps no key order. */
+export function columnNames(source: Source): string[] {
+  return Object.keys(source.columns).sort();
 }
