@@ -58,10 +58,14 @@ export function readConfig(env: Environment): Config {
     get environment() {
       const name = get('ALMANAC_ENVIRONMENT');
       if (!/^[a-z][a-z0-9_]{0,23}$/.test(name))
-        throw new FeatureStoreError('FS_CONFIG_INVALID', `ALMANAC_ENVIRONMENT "${name}" is not usable as a prefix`, {
-          fix: 'use 1 to 24 lower-case letters, digits and underscores, a letter first',
-          variable: 'ALMANAC_ENVIRONMENT',
-        });
+        throw new FeatureStoreError(
+          'FS_CONFIG_INVALID',
+          `ALMANAC_ENVIRONMENT "${name}" is not usable as a prefix`,
+          {
+            fix: 'use 1 to 24 lower-case letters, digits and underscores, a letter first',
+            variable: 'ALMANAC_ENVIRONMENT',
+          },
+        );
       return name;
     },
     get postgresUrl() {

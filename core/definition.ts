@@ -19,7 +19,11 @@ export type FeatureType = z.infer<typeof FeatureType>;
 const Name = z.string().min(1).max(63);
 const Ms = z.number().int().nonnegative().max(Number.MAX_SAFE_INTEGER);
 const PositiveMs = Ms.positive();
-const Described = { description: z.string().min(1), owner: z.string().min(1), tags: z.array(z.string()).default([]) };
+const Described = {
+  description: z.string().min(1),
+  owner: z.string().min(1),
+  tags: z.array(z.string()).default([]),
+};
 
 /** A value as it stands in JSON: timestamps as epoch milliseconds, missing as null. */
 export const Literal = z.union([z.string(), z.number(), z.boolean(), z.null()]);
@@ -38,10 +42,7 @@ export type Operator = (typeof OPERATORS)[number];
  * a literal, or an operator. Nulls as in SQL: any null operand gives null, but for and/or (three-valued), isNull and
  * coalesce. See expression.ts for each operator's types.
  */
-export type Expression =
-  | { col: string }
-  | { lit: Literal }
-  | { op: Operator; args: Expression[] };
+export type Expression = { col: string } | { lit: Literal } | { op: Operator; args: Expression[] };
 export const Expression: z.ZodType<Expression> = z.lazy(() =>
   z.union([
     z.strictObject({ col: z.string() }),
@@ -68,7 +69,11 @@ export const Source = z.strictObject({
   input: z.discriminatedUnion('type', [
     z.strictObject({ type: z.literal('file'), format: z.enum(['csv', 'arrow']) }),
     /** A Postgres table; `connection` names the environment variable that holds its URL. */
-    z.strictObject({ type: z.literal('table'), connection: z.string().regex(/^env:[A-Z][A-Z0-9_]*$/), table: z.string() }),
+    z.strictObject({
+      type: z.literal('table'),
+      connection: z.string().regex(/^env:[A-Z][A-Z0-9_]*$/),
+      table: z.string(),
+    }),
   ]),
   columns: z.record(Name, z.strictObject({ type: ColumnType, nullable: z.boolean() })),
   /** Column of type timestamp: when it happened. */
@@ -124,7 +129,12 @@ export const Aggregation = z.discriminatedUnion('op', [
   /** Number of different non-null values, exact. → int64 */
   z.strictObject({ op: z.literal('distinct'), value }),
   /** The k keys (string or int64) of greatest positive total weight (int64 or float64), heaviest first, ties by key ascending. → list of the key's type */
-  z.strictObject({ op: z.literal('topK'), key: Expression, weight: Expression, k: z.number().int().min(1).max(100) }),
+  z.strictObject({
+    op: z.literal('topK'),
+    key: Expression,
+    weight: Expression,
+    k: z.number().int().min(1).max(100),
+  }),
   /**
    * Items (string or int64) in the cart: those whose newest event is an add, newer than the newest clear; newest
    * added first, at most `limit`. An event may be one of add, remove, clear (tested in this order). → list of the item's type
@@ -157,7 +167,10 @@ export const AggregationFeature = z.strictObject({
 });
 export type AggregationFeature = z.infer<typeof AggregationFeature>;
 
-const Freshness = z.strictObject({ tier: z.enum(['realtime', 'hourly', 'daily']), expectedEveryMs: PositiveMs });
+const Freshness = z.strictObject({
+  tier: z.enum(['realtime', 'hourly', 'daily']),
+  expectedEveryMs: PositiveMs,
+});
 const ViewCommon = {
   name: Name,
   ...Described,

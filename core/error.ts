@@ -56,6 +56,12 @@ export class FeatureStoreError extends Error {
   }
   /** The wire form: RFC 9457 problem details, with our code, fix and place beside them. */
   toJSON(): Record<string, unknown> {
-    return { type: `urn:almanac:error:${this.code}`, title: this.message, status: this.status, code: this.code, ...this.details };
+    return {
+      type: `urn:almanac:error:${this.code}`,
+      title: this.message,
+      status: this.status,
+      code: this.code,
+      ...this.details,
+    };
   }
 }

@@ -22,6 +22,15 @@ create table revision (
   applied_at timestamptz not null default now()
 );
 
+-- Plans on their way to being applied: workflows carry the hash, never the document.
+create table plan (
+  hash text primary key,
+  base_revision bigint not null,     -- 0: an empty registry
+  definitions jsonb not null,
+  plan jsonb not null,
+  created_at timestamptz not null default now()
+);
+
 -- A view version, immutable but for its state. `id` names its Redis field and its rows table.
 create table view_version (
   id integer generated always as identity primary key check (id < 1000000),
