@@ -1,0 +1,165 @@
+/**
+ * Writing and reading the small binary forms of records and snapshots. Varints are unsigned LEB128; signed numbers are
+ * zigzagged first (0, -1, 1, -2 → 0, 1, 2, 3); u64 is big-endian so that Redis can compare it.
+ * Reading past the end, or a number beyond 2^53, throws FS_RECORD_CORRUPT.
+ */
+import { assert } from '../assert.js';
+import { FeatureStoreError } from '../error.js';
+
+const TWO_32 = 2 ** 32;
+const encoder = new TextEncoder();
+const decoder = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true });
+
+export class ByteWriter {
+  #bytes = new Uint8Array(256);
+  #view = new DataView(this.#bytes.buffer);
+  length = 0;
+
+  u8(value: number): void {
+    this.#room(1);
+    this.#bytes[this.length++] = value;
+  }
+
+  /** @param value whole, 0 to 2^53 - 1 */
+  varint(value: number): void {
+    assert(Number.isSafeInteger(value) && value >= 0, `varint ${value}`);
+    this.#room(8);
+    while (value > 127) {
+      this.#bytes[this.length++] = (value % 128) | 128;
+      value = Math.floor(value / 128);
+    }
+    this.#bytes[this.length++] = value;
+  }
+
+  /** @param value whole, within ±2^52 */
+  zigzag(value: number): void {
+    this.varint(value < 0 ? -2 * value - 1 : 2 * value);
+  }
+
+  /** @param value whole, 0 to 2^63 as far as a double holds it */
+  u64(value: number): void {
+    assert(Number.isInteger(value) && value >= 0, `u64 ${value}`);
+    this.#room(8);
+    this.#view.setUint32(this.length, Math.floor(value / TWO_32));
+    this.#view.setUint32(this.length + 4, value % TWO_32);
+    this.length += 8;
+  }
+
+  f64(value: number): void {
+    this.#room(8);
+    this.#view.setFloat64(this.length, value);
+    this.length += 8;
+  }
+
+  text(value: string): void {
+    this.bytes(encoder.encode(value));
+  }
+
+  bigint(value: bigint): void {
+    const hex = (value < 0n ? -value : value).toString(16);
+    const digits = hex.length % 2 ? `0${hex}` : hex;
+    this.varint(digits.length + (value < 0n ? 1 : 0)); // the length is even: its last bit is the sign
+    for (let i = 0; i < digits.length; i += 2) this.u8(Number.parseInt(digits.slice(i, i + 2), 16));
+  }
+
+  /** With its length before it. */
+  bytes(value: Uint8Array): void {
+    this.varint(value.length);
+    this.raw(value);
+  }
+
+  raw(value: Uint8Array): void {
+    this.#room(value.length);
+    this.#bytes.set(value, this.length);
+    this.length += value.length;
+  }
+
+  /** A copy of what was written. */
+  finish(): Uint8Array {
+    return this.#bytes.slice(0, this.length);
+  }
+
+  #room(size: number): void {
+    if (this.length + size <= this.#bytes.length) return;
+    const larger = new Uint8Array(Math.max(this.#bytes.length * 2, this.length + size));
+    larger.set(this.#bytes);
+    this.#bytes = larger;
+    this.#view = new DataView(larger.buffer);
+  }
+}
+
+export class ByteReader {
+  readonly #view: DataView;
+  constructor(
+    readonly bytes: Uint8Array,
+    public at = 0,
+  ) {
+    this.#view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+  }
+
+  get done(): boolean {
+    return this.at >= this.bytes.length;
+  }
+
+  u8(): number {
+    this.#need(1);
+    return this.bytes[this.at++]!;
+  }
+
+  varint(): number {
+    let value = 0;
+    for (let scale = 1; ; scale *= 128) {
+      const byte = this.u8();
+      value += (byte & 127) * scale;
+      if (value > Number.MAX_SAFE_INTEGER) return corrupt('a number beyond 2^53');
+      if (byte < 128) return value;
+    }
+  }
+
+  zigzag(): number {
+    const value = this.varint();
+    return value % 2 ? -(value + 1) / 2 : value / 2;
+  }
+
+  u64(): number {
+    this.#need(8);
+    const value = this.#view.getUint32(this.at) * TWO_32 + this.#view.getUint32(this.at + 4);
+    this.at += 8;
+    return value;
+  }
+
+  f64(): number {
+    this.#need(8);
+    const value = this.#view.getFloat64(this.at);
+    this.at += 8;
+    return value;
+  }
+
+  text(): string {
+    return decoder.decode(this.take());
+  }
+
+  bigint(): bigint {
+    const length = this.varint();
+    let value = 0n;
+    for (let i = 0; i < length >> 1; i++) value = (value << 8n) | BigInt(this.u8());
+    return length % 2 ? -value : value;
+  }
+
+  /** Bytes with their length before them; a view, not a copy. */
+  take(): Uint8Array {
+    const length = this.varint();
+    this.#need(length);
+    return this.bytes.subarray(this.at, (this.at += length));
+  }
+
+  #need(size: number): void {
+    if (this.at + size > this.bytes.length) corrupt(`it ends at byte ${this.bytes.length}`);
+  }
+}
+
+function corrupt(why: string): never {
+  throw new FeatureStoreError('FS_RECORD_CORRUPT', `stored bytes cannot be read: ${why}`, {
+    fix: 'write them again from the archive: almanac refill <view>',
+  });
+}
