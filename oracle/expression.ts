@@ -1,0 +1,217 @@
+/**
+ * What an expression says of one event. Nulls as in SQL. An ill-typed expression is a mistake of the caller (it is
+ * refused long before) and throws.
+ */
+import { createHash } from 'node:crypto';
+import type { ColumnType, Expression, Operator, Source } from '../core/definition.js';
+import type { Event, Value } from '../core/event.js';
+
+/** The columns of one event, by name. */
+export type Columns = ReadonlyMap<string, Value>;
+
+/** An event's values by column name. They stand in the order of the sorted names; a column it lacks is null. */
+export function columnsOf(source: Source, event: Event): Columns {
+  const names = Object.keys(source.columns).sort();
+  return new Map(names.map((name, index) => [name, withoutMinusZero(event.values[index] ?? null)]));
+}
+
+/** Whether a filter lets an event pass: no filter does, null does not. */
+export function passes(where: Expression | null, source: Source, columns: Columns): boolean {
+  return where === null || evaluate(where, source, columns) === true;
+}
+
+/** The value of an expression; missing is null. Never NaN, infinite or -0. */
+export function evaluate(expression: Expression, source: Source, columns: Columns): Value {
+  return withoutMinusZero(evaluateAny(expression, source, columns));
+}
+
+/** The type an expression has whatever the event; of the null literal, and of what only it makes: null. */
+export function typeOf(expression: Expression, source: Source): ColumnType | null {
+  if ('col' in expression) {
+    const column = Object.hasOwn(source.columns, expression.col) ? source.columns[expression.col] : undefined;
+    if (column === undefined) throw new Error(`source "${source.name}" has no column "${expression.col}"`);
+    return column.type;
+  }
+  if ('lit' in expression) {
+    if (expression.lit === null) return null;
+    if (typeof expression.lit === 'string') return 'string';
+    if (typeof expression.lit === 'boolean') return 'bool';
+    return Number.isSafeInteger(expression.lit) ? 'int64' : 'float64';
+  }
+  const types = expression.args.map((arg) => typeOf(arg, source));
+  switch (expression.op) {
+    case 'eq':
+    case 'ne':
+    case 'lt':
+    case 'le':
+    case 'gt':
+    case 'ge':
+    case 'and':
+    case 'or':
+    case 'not':
+    case 'isNull':
+    case 'in':
+      return 'bool';
+    case 'add':
+    case 'sub':
+    case 'mul':
+      return types.every((type) => type === 'int64' || type === 'timestamp') ? 'int64' : 'float64';
+    case 'div':
+      return 'float64';
+    case 'coalesce':
+      return types.includes('float64') ? 'float64' : (types.find((type) => type !== null) ?? null);
+    case 'hash':
+    case 'length':
+      return 'int64';
+    case 'lower':
+      return 'string';
+    case 'now':
+      throw new Error('an aggregation view has no "now"');
+  }
+}
+
+/** The operators that have something to say of a null operand; of the others any null gives null. */
+const SPEAK_OF_NULL: readonly string[] = ['isNull', 'coalesce', 'and', 'or', 'in'];
+
+function evaluateAny(expression: Expression, source: Source, columns: Columns): Value {
+  if ('lit' in expression) return expression.lit;
+  if ('col' in expression) {
+    const value = columns.get(expression.col);
+    if (value === undefined) throw new Error(`source "${source.name}" has no column "${expression.col}"`);
+    return value;
+  }
+
+  const { op } = expression;
+  const args = expression.args.map((arg) => evaluate(arg, source, columns));
+  expectArgs(op, args);
+  if (args.includes(null) && !SPEAK_OF_NULL.includes(op)) return null;
+  switch (op) {
+    case 'eq':
+      return compare(args[0]!, args[1]!) === 0;
+    case 'ne':
+      return compare(args[0]!, args[1]!) !== 0;
+    case 'lt':
+      return compare(args[0]!, args[1]!) < 0;
+    case 'le':
+      return compare(args[0]!, args[1]!) <= 0;
+    case 'gt':
+      return compare(args[0]!, args[1]!) > 0;
+    case 'ge':
+      return compare(args[0]!, args[1]!) >= 0;
+    case 'and':
+      if (args.map(boolOrNull).includes(false)) return false;
+      return args.includes(null) ? null : true;
+    case 'or':
+      if (args.map(boolOrNull).includes(true)) return true;
+      return args.includes(null) ? null : false;
+    case 'not':
+      return !bool(args[0]!);
+    case 'isNull':
+      return args[0] === null;
+    case 'in': {
+      const [wanted, ...list] = args;
+      if (wanted === null) return null;
+      if (list.some((item) => item !== null && compare(wanted!, item) === 0)) return true;
+      return list.includes(null) ? null : false;
+    }
+    case 'add':
+    case 'sub':
+    case 'mul':
+      return typeOf(expression, source) === 'int64'
+        ? wholeArithmetic(op, args.map(number))
+        : doubleArithmetic(op, args.map(number));
+    case 'div': {
+      const quotient = number(args[0]!) / number(args[1]!);
+      return Number.isFinite(quotient) ? quotient : null; // by zero: infinite or NaN
+    }
+    case 'coalesce':
+      return args.find((arg) => arg !== null) ?? null;
+    case 'hash': {
+      const text = typeof args[0] === 'number' ? BigInt(args[0]).toString() : string(args[0]!);
+      const digest = createHash('sha256').update(text.normalize('NFC'), 'utf8').digest('hex');
+      return Number.parseInt(digest.slice(0, 13), 16); // 13 hex digits are 52 bits
+    }
+    case 'lower':
+      return string(args[0]!).toLowerCase();
+    case 'length':
+      return Array.from(string(args[0]!)).length; // by code points, not UTF-16 code units
+    case 'now':
+      throw new Error('an aggregation view has no "now"');
+  }
+}
+
+/** Left to right in whole numbers without bound; null when the result lies outside ±(2^53 - 1). */
+function wholeArithmetic(op: 'add' | 'sub' | 'mul', operands: readonly number[]): number | null {
+  const [first, ...rest] = operands.map(BigInt);
+  let result = first!;
+  for (const operand of rest) {
+    if (op === 'add') result += operand;
+    else if (op === 'sub') result -= operand;
+    else result *= operand;
+  }
+  const asNumber = Number(result);
+  return Number.isSafeInteger(asNumber) ? asNumber : null;
+}
+
+/** Left to right in doubles, each step rounded; null when not finite. */
+function doubleArithmetic(op: 'add' | 'sub' | 'mul', operands: readonly number[]): number | null {
+  const [first, ...rest] = operands;
+  let result = first!;
+  for (const operand of rest) {
+    if (op === 'add') result += operand;
+    else if (op === 'sub') result -= operand;
+    else result *= operand;
+  }
+  return Number.isFinite(result) ? result : null;
+}
+
+/** Negative, 0 or positive: strings by UTF-16 code units, numbers by size, false before true. */
+export function compare(a: string | number | boolean, b: string | number | boolean): number {
+  if (typeof a !== typeof b) throw new Error(`${typeof a} and ${typeof b} cannot be compared`);
+  if (a === b) return 0;
+  return a < b ? -1 : 1;
+}
+
+/** -0 as 0; every other value as it is. */
+export function withoutMinusZero<T>(value: T): T {
+  return value === 0 ? (0 as T) : value;
+}
+
+function expectArgs(op: Operator, args: readonly Value[]): void {
+  const least = {
+    not: 1,
+    isNull: 1,
+    hash: 1,
+    lower: 1,
+    length: 1,
+    in: 1,
+    and: 1,
+    or: 1,
+    coalesce: 1,
+    now: 0,
+  };
+  const many = ['in', 'and', 'or', 'coalesce', 'add', 'sub', 'mul'];
+  const from = (least as Record<string, number>)[op] ?? 2;
+  if (args.length < from || (args.length > from && !many.includes(op))) {
+    throw new Error(`"${op}" does not take ${args.length} operands`);
+  }
+}
+
+function number(value: string | number | boolean | null): number {
+  if (typeof value !== 'number') throw new Error(`${JSON.stringify(value)} is no number`);
+  return value;
+}
+
+function string(value: string | number | boolean): string {
+  if (typeof value !== 'string') throw new Error(`${JSON.stringify(value)} is no string`);
+  return value;
+}
+
+function bool(value: string | number | boolean): boolean {
+  if (typeof value !== 'boolean') throw new Error(`${JSON.stringify(value)} is no bool`);
+  return value;
+}
+
+function boolOrNull(value: Value): boolean | null {
+  return value === null ? null : bool(value);
+}
