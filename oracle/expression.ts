@@ -83,7 +83,7 @@ function evaluateAny(expression: Expression, source: Source, columns: Columns): 
 
   const { op } = expression;
   const args = expression.args.map((arg) => evaluate(arg, source, columns));
-  expectArgs(op, args);
+  expectOperands(op, args);
   if (args.includes(null) && !SPEAK_OF_NULL.includes(op)) return null;
   switch (op) {
     case 'eq':
@@ -177,24 +177,20 @@ export function withoutMinusZero<T>(value: T): T {
   return value === 0 ? (0 as T) : value;
 }
 
-function expectArgs(op: Operator, args: readonly Value[]): void {
-  const least = {
-    not: 1,
-    isNull: 1,
-    hash: 1,
-    lower: 1,
-    length: 1,
-    in: 1,
-    and: 1,
-    or: 1,
-    coalesce: 1,
-    now: 0,
-  };
-  const many = ['in', 'and', 'or', 'coalesce', 'add', 'sub', 'mul'];
-  const from = (least as Record<string, number>)[op] ?? 2;
-  if (args.length < from || (args.length > from && !many.includes(op))) {
+const MANY = Number.POSITIVE_INFINITY;
+/** How many operands an operator takes, at least and at most. */
+// biome-ignore format: a table of numbers
+const OPERANDS: Record<Operator, readonly [least: number, most: number]> = {
+  eq: [2, 2], ne: [2, 2], lt: [2, 2], le: [2, 2], gt: [2, 2], ge: [2, 2],
+  and: [1, MANY], or: [1, MANY], not: [1, 1], isNull: [1, 1], in: [1, MANY],
+  add: [2, MANY], sub: [2, MANY], mul: [2, MANY], div: [2, 2],
+  coalesce: [1, MANY], hash: [1, 1], lower: [1, 1], length: [1, 1], now: [0, 0],
+};
+
+function expectOperands(op: Operator, args: readonly Value[]): void {
+  const [least, most] = OPERANDS[op];
+  if (args.length < least || args.length > most)
     throw new Error(`"${op}" does not take ${args.length} operands`);
-  }
 }
 
 function number(value: string | number | boolean | null): number {
