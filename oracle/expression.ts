@@ -189,8 +189,9 @@ const OPERANDS: Record<Operator, readonly [least: number, most: number]> = {
 
 function expectOperands(op: Operator, args: readonly Value[]): void {
   const [least, most] = OPERANDS[op];
-  if (args.length < least || args.length > most)
+  if (args.length < least || args.length > most) {
     throw new Error(`"${op}" does not take ${args.length} operands`);
+  }
 }
 
 function number(value: string | number | boolean | null): number {

@@ -92,6 +92,12 @@ describe('sum, mean, min, max', () => {
     },
     {
       aggregation: { op: 'sum', value: quantity },
+      events: quantities(-MAX, -1),
+      is: -(2n ** 53n),
+      why: 'one of -2^53 too',
+    },
+    {
+      aggregation: { op: 'sum', value: quantity },
       events: quantities(-MAX, -MAX, -1),
       is: -(2n ** 54n) + 1n,
       why: 'below zero too, to the unit',

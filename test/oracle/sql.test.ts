@@ -32,8 +32,8 @@ const row = (tick: number, committedAt: number, publishedAt: number, a: number |
 });
 const rows = [
   row(200, 205, 210, 3),
-  row(100, 105, 110, 1),
   row(100, 300, 310, 2), // the tick of 100 again, after that of 200
+  row(100, 105, 110, 1),
 ];
 
 describe('a row of a sql view', () => {
