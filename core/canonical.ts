@@ -1,0 +1,267 @@
+/**
+ * One text for one meaning: canonical JSON, definitions in their one order, and the hash that is a view's version.
+ *
+ * The hash covers what changes a value and nothing else (docs/definitions.md, "Versions"). Two definitions with one hash give the
+ * same values for the same events; a hash never depends on key order, feature order or the spelling of a text's accents.
+ */
+import { sha256 } from '@noble/hashes/sha2.js';
+import { bytesToHex, utf8ToBytes } from '@noble/hashes/utils.js';
+import { assert } from './assert.js';
+import type {
+  AggregationView,
+  Definitions,
+  Entity,
+  Expression,
+  OnDemandView,
+  RatioSide,
+  Source,
+  SqlView,
+  View,
+} from './definition.js';
+import { FeatureStoreError } from './error.js';
+
+/**
+ * JSON with sorted keys (by UTF-16 code units), no spaces, text in NFC, -0 as 0, numbers as JavaScript's shortest. Keys whose value
+ * is undefined are left out. Throws FS_DEFINITION_INVALID for what JSON cannot say exactly: NaN, infinities, lone surrogates,
+ * bigints, functions, symbols, undefined in an array, two keys that are one in NFC, anything that contains itself.
+ */
+export function canonicalJson(value: unknown): string {
+  return write(value, '$', new Set());
+}
+
+function write(value: unknown, path: string, open: Set<object>): string {
+  switch (typeof value) {
+    case 'string':
+      return JSON.stringify(text(value, path));
+    case 'boolean':
+      return String(value);
+    case 'number':
+      if (!Number.isFinite(value)) refuse(path, `holds ${value}`, 'give a finite number, or null');
+      return JSON.stringify(value); // -0 is written as 0
+    case 'object':
+      break;
+    default:
+      return refuse(
+        path,
+        `holds a ${typeof value}`,
+        'give plain JSON: text, numbers, booleans, null, lists, objects',
+      );
+  }
+  if (value === null) return 'null';
+  if (open.has(value)) refuse(path, 'contains itself', 'give plain JSON');
+  open.add(value);
+  const written = Array.isArray(value)
+    ? `[${value.map((item, index) => write(item, `${path}[${index}]`, open)).join(',')}]`
+    : writeObject(value, path, open);
+  open.delete(value);
+  return written;
+}
+
+function writeObject(value: object, path: string, open: Set<object>): string {
+  const prototype: unknown = Object.getPrototypeOf(value);
+  if (prototype !== Object.prototype && prototype !== null)
+    refuse(path, `holds a ${value.constructor?.name ?? 'foreign object'}`, 'give plain JSON objects');
+  const entries = Object.entries(value)
+    .filter(([, item]) => item !== undefined)
+    .map(([key, item]) => [text(key, path), item] as const)
+    .sort(([a], [b]) => compareText(a, b));
+  for (const [index, [key]] of entries.entries())
+    if (index > 0 && entries[index - 1]?.[0] === key)
+      refuse(path, `holds the key "${key}" twice`, 'rename one of them');
+  return `{${entries.map(([key, item]) => `${JSON.stringify(key)}:${write(item, `${path}.${key}`, open)}`).join(',')}}`;
+}
+
+function text(value: string, path: string): string {
+  if (!value.isWellFormed()) refuse(path, 'holds half of a surrogate pair', 'give well-formed Unicode text');
+  return value.normalize('NFC');
+}
+
+function refuse(path: string, what: string, fix: string): never {
+  throw new FeatureStoreError('FS_DEFINITION_INVALID', `${path} ${what}, which has no canonical JSON`, {
+    fix,
+    path,
+  });
+}
+
+/** Order of names everywhere: by UTF-16 code units, the same on every machine. */
+export function compareText(a: string, b: string): number {
+  return a < b ? -1 : a > b ? 1 : 0;
+}
+
+const byName = (a: { name: string }, b: { name: string }): number => compareText(a.name, b.name);
+
+/**
+ * The same definitions in the one order: everything with a name sorted by it, features too, tags sorted and once each. Where order
+ * is meaning it stays: join keys, key columns, the features of a service.
+ */
+export function canonicalDefinitions(definitions: Definitions): Definitions {
+  const tagged = <T extends { tags: string[] }>(item: T): T => ({
+    ...item,
+    tags: [...new Set(item.tags)].sort(compareText),
+  });
+  return {
+    entities: definitions.entities.map(tagged).sort(byName),
+    sources: definitions.sources.map(tagged).sort(byName),
+    views: definitions.views.map((view) => canonicalView(tagged(view))).sort(byName),
+    services: definitions.services.map(tagged).sort(byName),
+  };
+}
+
+function canonicalView(view: View): View {
+  switch (view.kind) {
+    case 'aggregation':
+      return { ...view, features: [...view.features].sort(byName) };
+    case 'sql':
+      return {
+        ...view,
+        reads: [...view.reads].sort((a, b) => compareText(a.table, b.table)),
+        features: [...view.features].sort(byName),
+      };
+    case 'onDemand':
+      return {
+        ...view,
+        inputs: [...view.inputs].sort(compareText),
+        features: [...view.features].sort(byName),
+      };
+  }
+}
+
+/**
+ * The version of a view: sha256 (hex) over its meaning. `source` is given for aggregation views, `entity` for stored views.
+ *
+ * Of the source only the columns that the view reads count, so a new column elsewhere in it makes no new version.
+ */
+export function versionHash(view: View, source: Source | null, entity: Entity | null): string {
+  return bytesToHex(sha256(utf8ToBytes(canonicalJson(meaning(view, source, entity)))));
+}
+
+function meaning(view: View, source: Source | null, entity: Entity | null): unknown {
+  switch (view.kind) {
+    case 'aggregation':
+      return { ...stored(view, entity), source: sourceMeaning(view, source), ...aggregationMeaning(view) };
+    case 'sql':
+      return {
+        ...stored(view, entity),
+        connection: view.connection,
+        query: view.query,
+        reads: [...view.reads].sort((a, b) => compareText(a.table, b.table)),
+        cadenceMs: view.cadenceMs,
+        settleMs: view.settleMs,
+        features: view.features.map(featureMeaning).sort(byName),
+      };
+    case 'onDemand':
+      return onDemandMeaning(view);
+  }
+}
+
+function stored(view: AggregationView | SqlView, entity: Entity | null): object {
+  assert(
+    entity?.name === view.entity,
+    `${view.name} is keyed by ${view.entity}, given was ${entity?.name ?? 'none'}`,
+  );
+  return { kind: view.kind, entity: { name: entity.name, keys: entity.keys }, ttlMs: view.ttlMs };
+}
+
+function aggregationMeaning(view: AggregationView): object {
+  return {
+    key: view.key,
+    where: view.where,
+    // The cadence of tick rows is for people: no part of the meaning.
+    mode: view.mode.type === 'streaming' ? { type: 'streaming' } : view.mode,
+    minAgeMs: view.minAgeMs,
+    minEvents: view.minEvents,
+    features: view.features
+      .map((feature) => ({
+        ...featureMeaning(feature),
+        where: feature.where,
+        window: feature.window,
+        aggregation: feature.aggregation,
+      }))
+      .sort(byName),
+  };
+}
+
+function onDemandMeaning(view: OnDemandView): object {
+  return {
+    kind: view.kind,
+    request: view.request,
+    inputs: [...view.inputs].sort(compareText),
+    features: view.features
+      .map((feature) => ({ ...featureMeaning(feature), expression: feature.expression }))
+      .sort(byName),
+  };
+}
+
+function featureMeaning(feature: View['features'][number]): {
+  name: string;
+  type: string;
+  coldStart: unknown;
+} {
+  return { name: feature.name, type: feature.type, coldStart: feature.coldStart };
+}
+
+function sourceMeaning(view: AggregationView, source: Source | null): object {
+  assert(
+    source?.name === view.source,
+    `${view.name} reads ${view.source}, given was ${source?.name ?? 'none'}`,
+  );
+  const { name, kind, input, eventTime, arrival, arrivalDelayMs, id, sequence, allowedLatenessMs } = source;
+  const read = [...columnsRead(view), eventTime, arrival, id, sequence].filter((column) => column !== null);
+  return {
+    name,
+    kind,
+    // A file may come as CSV today and as Arrow tomorrow; a table's place is what it is.
+    input: input.type === 'file' ? { type: 'file' } : input,
+    columns: Object.fromEntries(read.map((column) => [column, source.columns[column] ?? null])),
+    eventTime,
+    arrival,
+    arrivalDelayMs,
+    id,
+    sequence,
+    allowedLatenessMs,
+  };
+}
+
+/** Every source column that a view reads, once each, in no order. */
+export function columnsRead(view: AggregationView): string[] {
+  const found = new Set(view.key);
+  const visit = (expression: Expression | null): void => {
+    for (const column of columnsOf(expression)) found.add(column);
+  };
+  visit(view.where);
+  for (const feature of view.features) {
+    visit(feature.where);
+    for (const expression of expressionsOf(feature.aggregation)) visit(expression);
+  }
+  return [...found];
+}
+
+/** The columns an expression names, with repetition. */
+export function columnsOf(expression: Expression | null): string[] {
+  if (expression === null || 'lit' in expression) return [];
+  return 'col' in expression ? [expression.col] : expression.args.flatMap(columnsOf);
+}
+
+/** The expressions inside an aggregation. */
+export function expressionsOf(aggregation: AggregationView['features'][number]['aggregation']): Expression[] {
+  const side = (part: RatioSide): Array<Expression | null> => [
+    part.op === 'count' ? null : part.value,
+    part.where,
+  ];
+  const found = ((): Array<Expression | null> => {
+    switch (aggregation.op) {
+      case 'count':
+      case 'timeSince':
+        return [];
+      case 'topK':
+        return [aggregation.key, aggregation.weight];
+      case 'cart':
+        return [aggregation.item, aggregation.add, aggregation.remove, aggregation.clear];
+      case 'ratio':
+        return [...side(aggregation.numerator), ...side(aggregation.denominator)];
+      default:
+        return [aggregation.value];
+    }
+  })();
+  return found.filter((expression) => expression !== null);
+}
