@@ -28,6 +28,7 @@ export const ERRORS = {
   FS_PLAN_STALE: { status: 409, retryable: false },
   FS_NOT_READY: { status: 503, retryable: true },
   FS_PARITY: { status: 500, retryable: false },
+  FS_RUN_FAILED: { status: 500, retryable: false },
 } as const satisfies Record<string, { status: number; retryable: boolean }>;
 
 export type ErrorCode = keyof typeof ERRORS;
