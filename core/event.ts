@@ -24,8 +24,11 @@ export interface Event {
   values: readonly Value[];
 }
 
+/** An event's place in the order of its entity's events. */
+export type Place = Pick<Event, 'timestamp' | 'order' | 'id'>;
+
 /** Negative when a comes before b: by timestamp, then declared sequence, then id (UTF-16 code units). */
-export function compareEvents(a: Event, b: Event): number {
+export function compareEvents(a: Place, b: Place): number {
   return a.timestamp - b.timestamp || a.order - b.order || (a.id < b.id ? -1 : a.id > b.id ? 1 : 0);
 }
 

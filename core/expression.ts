@@ -156,11 +156,9 @@ export function compileExpression(expression: Expression, inputs: Inputs): Evalu
         return unknown ? null : false;
       };
     case 'add':
-      return arithmetic(expression, inputs, args, (x, y) => x + y);
     case 'sub':
-      return arithmetic(expression, inputs, args, (x, y) => x - y);
     case 'mul':
-      return arithmetic(expression, inputs, args, (x, y) => x * y);
+      return arithmetic({ op: expression.op, args: expression.args }, inputs, args);
     case 'div':
       return (values, now) => {
         const x = a(values, now);
@@ -246,24 +244,32 @@ function junction(args: Evaluate[], decisive: boolean): Evaluate {
   };
 }
 
+/** Whole numbers are combined exactly, and only the result must be in range: 2^53 - 1 + 1 - 1 is 2^53 - 1. */
 function arithmetic(
-  expression: Expression,
+  expression: Expression & { op: 'add' | 'sub' | 'mul' },
   inputs: Inputs,
   args: Evaluate[],
-  combine: (x: number, y: number) => number,
 ): Evaluate {
   const result = typeOf(expression, inputs, true);
   assert('type' in result, `${JSON.stringify(expression)} was never checked`);
   const whole = result.type === 'int64';
+  const { op } = expression;
+  const combine = (x: number, y: number): number => (op === 'add' ? x + y : op === 'sub' ? x - y : x * y);
+  const combineExactly = (x: bigint, y: bigint): bigint =>
+    op === 'add' ? x + y : op === 'sub' ? x - y : x * y;
   return (values, now) => {
-    let total = args[0]!(values, now) as number | null;
-    for (let i = 1; i < args.length; i++) {
-      const x = args[i]!(values, now) as number | null;
-      if (total === null || x === null) return null;
-      total = combine(total, x);
-      if (whole && !Number.isSafeInteger(total)) return null;
-    }
-    return total === null ? null : finite(total);
+    const operands = args.map((argument) => argument(values, now) as number | null);
+    if (operands.includes(null)) return null;
+    const numbers = operands as number[];
+    let exact = true;
+    const total = numbers.reduce((x, y) => {
+      const next = combine(x, y);
+      exact &&= Number.isSafeInteger(next);
+      return next;
+    });
+    if (!whole || exact) return finite(total);
+    const precise = numbers.map(BigInt).reduce(combineExactly);
+    return Number.isSafeInteger(Number(precise)) ? Number(precise) : null;
   };
 }
 

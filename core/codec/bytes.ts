@@ -1,6 +1,6 @@
 /**
  * Writing and reading the small binary forms of records and snapshots. Varints are unsigned LEB128; signed numbers are
- * zigzagged first (0, -1, 1, -2 → 0, 1, 2, 3); u64 is big-endian so that Redis can compare it.
+ * carry their sign in the first byte's bit 6; u64 is big-endian so that Redis can compare it.
  * Reading past the end, or a number beyond 2^53, throws FS_RECORD_CORRUPT.
  */
 import { assert } from '../assert.js';
@@ -31,9 +31,13 @@ export class ByteWriter {
     this.#bytes[this.length++] = value;
   }
 
-  /** @param value whole, within ±2^52 */
-  zigzag(value: number): void {
-    this.varint(value < 0 ? -2 * value - 1 : 2 * value);
+  /** First byte: more follows, sign, the low 6 bits; then the rest as a varint. @param value whole, within ±(2^53 - 1) */
+  signed(value: number): void {
+    assert(Number.isSafeInteger(value), `signed ${value}`);
+    const size = Math.abs(value);
+    const rest = Math.floor(size / 64);
+    this.u8((rest > 0 ? 128 : 0) | (value < 0 ? 64 : 0) | size % 64);
+    if (rest > 0) this.varint(rest);
   }
 
   /** @param value whole, 0 to 2^63 as far as a double holds it */
@@ -116,9 +120,10 @@ export class ByteReader {
     }
   }
 
-  zigzag(): number {
-    const value = this.varint();
-    return value % 2 ? -(value + 1) / 2 : value / 2;
+  signed(): number {
+    const first = this.u8();
+    const size = (first & 63) + (first & 128 ? this.varint() * 64 : 0);
+    return first & 64 ? -size : size;
   }
 
   u64(): number {
@@ -150,7 +155,8 @@ export class ByteReader {
   take(): Uint8Array {
     const length = this.varint();
     this.#need(length);
-    return this.bytes.subarray(this.at, (this.at += length));
+    this.at += length;
+    return this.bytes.subarray(this.at - length, this.at);
   }
 
   #need(size: number): void {

@@ -51,7 +51,8 @@ export function decodeKey(entity: Entity, key: Uint8Array): Array<string | numbe
       length |= (byte & 127) << shift;
       if (byte < 128) break;
     }
-    const body = key.subarray(at, (at += length));
+    const body = key.subarray(at, at + length);
+    at += length;
     if (tag === STRING) return decoder.decode(body);
     let value = BigInt((body[0] ?? 0) >= 128 ? -1 : 0);
     for (const byte of body) value = (value << 8n) | BigInt(byte);

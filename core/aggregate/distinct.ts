@@ -1,0 +1,67 @@
+/** Number of different non-null values, exact. Each value is kept with the time its last occurrence leaves. */
+import type { Scalar } from '../codec/scalar.js';
+import { compareScalars, scalarCodecs } from '../codec/scalar.js';
+import type { ColumnType } from '../definition.js';
+import type { Event, Value } from '../event.js';
+import { decodeLeaves, encodeLeaves } from './newest.js';
+import type { Part, Step } from './part.js';
+import { NEVER } from './part.js';
+
+interface DistinctState {
+  leaves: Map<Scalar, number>;
+}
+
+export function distinctPart(
+  type: ColumnType,
+  input: (event: Event) => Value,
+): Part<DistinctState, number, number> {
+  const codec = scalarCodecs[type];
+  return {
+    create: () => ({ leaves: new Map() }),
+    add(state, event, leaves) {
+      const value = input(event);
+      if (value !== null && leaves > (state.leaves.get(value) ?? Number.NEGATIVE_INFINITY))
+        state.leaves.set(value, leaves);
+    },
+    leave(state, until) {
+      for (const [value, leaves] of state.leaves) if (leaves <= until) state.leaves.delete(value);
+    },
+    nextLeave(state) {
+      let next = NEVER;
+      for (const leaves of state.leaves.values()) if (leaves < next) next = leaves;
+      return next;
+    },
+    value: (state) => state.leaves.size,
+    /** A change is how many values have their last occurrence leave. */
+    steps(state) {
+      const steps: Step<number>[] = [];
+      for (const at of [...state.leaves.values()]
+        .filter((leaves) => leaves !== NEVER)
+        .sort((a, b) => a - b)) {
+        const step = steps[steps.length - 1];
+        if (step?.at === at) step.change += 1;
+        else steps.push({ at, change: 1 });
+      }
+      return steps;
+    },
+    apply: (value, left) => value - left,
+    encodeState(writer, state) {
+      const entries = [...state.leaves].sort((a, b) => compareScalars(a[0], b[0]));
+      writer.varint(entries.length);
+      for (const [value, leaves] of entries) {
+        codec.encode(writer, value);
+        encodeLeaves(writer, leaves);
+      }
+    },
+    decodeState(reader) {
+      const leaves = new Map<Scalar, number>();
+      for (let count = reader.varint(); count > 0; count--)
+        leaves.set(codec.decode(reader), decodeLeaves(reader));
+      return { leaves };
+    },
+    encodeValue: (writer, value) => writer.varint(value),
+    decodeValue: (reader) => reader.varint(),
+    encodeChange: (writer, left) => writer.varint(left),
+    decodeChange: (reader) => reader.varint(),
+  };
+}

@@ -1,0 +1,119 @@
+/**
+ * The newest n non-null values, newest first: last and last-n. An element that is not among the newest n now never will
+ * be: what is newer leaves no earlier. So n elements, each with its leaving time and its place in the order, are the state.
+ */
+import type { ByteReader, ByteWriter } from '../codec/bytes.js';
+import type { Scalar } from '../codec/scalar.js';
+import { scalarCodecs } from '../codec/scalar.js';
+import type { ColumnType } from '../definition.js';
+import type { Event, Place, Value } from '../event.js';
+import { compareEvents } from '../event.js';
+import type { Part } from './part.js';
+import { NEVER } from './part.js';
+
+interface Element extends Place {
+  leaves: number;
+  value: Scalar;
+}
+
+interface NewestState {
+  /** Newest first. */
+  elements: Element[];
+}
+
+export function newestPart(
+  n: number,
+  type: ColumnType,
+  input: (event: Event) => Value,
+): Part<NewestState, Scalar[], number> {
+  const codec = scalarCodecs[type];
+  return {
+    create: () => ({ elements: [] }),
+    add({ elements }, event, leaves) {
+      const value = input(event);
+      if (value === null) return;
+      let index = 0;
+      while (index < elements.length && compareEvents(elements[index]!, event) > 0) index++;
+      if (index >= n) return;
+      const { timestamp, order, id } = event;
+      elements.splice(index, 0, { timestamp, order, id, leaves, value });
+      if (elements.length > n) elements.pop();
+    },
+    leave({ elements }, until) {
+      while (elements.length > 0 && elements[elements.length - 1]!.leaves <= until) elements.pop();
+    },
+    nextLeave: ({ elements }) => elements[elements.length - 1]?.leaves ?? NEVER,
+    value: ({ elements }) => elements.map((element) => element.value),
+    /** A change is how many of the oldest leave. */
+    steps: ({ elements }) => leavingFromTheEnd(elements),
+    apply: (value, left) => value.slice(0, value.length - left),
+    encodeState(writer, { elements }) {
+      writer.varint(elements.length);
+      for (const element of elements) {
+        encodePlace(writer, element);
+        encodeLeaves(writer, element.leaves);
+        codec.encode(writer, element.value);
+      }
+    },
+    decodeState: (reader) => ({
+      elements: Array.from({ length: reader.varint() }, () => ({
+        ...decodePlace(reader),
+        leaves: decodeLeaves(reader),
+        value: codec.decode(reader),
+      })),
+    }),
+    ...listCodec(type),
+    encodeChange: (writer, left) => writer.varint(left),
+    decodeChange: (reader) => reader.varint(),
+  };
+}
+
+/** Values as a counted list of one type. */
+export function listCodec(type: ColumnType): {
+  encodeValue(writer: ByteWriter, values: Scalar[]): void;
+  decodeValue(reader: ByteReader): Scalar[];
+} {
+  const codec = scalarCodecs[type];
+  return {
+    encodeValue(writer, values) {
+      writer.varint(values.length);
+      for (const value of values) codec.encode(writer, value);
+    },
+    decodeValue: (reader) => Array.from({ length: reader.varint() }, () => codec.decode(reader)),
+  };
+}
+
+/** Steps of a list, newest first, whose oldest leave first: how many leave at each time. */
+export function leavingFromTheEnd(
+  elements: ReadonlyArray<{ leaves: number }>,
+): Array<{ at: number; change: number }> {
+  const steps: Array<{ at: number; change: number }> = [];
+  for (let i = elements.length - 1; i >= 0; i--) {
+    const at = elements[i]!.leaves;
+    if (at === NEVER) continue;
+    const step = steps[steps.length - 1];
+    if (step?.at === at) step.change += 1;
+    else steps.push({ at, change: 1 });
+  }
+  return steps;
+}
+
+export function encodePlace(writer: ByteWriter, place: Place): void {
+  writer.signed(place.timestamp);
+  writer.signed(place.order);
+  writer.text(place.id);
+}
+
+export function decodePlace(reader: ByteReader): Place {
+  return { timestamp: reader.signed(), order: reader.signed(), id: reader.text() };
+}
+
+/** 0: never; 1: the time follows. */
+export function encodeLeaves(writer: ByteWriter, leaves: number): void {
+  writer.u8(leaves === NEVER ? 0 : 1);
+  if (leaves !== NEVER) writer.signed(leaves);
+}
+
+export function decodeLeaves(reader: ByteReader): number {
+  return reader.u8() === 0 ? NEVER : reader.signed();
+}

@@ -1,0 +1,45 @@
+/**
+ * A part: what an aggregation keeps of one entity's events in one window. Features are read from parts (compile.ts), and
+ * features that need the same part share it.
+ *
+ * Laws, held by test/core/aggregate/laws.test.ts for every part:
+ *   folding the same events in any order gives the same encoded state;
+ *   value and steps at an instant = value after leaving up to it: apply(value(s), changes up to t) = value(leave(s, t));
+ *   decode(encode(s)) behaves as s, and encodes to the same bytes.
+ * They are why stream, backfill, batch and training agree.
+ */
+import type { ByteReader, ByteWriter } from '../codec/bytes.js';
+import type { Event } from '../event.js';
+
+/** When an event leaves a lifetime window. */
+export const NEVER = Number.POSITIVE_INFINITY;
+
+/** A change of value that is certain to come unless a new event does. */
+export interface Step<Change> {
+  at: number;
+  change: Change;
+}
+
+/** States are mutable and owned by one caller; values and changes are not mutated. */
+export interface Part<State, Value, Change> {
+  create(): State;
+  /** Takes in an event that passed the filter and leaves at `leaves` (NEVER: lifetime), in any order. */
+  add(state: State, event: Event, leaves: number): void;
+  /** Forgets what leaves at or before `until`. */
+  leave(state: State, until: number): void;
+  /** When the value next changes by itself; NEVER if it does not. Asked after `leave`. */
+  nextLeave(state: State): number;
+  /** What a record carries: enough to read every feature of this part. Asked after `leave`. */
+  value(state: State): Value;
+  /** The coming changes, times ascending and distinct. Asked after `leave`. */
+  steps(state: State): Step<Change>[];
+  apply(value: Value, change: Change): Value;
+  encodeState(writer: ByteWriter, state: State): void;
+  decodeState(reader: ByteReader): State;
+  encodeValue(writer: ByteWriter, value: Value): void;
+  decodeValue(reader: ByteReader): Value;
+  encodeChange(writer: ByteWriter, change: Change): void;
+  decodeChange(reader: ByteReader): Change;
+}
+
+export type AnyPart = Part<unknown, unknown, unknown>;

@@ -1,0 +1,213 @@
+/**
+ * JSON on the wire, exactly: a strict parser for what comes in, and the text of values by type for what goes out. Pure.
+ *
+ * In: JSON.parse takes 9007199254740993 for ...992, 1e400 for Infinity, the last of two equal keys, `__proto__` and any depth; the
+ * library that keeps numbers lossless takes equal duplicates, recurses without bound and cannot say where. So: one pass of our
+ * own, compared with JSON.parse on generated documents in test/core/json.test.ts.
+ *
+ * Out, as Feast's clients read it: int64 as exact integers whatever their size, float64 always with a point or exponent (2.0),
+ * timestamps as RFC 3339 without an empty fraction (2026-03-01T12:30:00Z), missing values as null.
+ */
+import { assert } from '../assert.js';
+import type { FeatureType } from '../definition.js';
+import { FeatureStoreError } from '../error.js';
+import type { FeatureValue } from '../event.js';
+import { formatTimestamp } from '../time.js';
+
+/** Objects have no prototype: a key named __proto__ or constructor is a key like any other. */
+export type Json = string | number | boolean | null | Json[] | { [key: string]: Json };
+
+const NUMBER = /-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?/y;
+
+/**
+ * Throws FS_REQUEST_INVALID with a JSON pointer for text that is not JSON, a key twice in one object, a whole number beyond
+ * ±(2^53 - 1), a number no double holds (1e400), half of a surrogate pair, or more than `maxDepth` levels.
+ */
+export function parseJson(text: string, maxDepth = 16): Json {
+  const path: Array<string | number> = [];
+  let at = 0;
+  const value = parseValue(0);
+  skipSpace();
+  if (at < text.length) unexpected('the end');
+  return value;
+
+  function parseValue(depth: number): Json {
+    skipSpace();
+    switch (text.charCodeAt(at)) {
+      case 0x22:
+        return parseString();
+      case 0x7b:
+        return parseObject(deeper(depth));
+      case 0x5b:
+        return parseArray(deeper(depth));
+      case 0x74:
+        return parseWord('true', true);
+      case 0x66:
+        return parseWord('false', false);
+      case 0x6e:
+        return parseWord('null', null);
+      default:
+        return parseNumber();
+    }
+  }
+
+  function parseObject(depth: number): Json {
+    const object = Object.create(null) as { [key: string]: Json };
+    at++;
+    skipSpace();
+    if (text[at] === '}') {
+      at++;
+      return object;
+    }
+    for (;;) {
+      skipSpace();
+      if (text[at] !== '"') unexpected('a key in quotes');
+      const key = parseString();
+      path.push(key);
+      if (key in object) refuse('this key is given twice', 'give it once');
+      skipSpace();
+      if (text[at] !== ':') unexpected('":"');
+      at++;
+      object[key] = parseValue(depth);
+      path.pop();
+      skipSpace();
+      const next = text[at];
+      if (next !== ',' && next !== '}') unexpected('"," or "}"');
+      at++;
+      if (next === '}') return object;
+    }
+  }
+
+  function parseArray(depth: number): Json {
+    const list: Json[] = [];
+    at++;
+    skipSpace();
+    if (text[at] === ']') {
+      at++;
+      return list;
+    }
+    const place = path.length;
+    for (;;) {
+      path[place] = list.length;
+      list.push(parseValue(depth));
+      skipSpace();
+      const next = text[at];
+      if (next !== ',' && next !== ']') unexpected('"," or "]"');
+      at++;
+      if (next === ']') {
+        path.length = place;
+        return list;
+      }
+    }
+  }
+
+  function parseString(): string {
+    const start = at++;
+    let escaped = false;
+    for (;;) {
+      const code = text.charCodeAt(at);
+      if (code === 0x22) break;
+      if (code === 0x5c) {
+        escaped = true;
+        at++;
+      }
+      if (at >= text.length) unexpected('the closing quote');
+      if (code < 0x20) unexpected('an escape: control characters do not stand in text as they are');
+      at++;
+    }
+    at++;
+    let value = text.slice(start + 1, at - 1);
+    if (escaped) {
+      try {
+        value = JSON.parse(text.slice(start, at)) as string;
+      } catch (cause) {
+        refuse('this text holds an escape that JSON does not know', 'escape as \\n, \\" or \\u0000', cause);
+      }
+    }
+    if (!value.isWellFormed())
+      refuse('this text holds half of a surrogate pair', 'give well-formed Unicode text');
+    return value;
+  }
+
+  function parseNumber(): number {
+    NUMBER.lastIndex = at;
+    if (!NUMBER.test(text)) unexpected('a value');
+    const literal = text.slice(at, NUMBER.lastIndex);
+    const value = Number(literal);
+    const shown = literal.length > 40 ? `${literal.slice(0, 40)}…` : literal;
+    if (!Number.isFinite(value)) refuse(`${shown} is beyond every double`, 'give a number below 1.8e308');
+    if (!Number.isSafeInteger(value) && !/[.eE]/.test(literal))
+      refuse(`${shown} is beyond ±(2^53 - 1), the range of int64 here`, 'give such an id as text');
+    at = NUMBER.lastIndex;
+    return value + 0; // no negative zero
+  }
+
+  function parseWord<T>(word: string, value: T): T {
+    if (!text.startsWith(word, at)) unexpected('a value');
+    at += word.length;
+    return value;
+  }
+
+  function deeper(depth: number): number {
+    if (depth >= maxDepth) refuse(`this is more than ${maxDepth} levels deep`, 'give a flatter document');
+    return depth + 1;
+  }
+
+  function skipSpace(): void {
+    for (;;) {
+      const code = text.charCodeAt(at);
+      if (code !== 0x20 && code !== 0x0a && code !== 0x0d && code !== 0x09) return;
+      at++;
+    }
+  }
+
+  function unexpected(wanted: string): never {
+    const found = at < text.length ? JSON.stringify(text[at]) : 'the end';
+    return refuse(`found ${found} at character ${at}, expected ${wanted}`, 'give valid JSON (RFC 8259)');
+  }
+
+  function refuse(what: string, fix: string, cause?: unknown): never {
+    const pointer = jsonPointer(path);
+    throw new FeatureStoreError('FS_REQUEST_INVALID', `${pointer || 'the document'}: ${what}`, { fix, pointer }, { cause });
+  }
+}
+
+/** RFC 6901; '' is the whole document. Long keys are cut: a pointer is for people. */
+export function jsonPointer(path: ReadonlyArray<string | number>): string {
+  return path
+    .map((step) => `/${String(step).slice(0, 80).replaceAll('~', '~0').replaceAll('/', '~1')}`)
+    .join('');
+}
+
+/** The text of a value of this type; decided once per column, not per value. */
+export function valueEncoder(type: FeatureType): (value: FeatureValue) => string {
+  const encode = type.startsWith('list<') ? listEncoder(type.slice(5, -1) as FeatureType) : scalarEncoders[type as 'string'];
+  return (value) => (value === null ? 'null' : encode(value));
+}
+
+/** Epoch ms → RFC 3339 as protobuf writes it: no fraction when it is a whole second. */
+export function wireTimestamp(ms: number): string {
+  const text = formatTimestamp(ms);
+  return text.endsWith('.000Z') ? `${text.slice(0, -5)}Z` : text;
+}
+
+const scalarEncoders: Record<'string' | 'int64' | 'float64' | 'bool' | 'timestamp', (value: FeatureValue) => string> = {
+  string: (value) => JSON.stringify(value),
+  int64: (value) => {
+    assert(typeof value === 'bigint' || Number.isInteger(value), `int64 ${String(value)}`);
+    return String(value);
+  },
+  float64: (value) => {
+    assert(Number.isFinite(value), `float64 ${String(value)}`);
+    const text = String(value);
+    // Whole values print without a point up to 1e21; a reader would take them for integers.
+    return Number.isInteger(value) && !text.includes('e') ? `${text}.0` : text;
+  },
+  bool: (value) => String(value),
+  timestamp: (value) => `"${wireTimestamp(value as number)}"`,
+};
+
+function listEncoder(element: FeatureType): (value: FeatureValue) => string {
+  const encode = valueEncoder(element);
+  return (value) => `[${(value as ReadonlyArray<string | number>).map(encode).join(',')}]`;
+}

@@ -1,0 +1,254 @@
+/**
+ * An aggregation view made ready to run: what makes an event belong, the parts its features need (each once), and how each
+ * feature is read from them. Input is a checked definition; anything else is our own mistake.
+ */
+
+import { cartPart } from './aggregate/cart.js';
+import { countPart } from './aggregate/count.js';
+import { distinctPart } from './aggregate/distinct.js';
+import { extremePart } from './aggregate/extreme.js';
+import { newestPart } from './aggregate/newest.js';
+import type { AnyPart } from './aggregate/part.js';
+import { NEVER } from './aggregate/part.js';
+import type { Sum } from './aggregate/sum.js';
+import { sumPart } from './aggregate/sum.js';
+import { topPart } from './aggregate/top.js';
+import { assert } from './assert.js';
+import type {
+  AggregationFeature,
+  AggregationView,
+  ColumnType,
+  Expression,
+  RatioSide,
+  Source,
+  Window,
+} from './definition.js';
+import type { Event, FeatureValue, Value } from './event.js';
+import { columnNames } from './event.js';
+import type { Adder, Dyadic } from './exact.js';
+import { dyadicAdder, wholeAdder } from './exact.js';
+import type { Inputs } from './expression.js';
+import { compileExpression, typeOf } from './expression.js';
+import { leavesAt } from './time.js';
+
+/** A part in its place: which events it takes in, and when they leave. */
+export interface Slot {
+  part: AnyPart;
+  accepts(event: Event): boolean;
+  leaves(timestamp: number): number;
+}
+
+export interface CompiledView {
+  view: AggregationView;
+  source: Source;
+  /** Whether an event belongs to the view at all. */
+  accepts(event: Event): boolean;
+  /** The values of the entity's join keys in an event. */
+  keyOf(event: Event): Value[];
+  slots: Slot[];
+  /** For each feature in order: its value at `at`, from the value of each slot. */
+  reads: Array<(values: readonly unknown[], at: number) => FeatureValue>;
+  /** Every leaving time is a multiple of this. */
+  unitMs: number;
+}
+
+export function compileView(view: AggregationView, source: Source): CompiledView {
+  const names = columnNames(source);
+  const inputs: Inputs = new Map(
+    names.map((name, index) => [name, { index, type: source.columns[name]!.type }]),
+  );
+  const slots: Slot[] = [];
+  const known = new Map<string, number>();
+  let unitMs = 0;
+
+  function evaluator(expression: Expression): (event: Event) => Value {
+    const evaluate = compileExpression(expression, inputs);
+    return (event) => evaluate(event.values, event.timestamp);
+  }
+
+  function predicate(where: Expression | null): (event: Event) => boolean {
+    if (where === null) return () => true;
+    const evaluate = evaluator(where);
+    return (event) => evaluate(event) === true;
+  }
+
+  function scalarType(expression: Expression): ColumnType {
+    const result = typeOf(expression, inputs);
+    assert(
+      'type' in result && result.type !== 'null' && !result.type.startsWith('list'),
+      `${JSON.stringify(expression)} was never checked`,
+    );
+    return result.type as ColumnType;
+  }
+
+  /** The slot of a part with this meaning; made when no feature needed it before. */
+  function slot(meaning: unknown[], window: Window, where: Expression[], create: () => AnyPart): number {
+    const identity = JSON.stringify([meaning, window, where]);
+    const found = known.get(identity);
+    if (found !== undefined) return found;
+    const tests = where.map(predicate);
+    slots.push({
+      part: create(),
+      accepts: (event) => tests.every((test) => test(event)),
+      leaves:
+        window.type === 'lifetime'
+          ? () => NEVER
+          : (timestamp) => leavesAt(timestamp, window.ms, window.hopMs),
+    });
+    if (window.type === 'sliding') unitMs = greatestCommonDivisor(unitMs, window.hopMs);
+    known.set(identity, slots.length - 1);
+    return slots.length - 1;
+  }
+
+  function countSlot(window: Window, where: Expression[]): number {
+    return slot(['count'], window, where, countPart as () => AnyPart);
+  }
+
+  function sumSlot(
+    value: Expression,
+    window: Window,
+    where: Expression[],
+  ): { at: number; adder: Adder<unknown> } {
+    const adder = adderOf(scalarType(value));
+    return {
+      at: slot(['sum', value], window, where, () => sumPart(adder, evaluator(value)) as AnyPart),
+      adder,
+    };
+  }
+
+  function distinctSlot(value: Expression, window: Window, where: Expression[]): number {
+    return slot(
+      ['distinct', value],
+      window,
+      where,
+      () => distinctPart(scalarType(value), evaluator(value)) as AnyPart,
+    );
+  }
+
+  /** One side of a ratio as a double. */
+  function side(
+    ratio: RatioSide,
+    window: Window,
+    outer: Expression[],
+  ): (values: readonly unknown[]) => number {
+    const where = ratio.where === null ? outer : [...outer, ratio.where];
+    if (ratio.op === 'sum') {
+      const { at, adder } = sumSlot(ratio.value, window, where);
+      return (values) => Number(adder.result((values[at] as Sum<unknown>).total));
+    }
+    const at = ratio.op === 'count' ? countSlot(window, where) : distinctSlot(ratio.value, window, where);
+    return (values) => values[at] as number;
+  }
+
+  function read(feature: AggregationFeature): CompiledView['reads'][number] {
+    const { aggregation, window } = feature;
+    const where = feature.where === null ? [] : [feature.where];
+    switch (aggregation.op) {
+      case 'count': {
+        const at = countSlot(window, where);
+        return (values) => values[at] as number;
+      }
+      case 'sum': {
+        const { at, adder } = sumSlot(aggregation.value, window, where);
+        return (values) => finite(adder.result((values[at] as Sum<unknown>).total));
+      }
+      case 'mean': {
+        const { at, adder } = sumSlot(aggregation.value, window, where);
+        return (values) => {
+          const { count, total } = values[at] as Sum<unknown>;
+          return count === 0 ? null : finite(Number(adder.result(total)) / count);
+        };
+      }
+      case 'min':
+      case 'max': {
+        const sign = aggregation.op === 'max' ? 1 : -1;
+        const at = slot([aggregation.op, aggregation.value], window, where, () => {
+          return extremePart(sign, scalarType(aggregation.value), evaluator(aggregation.value)) as AnyPart;
+        });
+        return (values) => values[at] as FeatureValue;
+      }
+      case 'last':
+      case 'lastN': {
+        const n = aggregation.op === 'last' ? 1 : aggregation.n;
+        const at = slot(['newest', n, aggregation.value], window, where, () => {
+          return newestPart(n, scalarType(aggregation.value), evaluator(aggregation.value)) as AnyPart;
+        });
+        if (aggregation.op === 'lastN') return (values) => values[at] as FeatureValue;
+        return (values) => (values[at] as Value[])[0] ?? null;
+      }
+      case 'distinct': {
+        const at = distinctSlot(aggregation.value, window, where);
+        return (values) => values[at] as number;
+      }
+      case 'topK': {
+        const { k, key, weight } = aggregation;
+        const at = slot(['top', k, key, weight], window, where, () => {
+          return topPart(
+            k,
+            scalarType(key),
+            adderOf(scalarType(weight)),
+            evaluator(key),
+            evaluator(weight),
+          ) as AnyPart;
+        });
+        return (values) => values[at] as FeatureValue;
+      }
+      case 'cart': {
+        const { item, add, remove, clear, limit } = aggregation;
+        const at = slot(['cart', item, add, remove, clear, limit], window, where, () => {
+          return cartPart(limit, scalarType(item), {
+            item: evaluator(item),
+            add: evaluator(add),
+            remove: evaluator(remove),
+            clear: clear === null ? () => false : evaluator(clear),
+          }) as AnyPart;
+        });
+        return (values) => values[at] as FeatureValue;
+      }
+      case 'ratio': {
+        const numerator = side(aggregation.numerator, window, where);
+        const denominator = side(aggregation.denominator, window, where);
+        return (values) => {
+          const below = denominator(values);
+          return below === 0 ? null : finite(numerator(values) / below);
+        };
+      }
+      case 'timeSince': {
+        // The newest (or first) event's time is the greatest (or least) of their times.
+        const sign = aggregation.edge === 'last' ? 1 : -1;
+        const at = slot(['eventTime', sign], window, where, () => {
+          return extremePart(sign, 'timestamp', (event) => event.timestamp) as AnyPart;
+        });
+        const { unitMs: unit } = aggregation;
+        return (values, now) =>
+          values[at] === null ? null : Math.floor((now - (values[at] as number)) / unit);
+      }
+    }
+  }
+
+  const keyIndexes = view.key.map((column) => names.indexOf(column));
+  return {
+    view,
+    source,
+    accepts: predicate(view.where),
+    keyOf: (event) => keyIndexes.map((index) => event.values[index] ?? null),
+    reads: view.features.map(read),
+    slots,
+    unitMs: unitMs || 1,
+  };
+}
+
+function adderOf(type: ColumnType): Adder<unknown> {
+  const adder: Adder<number | bigint> | Adder<Dyadic> = type === 'float64' ? dyadicAdder : wholeAdder;
+  return adder as Adder<unknown>;
+}
+
+/** A total beyond the doubles has no value; there is no negative zero. */
+function finite(value: number | bigint): number | bigint | null {
+  if (typeof value === 'bigint') return value;
+  return Number.isFinite(value) ? value + 0 : null;
+}
+
+function greatestCommonDivisor(a: number, b: number): number {
+  return b === 0 ? a : greatestCommonDivisor(b, a % b);
+}

@@ -1,0 +1,131 @@
+/**
+ * Exact sums, whatever the order: whole numbers as number while safe and bigint beyond, doubles as a dyadic rational
+ * (mantissa × 2^exponent, a bigint). Rounded once, to the nearest double, ties to even, when read. No value is too small; a
+ * double of 2^960 or more is refused at the source, so no sum can pass the greatest double.
+ */
+import type { ByteReader, ByteWriter } from './codec/bytes.js';
+
+/** An exact total; `float` is decided once by the type of what is summed. */
+export interface Adder<T> {
+  readonly zero: T;
+  of(value: number): T;
+  add(a: T, b: T): T;
+  negate(a: T): T;
+  /** Negative, zero or positive, as a comes before b. */
+  compare(a: T, b: T): number;
+  /** int64: number while safe, else bigint; float64: the nearest double, never -0. */
+  result(a: T): number | bigint;
+  encode(writer: ByteWriter, a: T): void;
+  decode(reader: ByteReader): T;
+}
+
+type Whole = number | bigint;
+
+export const wholeAdder: Adder<Whole> = {
+  zero: 0,
+  of: (value) => value,
+  add: addWhole,
+  negate: (a) => (typeof a === 'number' ? 0 - a : narrow(-a)),
+  compare: (a, b) => (a < b ? -1 : a > b ? 1 : 0),
+  result: (a) => a,
+  encode(writer, a) {
+    // 0: a bigint follows; 1: a safe number follows
+    writer.u8(typeof a === 'number' ? 1 : 0);
+    if (typeof a === 'number') writer.signed(a);
+    else writer.bigint(a);
+  },
+  decode: (reader) => (reader.u8() === 1 ? reader.signed() : reader.bigint()),
+};
+
+function addWhole(a: Whole, b: Whole): Whole {
+  if (typeof a === 'number' && typeof b === 'number') {
+    const sum = a + b;
+    if (Number.isSafeInteger(sum)) return sum;
+  }
+  return narrow(BigInt(a) + BigInt(b));
+}
+
+function narrow(a: bigint): Whole {
+  return a >= BigInt(Number.MIN_SAFE_INTEGER) && a <= BigInt(Number.MAX_SAFE_INTEGER) ? Number(a) : a;
+}
+
+/** mantissa × 2^exponent; the same number may have several forms until it is encoded. */
+export interface Dyadic {
+  mantissa: bigint;
+  exponent: number;
+}
+
+export const dyadicAdder: Adder<Dyadic> = {
+  zero: { mantissa: 0n, exponent: 0 },
+  of: dyadicOf,
+  add(a, b) {
+    if (a.mantissa === 0n) return b;
+    if (b.mantissa === 0n) return a;
+    const [low, high] = a.exponent <= b.exponent ? [a, b] : [b, a];
+    return {
+      mantissa: low.mantissa + (high.mantissa << BigInt(high.exponent - low.exponent)),
+      exponent: low.exponent,
+    };
+  },
+  negate: (a) => ({ mantissa: -a.mantissa, exponent: a.exponent }),
+  compare(a, b) {
+    const { mantissa } = dyadicAdder.add(a, dyadicAdder.negate(b));
+    return mantissa < 0n ? -1 : mantissa > 0n ? 1 : 0;
+  },
+  result: roundDyadic,
+  encode(writer, a) {
+    const { mantissa, exponent } = canonical(a);
+    writer.bigint(mantissa);
+    if (mantissa !== 0n) writer.signed(exponent);
+  },
+  decode(reader) {
+    const mantissa = reader.bigint();
+    return { mantissa, exponent: mantissa === 0n ? 0 : reader.signed() };
+  },
+};
+
+const scratch = new DataView(new ArrayBuffer(8));
+
+function dyadicOf(value: number): Dyadic {
+  if (Number.isSafeInteger(value)) return { mantissa: BigInt(value), exponent: 0 };
+  scratch.setFloat64(0, value);
+  const high = scratch.getUint32(0);
+  const field = (high >>> 20) & 0x7ff; // 0: subnormal, no hidden bit
+  const fraction = (high & 0xfffff) * 2 ** 32 + scratch.getUint32(4) + (field === 0 ? 0 : 2 ** 52);
+  return { mantissa: BigInt(value < 0 ? -fraction : fraction), exponent: Math.max(field, 1) - 1075 };
+}
+
+/** The nearest double, ties to even. */
+export function roundDyadic({ mantissa, exponent }: Dyadic): number {
+  if (mantissa === 0n) return 0;
+  const negative = mantissa < 0n;
+  let size = negative ? -mantissa : mantissa;
+  const extra = size.toString(2).length - 53;
+  if (extra > 0) {
+    // Every double is a multiple of 2^-1074 and so is every sum of them: only normal results have more than 53 bits.
+    const shift = BigInt(extra);
+    const rest = size & ((1n << shift) - 1n);
+    const half = 1n << (shift - 1n);
+    size >>= shift;
+    exponent += extra;
+    if (rest > half || (rest === half && size & 1n)) size += 1n;
+  }
+  // In two exact steps, since 2 ** exponent alone may be below the least double.
+  const value =
+    exponent < -1000 ? Number(size) * 2 ** (exponent + 200) * 2 ** -200 : Number(size) * 2 ** exponent;
+  return negative ? -value : value;
+}
+
+/** The one form with an odd mantissa. */
+function canonical({ mantissa, exponent }: Dyadic): Dyadic {
+  if (mantissa === 0n) return dyadicAdder.zero;
+  while ((mantissa & 0xffffffffn) === 0n) {
+    mantissa >>= 32n;
+    exponent += 32;
+  }
+  while ((mantissa & 1n) === 0n) {
+    mantissa >>= 1n;
+    exponent += 1;
+  }
+  return { mantissa, exponent };
+}

@@ -1,0 +1,174 @@
+/**
+ * The state of one entity in one view: events fold in (in any order), time moves forward, and at any moment from its as-of
+ * on it can be read, written whole (a snapshot) or turned into a record for serving (record.ts). The one engine of stream,
+ * backfill, batch and training.
+ */
+import { assert } from './assert.js';
+import { ByteReader, ByteWriter } from './codec/bytes.js';
+import type { CompiledView } from './compile.js';
+import { FeatureStoreError } from './error.js';
+import type { Event, FeatureValue } from './event.js';
+
+export interface State {
+  /** The instant from which it speaks: the greatest event timestamp folded, or a later advance. */
+  asOf: number;
+  /** The greatest sequence folded. */
+  sequence: number;
+  /** Of the newest event. */
+  eventTimestamp: number;
+  firstEventTimestamp: number;
+  /** When the last of its events became known. */
+  createdTimestamp: number;
+  eventCount: number;
+  /** One per slot of the view. */
+  parts: unknown[];
+}
+
+/** What a state or record says at a moment. */
+export interface Reading {
+  asOf: number;
+  sequence: number;
+  eventTimestamp: number;
+  firstEventTimestamp: number;
+  eventCount: number;
+  /** The moment lies past the last step a cut record carries: values may be old. */
+  horizonPassed: boolean;
+  /** In the view's feature order. */
+  values: FeatureValue[];
+}
+
+/** A state of no events: reads as no record. */
+export function createState(compiled: CompiledView): State {
+  return {
+    asOf: Number.NEGATIVE_INFINITY,
+    sequence: 0,
+    eventTimestamp: Number.NEGATIVE_INFINITY,
+    firstEventTimestamp: Number.POSITIVE_INFINITY,
+    createdTimestamp: Number.NEGATIVE_INFINITY,
+    eventCount: 0,
+    parts: compiled.slots.map(({ part }) => part.create()),
+  };
+}
+
+// Tiles are dropped when the state is read; a long fold without reads drops them now and then.
+const EVENTS_BETWEEN_DROPS = 1024;
+
+/** Folds an event in; one that does not belong to the view changes nothing. */
+export function fold(compiled: CompiledView, state: State, event: Event): void {
+  if (!compiled.accepts(event)) return;
+  state.asOf = Math.max(state.asOf, event.timestamp);
+  state.sequence = Math.max(state.sequence, event.sequence);
+  state.eventTimestamp = Math.max(state.eventTimestamp, event.timestamp);
+  state.firstEventTimestamp = Math.min(state.firstEventTimestamp, event.timestamp);
+  state.createdTimestamp = Math.max(state.createdTimestamp, event.arrivedAt);
+  state.eventCount += 1;
+  compiled.slots.forEach((slot, index) => {
+    const leaves = slot.leaves(event.timestamp);
+    // An event later than its own window has left already.
+    if (leaves > state.asOf && slot.accepts(event)) slot.part.add(state.parts[index], event, leaves);
+  });
+  if (state.eventCount % EVENTS_BETWEEN_DROPS === 0) advance(compiled, state, state.asOf);
+}
+
+/** Moves the as-of forward (never back) and forgets what has left by then. */
+export function advance(compiled: CompiledView, state: State, at: number): void {
+  state.asOf = Math.max(state.asOf, at);
+  compiled.slots.forEach(({ part }, index) => {
+    part.leave(state.parts[index], state.asOf);
+  });
+}
+
+/** Reads the state at `at`, not before its as-of, and moves it there. Null: no events. */
+export function readState(compiled: CompiledView, state: State, at: number): Reading | null {
+  if (state.eventCount === 0) return null;
+  assert(at >= state.asOf, `a state as of ${state.asOf} cannot be read at ${at}`);
+  advance(compiled, state, at);
+  const values = compiled.slots.map(({ part }, index) => part.value(state.parts[index]));
+  return {
+    asOf: state.asOf,
+    sequence: state.sequence,
+    eventTimestamp: state.eventTimestamp,
+    firstEventTimestamp: state.firstEventTimestamp,
+    eventCount: state.eventCount,
+    horizonPassed: false,
+    values: compiled.reads.map((read) => read(values, at)),
+  };
+}
+
+/** When its values next change by themselves; null: never. */
+export function nextStep(compiled: CompiledView, state: State): number | null {
+  let next = Number.POSITIVE_INFINITY;
+  compiled.slots.forEach(({ part }, index) => {
+    part.leave(state.parts[index], state.asOf);
+    next = Math.min(next, part.nextLeave(state.parts[index]));
+  });
+  return Number.isFinite(next) ? next : null;
+}
+
+/** The values alone, as bytes: equal where nothing stored would differ (a moving value alone makes no difference). */
+export function encodeValues(compiled: CompiledView, state: State): Uint8Array {
+  const writer = new ByteWriter();
+  writer.signed(state.eventTimestamp);
+  writer.varint(state.eventCount);
+  compiled.slots.forEach(({ part }, index) => {
+    part.leave(state.parts[index], state.asOf);
+    part.encodeValue(writer, part.value(state.parts[index]));
+  });
+  return writer.finish();
+}
+
+/*
+ * A snapshot, layout 1:
+ *   u8 layout | signed as-of | varint sequence | signed event timestamp | varint event - first | varint created - event
+ *   varint count | each part's state in slot order
+ */
+const LAYOUT = 1;
+
+/** Equal bytes for equal events and as-of, whatever the way there. The state must have events. */
+export function encodeState(compiled: CompiledView, state: State): Uint8Array {
+  assert(state.eventCount > 0, 'a state of no events has no snapshot');
+  const writer = new ByteWriter();
+  writer.u8(LAYOUT);
+  writer.signed(state.asOf);
+  writer.varint(state.sequence);
+  writer.signed(state.eventTimestamp);
+  writer.varint(state.eventTimestamp - state.firstEventTimestamp);
+  writer.varint(state.createdTimestamp - state.eventTimestamp);
+  writer.varint(state.eventCount);
+  advance(compiled, state, state.asOf);
+  compiled.slots.forEach(({ part }, index) => {
+    part.encodeState(writer, state.parts[index]);
+  });
+  return writer.finish();
+}
+
+/** Throws FS_LAYOUT_UNKNOWN, FS_RECORD_CORRUPT. */
+export function decodeState(compiled: CompiledView, bytes: Uint8Array): State {
+  const reader = new ByteReader(bytes);
+  expectLayout(reader, LAYOUT, 'snapshot');
+  const asOf = reader.signed();
+  const sequence = reader.varint();
+  const eventTimestamp = reader.signed();
+  return {
+    asOf,
+    sequence,
+    eventTimestamp,
+    firstEventTimestamp: eventTimestamp - reader.varint(),
+    createdTimestamp: eventTimestamp + reader.varint(),
+    eventCount: reader.varint(),
+    parts: compiled.slots.map(({ part }) => part.decodeState(reader)),
+  };
+}
+
+/** An unknown layout is an error, never a guess. */
+export function expectLayout(reader: ByteReader, layout: number, what: string): void {
+  const found = reader.u8();
+  if (found !== layout)
+    throw new FeatureStoreError(
+      'FS_LAYOUT_UNKNOWN',
+      `a ${what} has layout ${found}; this process knows ${layout}`,
+      {
+        fix: 'run the version of the platform that wrote it, or refill the view',
+      },
+    );
+}

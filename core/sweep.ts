@@ -1,0 +1,152 @@
+/**
+ * One pass over an entity's events that answers many moments: the labels of a training set, in either mode, or the ticks of
+ * a range. Pure; the events are all those the caller's bound allows, in any order.
+ */
+import { assert } from './assert.js';
+import type { CompiledView } from './compile.js';
+import type { AggregationView } from './definition.js';
+import type { Event } from './event.js';
+import { compareEvents } from './event.js';
+import type { Reading, State } from './state.js';
+import { advance, createState, encodeValues, fold, nextStep, readState } from './state.js';
+import { ceilTo, floorTo } from './time.js';
+
+/** known-then: what serving could have returned. event-time: with all that is known today. */
+export type TrainingMode = 'known-then' | 'event-time';
+
+/** A tick of the ledger: serving had it from publishedAt on. */
+export interface PublishedTick {
+  tick: number;
+  publishedAt: number;
+}
+
+export interface SweepOptions {
+  mode: TrainingMode;
+  /** The value one millisecond before the label, arrival bound too. */
+  strict: boolean;
+  /** Of a batch view: its ledger, ticks ascending. */
+  published: readonly PublishedTick[];
+}
+
+/** The cadence and settle of a view's ticks; a streaming view's rows settle at once. */
+export function ticksOf(view: AggregationView): { cadenceMs: number; settleMs: number } {
+  return view.mode.type === 'batch'
+    ? { cadenceMs: view.mode.cadenceMs, settleMs: view.mode.settleMs }
+    : { cadenceMs: view.mode.rowsEveryMs, settleMs: 0 };
+}
+
+/** The first tick that sees the event. */
+export function entryTick(event: Event, cadenceMs: number, settleMs: number): number {
+  return ceilTo(Math.max(event.timestamp, event.arrivedAt - settleMs), cadenceMs);
+}
+
+/**
+ * The reading for each label (epoch ms, in any order), in the labels' order; null where there is no history by then.
+ * Batch views are read at their tick; whether a value is too old is judged at the label by the caller (vector.ts).
+ */
+export function sweepLabels(
+  compiled: CompiledView,
+  events: readonly Event[],
+  labels: readonly number[],
+  { mode, strict, published }: SweepOptions,
+): Array<Reading | null> {
+  const { view } = compiled;
+  const batch = view.mode.type === 'batch';
+  const { cadenceMs, settleMs } = ticksOf(view);
+
+  /** When an event becomes part of the answer, on the same axis as `momentOf`. */
+  const enters = (event: Event): number => {
+    if (batch && mode === 'known-then') return entryTick(event, cadenceMs, settleMs);
+    return mode === 'known-then' ? event.arrivedAt : event.timestamp;
+  };
+  const known = greatestTicks(published);
+  /** The moment the label's answer is read at; null: no tick by then. */
+  const momentOf = (label: number): number | null => {
+    const at = strict ? label - 1 : label;
+    if (!batch) return at;
+    return mode === 'event-time' ? floorTo(at, cadenceMs) : known(at);
+  };
+
+  const ordered = [...events].sort((a, b) => enters(a) - enters(b) || compareEvents(a, b));
+  const moments = labels.map(momentOf);
+  const order = moments.map((_, index) => index).sort((a, b) => (moments[a] ?? 0) - (moments[b] ?? 0));
+  const readings = new Array<Reading | null>(labels.length).fill(null);
+  const state = createState(compiled);
+  let next = 0;
+  for (const index of order) {
+    const moment = moments[index]!;
+    if (moment === null) continue;
+    for (; next < ordered.length && enters(ordered[next]!) <= moment; next++)
+      fold(compiled, state, ordered[next]!);
+    readings[index] = readState(compiled, state, moment);
+  }
+  return readings;
+}
+
+/** at → the greatest tick published by then; null: none. A later tick may have been published earlier. */
+function greatestTicks(published: readonly PublishedTick[]): (at: number) => number | null {
+  const byTime = [...published].sort((a, b) => a.publishedAt - b.publishedAt);
+  let greatest = Number.NEGATIVE_INFINITY;
+  const reached = byTime.map(({ tick }) => (greatest = Math.max(greatest, tick)));
+  return (at) => {
+    let low = 0;
+    let high = byTime.length;
+    while (low < high) {
+      const middle = (low + high) >>> 1;
+      if (byTime[middle]!.publishedAt <= at) low = middle + 1;
+      else high = middle;
+    }
+    return low === 0 ? null : reached[low - 1]!;
+  };
+}
+
+/** A tick at which something stored changed. */
+export interface TickRow {
+  tick: number;
+  /** As read at the tick. */
+  reading: Reading;
+}
+
+/**
+ * All ticks of (after, until] in one pass: a row where the stored values changed, then the state as of the last tick that
+ * was looked at. Ticks at which nothing can change are not looked at.
+ * @param state null: from the first event on; else as it stood after tick `after`, and `events` are those it does not hold
+ */
+export function sweepTicks(
+  compiled: CompiledView,
+  events: readonly Event[],
+  { after, until, state = createState(compiled) }: { after: number; until: number; state?: State },
+): { rows: TickRow[]; state: State } {
+  const { cadenceMs, settleMs } = ticksOf(compiled.view);
+  const entering = events
+    .map((event) => ({ event, tick: entryTick(event, cadenceMs, settleMs) }))
+    .filter(({ tick }) => tick <= until)
+    .sort((a, b) => a.tick - b.tick || compareEvents(a.event, b.event));
+  const rows: TickRow[] = [];
+  let previous = state.eventCount > 0 ? encodeValues(compiled, state) : null;
+  let next = 0;
+  for (;;) {
+    const step = state.eventCount > 0 ? nextStep(compiled, state) : null;
+    const tick = Math.min(
+      entering[next]?.tick ?? Number.POSITIVE_INFINITY,
+      step === null ? Number.POSITIVE_INFINITY : ceilTo(step, cadenceMs),
+    );
+    if (tick > until) break;
+    for (; next < entering.length && entering[next]!.tick === tick; next++)
+      fold(compiled, state, entering[next]!.event);
+    if (state.eventCount === 0) continue;
+    advance(compiled, state, tick);
+    const values = encodeValues(compiled, state);
+    if (tick > after && !(previous && equalBytes(values, previous))) {
+      const reading = readState(compiled, state, tick);
+      assert(reading, 'a state with events has a reading');
+      rows.push({ tick, reading });
+    }
+    previous = values;
+  }
+  return { rows, state };
+}
+
+export function equalBytes(a: Uint8Array, b: Uint8Array): boolean {
+  return a.length === b.length && a.every((byte, index) => byte === b[index]);
+}
