@@ -249,7 +249,10 @@ function elementType(type: FeatureType): ColumnType | null {
 
 function encodeFeature(writer: ByteWriter, type: FeatureType, value: FeatureValue): void {
   const element = elementType(type);
-  if (element === null) return scalarCodecs[type as ColumnType].encode(writer, value as Scalar);
+  if (element === null) {
+    scalarCodecs[type as ColumnType].encode(writer, value as Scalar);
+    return;
+  }
   const list = value as readonly Scalar[];
   writer.varint(list.length);
   for (const item of list) scalarCodecs[element].encode(writer, item);
