@@ -17,7 +17,7 @@ create table revision (
   revision bigint primary key check (revision > 0),
   definitions jsonb not null,
   definitions_hash text not null,
-  plan_hash text not null,
+  plan_hash text not null unique,
   applied_by text not null,
   applied_at timestamptz not null default now()
 );
@@ -28,8 +28,12 @@ create table plan (
   base_revision bigint not null,     -- 0: an empty registry
   definitions jsonb not null,
   plan jsonb not null,
-  created_at timestamptz not null default now()
+  created_at timestamptz not null default now(),
+  state text not null default 'saved' check (state in ('saved', 'open', 'applied', 'abandoned')),
+  opened jsonb not null default '[]' -- the versions it opened, each with the state it had before; null: it did not exist
 );
+-- One plan is applied at a time; whoever comes second is told, not mixed in.
+create unique index plan_one_open on plan (state) where state = 'open';
 
 -- A view version, immutable but for its state. `id` names its Redis field and its rows table.
 create table view_version (
