@@ -9,8 +9,10 @@ export const ERRORS = {
   FS_UNAVAILABLE: { status: 503, retryable: true },
   FS_DEADLINE: { status: 504, retryable: true },
   FS_DISK_FULL: { status: 507, retryable: true },
+  FS_INTERNAL: { status: 500, retryable: false },
   // requests
   FS_REQUEST_INVALID: { status: 400, retryable: false },
+  FS_REQUEST_TOO_LARGE: { status: 413, retryable: false },
   FS_NOT_FOUND: { status: 404, retryable: false },
   FS_CONFLICT: { status: 409, retryable: false },
   // definitions

@@ -168,7 +168,12 @@ export function parseJson(text: string, maxDepth = 16): Json {
 
   function refuse(what: string, fix: string, cause?: unknown): never {
     const pointer = jsonPointer(path);
-    throw new FeatureStoreError('FS_REQUEST_INVALID', `${pointer || 'the document'}: ${what}`, { fix, pointer }, { cause });
+    throw new FeatureStoreError(
+      'FS_REQUEST_INVALID',
+      `${pointer || 'the document'}: ${what}`,
+      { fix, pointer },
+      { cause },
+    );
   }
 }
 
@@ -181,7 +186,9 @@ export function jsonPointer(path: ReadonlyArray<string | number>): string {
 
 /** The text of a value of this type; decided once per column, not per value. */
 export function valueEncoder(type: FeatureType): (value: FeatureValue) => string {
-  const encode = type.startsWith('list<') ? listEncoder(type.slice(5, -1) as FeatureType) : scalarEncoders[type as 'string'];
+  const encode = type.startsWith('list<')
+    ? listEncoder(type.slice(5, -1) as FeatureType)
+    : scalarEncoders[type as 'string'];
   return (value) => (value === null ? 'null' : encode(value));
 }
 
@@ -191,7 +198,10 @@ export function wireTimestamp(ms: number): string {
   return text.endsWith('.000Z') ? `${text.slice(0, -5)}Z` : text;
 }
 
-const scalarEncoders: Record<'string' | 'int64' | 'float64' | 'bool' | 'timestamp', (value: FeatureValue) => string> = {
+const scalarEncoders: Record<
+  'string' | 'int64' | 'float64' | 'bool' | 'timestamp',
+  (value: FeatureValue) => string
+> = {
   string: (value) => JSON.stringify(value),
   int64: (value) => {
     assert(typeof value === 'bigint' || Number.isInteger(value), `int64 ${String(value)}`);
