@@ -13,7 +13,7 @@ import { withLock } from './lock.mjs';
 import { createMachine, platformFacts, postgresUser, refusal } from './machine.mjs';
 import { packageDir } from './places.mjs';
 import { npm, resolveServers, SERVER_NAMES } from './servers.mjs';
-import { createSteps, endChildrenOnExit } from './steps.mjs';
+import { CommandError, createSteps, endChildrenOnExit } from './steps.mjs';
 
 /** @typedef {import('./machine.mjs').Machine} Machine */
 
@@ -67,6 +67,7 @@ async function obtainServers(machine) {
 }
 
 const STAMP = '.almanac-packages';
+const FLAGS = ['--include=dev', '--no-audit', '--no-fund', '--prefer-offline'];
 
 /**
  * `npm ci`, under npm's own configuration, when the lockfile is not the one that was installed last.
@@ -80,9 +81,30 @@ async function installPackages(machine, root, report) {
   if (!isInstalled(root, lockfile)) {
     report('installing with npm ci');
     // dev included even under NODE_ENV=production: the compiler is one of them
-    await npm(machine, ['ci', '--include=dev', '--no-audit', '--no-fund', '--prefer-offline']);
+    try {
+      await npm(machine, ['ci', ...FLAGS]);
+    } catch (error) {
+      if (!(error instanceof CommandError) || !lacksOnlyOptional(error.output, lockfile)) throw error;
+      // a lockfile written behind a registry without the other platforms' packages: npm ci refuses it, install does not
+      report('installing with npm install');
+      await npm(machine, ['install', '--no-save', ...FLAGS]);
+    }
   }
   writeFileSync(stampFile, stamp);
+}
+
+/**
+ * Whether all that npm misses in the lockfile are packages for other platforms.
+ * @param {string} output of npm ci @param {string} lockfile
+ */
+function lacksOnlyOptional(output, lockfile) {
+  /** @type {{ packages: Record<string, { optionalDependencies?: Record<string, string> }> }} */
+  const { packages } = JSON.parse(lockfile);
+  const optional = new Set(
+    Object.values(packages).flatMap((one) => Object.keys(one.optionalDependencies ?? {})),
+  );
+  const missing = [...output.matchAll(/Missing: (\S+)@\S* from lock file/g)].map(([, name = '']) => name);
+  return missing.length > 0 && missing.every((name) => optional.has(name)) && !output.includes('Invalid: ');
 }
 
 /**

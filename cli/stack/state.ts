@@ -1,0 +1,143 @@
+/**
+ * What a running stack is, as one file: .almanac/<name>/stack.json, readable by its owner only (it holds passwords).
+ * Written before a process is started and after, so that whoever comes next knows what may be running.
+ */
+import { randomBytes } from 'node:crypto';
+import {
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  realpathSync,
+  renameSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs';
+import { join } from 'node:path';
+import { FeatureStoreError } from '../../core/error.js';
+
+export type ServerName = 'postgres' | 'redis' | 'temporal' | 'kafka';
+export type ProcessName = 'registry' | 'worker' | 'serving';
+export type UnitName = ServerName | ProcessName;
+
+export const SERVERS: readonly ServerName[] = ['postgres', 'redis', 'temporal', 'kafka'];
+export const PROCESSES: readonly ProcessName[] = ['registry', 'worker', 'serving'];
+
+/** A process of ours, recognised by pid, start time and program; a pid alone may be a stranger's by now. */
+export interface RunningProcess {
+  pid: number;
+  started: string;
+  /** The program behind the pid, known once it answered; null before. */
+  executable: string | null;
+  /** Of the environment it was given: with another one it has to be started again. */
+  environmentHash: string;
+}
+
+export interface UnitState {
+  /** True when the address came by environment: nothing of it was started, nothing of it is stopped. */
+  external: boolean;
+  /** URL, or host:port, as the variable of its name wants it. */
+  address: string;
+  /** By purpose: `main`, and `ui`, `controller` where there is one. Kept across restarts while free. */
+  ports: Record<string, number>;
+  log: string;
+  /** Its working directory, and its data. */
+  dir: string;
+  process: RunningProcess | null;
+}
+
+export interface StackState {
+  layout: 1;
+  name: string;
+  /** The directory that holds .almanac. */
+  root: string;
+  /** `<root>/.almanac/<name>` with all links resolved. */
+  dir: string;
+  environment: string;
+  /** Given to each of our processes, which answer with it: so we know them from another stack's. */
+  instance: string;
+  passwords: { postgres: string; redis: string };
+  kafkaClusterId: string;
+  units: Partial<Record<UnitName, UnitState>>;
+}
+
+const STATE_FILE = 'stack.json';
+
+/** The stack as it was last written; null when there never was one. */
+export function readState(root: string, name: string): StackState | null {
+  const path = join(stackDir(root, name), STATE_FILE);
+  if (!existsSync(path)) return null;
+  try {
+    const state: StackState = JSON.parse(readFileSync(path, 'utf8'));
+    if (state.layout === 1) return state;
+  } catch (cause) {
+    throw unreadable(path, cause);
+  }
+  throw unreadable(path, undefined);
+}
+
+function unreadable(path: string, cause: unknown): FeatureStoreError {
+  return new FeatureStoreError(
+    'FS_CONFIG_INVALID',
+    `${path} is not a stack of this version`,
+    { fix: 'end its processes, remove its directory and start the stack again', path },
+    { cause },
+  );
+}
+
+export function writeState(state: StackState): void {
+  const path = join(state.dir, STATE_FILE);
+  const aside = `${path}.${process.pid}`;
+  writeFileSync(aside, `${JSON.stringify(state, null, 2)}\n`, { mode: 0o600 });
+  renameSync(aside, path);
+}
+
+/** A new stack: secrets and identity drawn once, kept as long as its data. */
+export function createState(root: string, name: string, environment: string): StackState {
+  mkdirSync(stackDir(root, name), { recursive: true });
+  const dir = realpathSync(stackDir(root, name));
+  mkdirSync(join(dir, 'logs'), { recursive: true });
+  const secret = () => randomBytes(18).toString('base64url');
+  return {
+    layout: 1,
+    name,
+    root,
+    dir,
+    environment,
+    instance: randomBytes(9).toString('base64url'),
+    passwords: { postgres: secret(), redis: secret() },
+    kafkaClusterId: randomBytes(16).toString('base64url'), // Kafka's own form: 22 characters of base64url
+    units: {},
+  };
+}
+
+/** Names of the stacks that have a state file under this root. */
+export function listStacks(root: string): string[] {
+  const parent = join(root, '.almanac');
+  if (!existsSync(parent)) return [];
+  return readdirSync(parent).filter((name) => existsSync(join(parent, name, STATE_FILE)));
+}
+
+export function stackDir(root: string, name: string): string {
+  if (!/^[a-z][a-z0-9-]{0,40}$/.test(name))
+    throw new FeatureStoreError('FS_CONFIG_INVALID', `"${name}" cannot be the name of a stack`, {
+      fix: 'use lower-case letters, digits and hyphens, a letter first',
+      name,
+    });
+  return join(root, '.almanac', name);
+}
+
+export function lockPath(root: string, name: string): string {
+  return `${stackDir(root, name)}.lock`;
+}
+
+export function dropProcess(state: StackState, name: UnitName): void {
+  const unit = state.units[name];
+  if (unit) unit.process = null;
+  writeState(state);
+}
+
+/** For a test that wants no trace: the data of a stopped stack. */
+export function removeStackFiles(state: StackState): void {
+  rmSync(state.dir, { recursive: true, force: true });
+}
