@@ -1,0 +1,192 @@
+/** Every path against the oracle, on generated definitions and event streams: values, statuses, timestamps to the byte. */
+import fc from 'fast-check';
+import { expect, test } from 'vitest';
+import type { CompiledView } from '../../core/compile.js';
+import { compileView } from '../../core/compile.js';
+import type { AggregationView } from '../../core/definition.js';
+import type { Event } from '../../core/event.js';
+import { compareEvents } from '../../core/event.js';
+import { decodeHeader, encodeRecord, MIN_STEPS, readRecord, recordSteps } from '../../core/record.js';
+import type { Reading, State } from '../../core/state.js';
+import { advance, createState, decodeState, encodeState, fold, readState } from '../../core/state.js';
+import { entryTick, sweepLabels, sweepTicks, ticksOf } from '../../core/sweep.js';
+import { ceilTo, floorTo, HOUR } from '../../core/time.js';
+import { judge } from '../../core/vector.js';
+import type { Question } from '../../oracle/oracle.js';
+import { answer } from '../../oracle/oracle.js';
+import { events, moments, source, view } from './generate.js';
+
+const RUNS = Number(process.env.ALMANAC_TEST_RUNS ?? 400);
+
+/** What the engine says, in the oracle's words. */
+function said(view: AggregationView, reading: Reading | null, at: number) {
+  const { values, statuses, eventTimestamp } = judge(view, reading, at);
+  const name = (index: number) => view.features[index]!.name;
+  return {
+    eventTimestamp,
+    values: Object.fromEntries(values.map((value, index) => [name(index), value])),
+    statuses: Object.fromEntries(statuses.map((status, index) => [name(index), status])),
+  };
+}
+
+function expected(view: AggregationView, all: readonly Event[], question: Question) {
+  const { eventTimestamp, values, statuses } = answer(view, source, all, question);
+  return { eventTimestamp, values, statuses };
+}
+
+function foldAll(
+  compiled: CompiledView,
+  list: readonly Event[],
+  state: State = createState(compiled),
+): State {
+  for (const event of list) fold(compiled, state, event);
+  return state;
+}
+
+const streaming = view.filter(({ mode }) => mode.type === 'streaming');
+
+test('a record, whole or cut, at its as-of, at each step and around it', () => {
+  fc.assert(
+    fc.property(streaming, events, moments, fc.nat(), (view, all, later, cut) => {
+      const compiled = compileView(view, source);
+      const sequence = cut % ((all.at(-1)?.sequence ?? 0) + 1);
+      const known = all.filter((event) => event.sequence <= sequence);
+      const state = foldAll(compiled, known);
+      if (state.eventCount === 0) {
+        expect(expected(view, all, { type: 'record', sequence, at: 0 })).toEqual(said(view, null, 0));
+        return;
+      }
+      const whole = encodeRecord(compiled, state);
+      const short = encodeRecord(compiled, state, { maxBytes: 64 });
+      const { asOf, refreshAt } = decodeHeader(short);
+      const steps = recordSteps(compiled, whole);
+      expect(recordSteps(compiled, short).length).toBeGreaterThanOrEqual(Math.min(MIN_STEPS, steps.length));
+      const times = [
+        asOf,
+        ...later.map((at) => asOf + Math.abs(at)),
+        ...steps.flatMap((at) => [at - 1, at, at + 1]),
+      ];
+      for (const at of times.filter((at) => at >= asOf)) {
+        const truth = expected(view, all, { type: 'record', sequence, at });
+        expect(said(view, readRecord(compiled, whole, at), at)).toEqual(truth);
+        const reading = readRecord(compiled, short, at);
+        expect(reading.horizonPassed).toBe(refreshAt !== null && at >= refreshAt);
+        if (!reading.horizonPassed) expect(said(view, reading, at)).toEqual(truth);
+      }
+    }),
+    { numRuns: RUNS },
+  );
+});
+
+test('the order of folding, a restart from a snapshot and a refresh leave no trace in the bytes', () => {
+  fc.assert(
+    fc.property(view, events, fc.nat(), fc.nat(), (view, all, seed, where) => {
+      const compiled = compileView(view, source);
+      const straight = foldAll(compiled, [...all].sort(compareEvents));
+      if (straight.eventCount === 0) return;
+      const shuffled = [...all].sort(
+        (a, b) => ((a.id.charCodeAt(3) * (seed % 97)) % 31) - ((b.id.charCodeAt(3) * (seed % 97)) % 31),
+      );
+      const half = where % (all.length + 1);
+      let state = foldAll(compiled, shuffled.slice(0, half));
+      if (state.eventCount > 0) {
+        encodeRecord(compiled, state);
+        state = decodeState(compiled, encodeState(compiled, state));
+      }
+      foldAll(compiled, shuffled.slice(half), state);
+      expect(encodeState(compiled, state)).toEqual(encodeState(compiled, straight));
+      expect(encodeRecord(compiled, state)).toEqual(encodeRecord(compiled, straight));
+      const later = straight.asOf + (seed % (2 * HOUR));
+      advance(compiled, straight, later);
+      advance(compiled, state, later);
+      expect(encodeState(compiled, decodeState(compiled, encodeState(compiled, state)))).toEqual(
+        encodeState(compiled, straight),
+      );
+    }),
+    { numRuns: RUNS },
+  );
+});
+
+test('training labels in both modes, strict and not', () => {
+  fc.assert(
+    fc.property(view, events, moments, fc.boolean(), fc.nat(3), (view, all, extra, strict, delay) => {
+      const compiled = compileView(view, source);
+      const labels = [
+        ...extra,
+        ...all.flatMap((event) => [event.timestamp, event.arrivedAt, event.arrivedAt + 1]),
+      ];
+      const { cadenceMs, settleMs } = ticksOf(view);
+      const first = floorTo(Math.min(...labels), cadenceMs);
+      const published = Array.from({ length: 20 }, (_, index) => {
+        const tick = first + (index + 1) * cadenceMs;
+        return { tick, publishedAt: tick + settleMs + delay * (index % 3) * HOUR };
+      });
+      for (const mode of ['known-then', 'event-time'] as const) {
+        const readings = sweepLabels(compiled, all, labels, { mode, strict, published });
+        labels.forEach((at, index) => {
+          const truth = expected(view, all, { type: 'training', at, mode, strict, published });
+          expect(said(view, readings[index]!, strict ? at - 1 : at), `${mode} at ${at}`).toEqual(truth);
+        });
+      }
+    }),
+    { numRuns: RUNS },
+  );
+});
+
+test('tick rows: the last row at or before a tick is that tick, in one sweep or cut anywhere', () => {
+  fc.assert(
+    fc.property(view, events, fc.nat(12), (view, all, cut) => {
+      const compiled = compileView(view, source);
+      const { cadenceMs, settleMs } = ticksOf(view);
+      const entries = all.map((event) => entryTick(event, cadenceMs, settleMs));
+      const start = Math.min(0, ...entries) - cadenceMs;
+      const until = Math.max(0, ...entries) + 3 * cadenceMs;
+      const whole = sweepTicks(compiled, all, { after: start, until });
+      const middle = start + Math.floor((until - start) / cadenceMs / (cut + 1)) * cadenceMs;
+      const before = sweepTicks(compiled, all, { after: start, until: middle });
+      const resumed =
+        before.state.eventCount > 0
+          ? decodeState(compiled, encodeState(compiled, before.state))
+          : createState(compiled);
+      const late = all.filter((event) => entryTick(event, cadenceMs, settleMs) > middle);
+      const after = sweepTicks(compiled, late, { after: middle, until, state: resumed });
+      expect([...before.rows, ...after.rows]).toEqual(whole.rows);
+
+      const ticks = [...entries, ...whole.rows.map(({ tick }) => tick), until, ceilTo(0, cadenceMs)];
+      for (const tick of ticks.flatMap((tick) => [tick - cadenceMs, tick, tick + cadenceMs])) {
+        if (tick <= start || tick > until) continue;
+        const row = whole.rows.findLast((each) => each.tick <= tick);
+        const truth = expected(view, all, { type: 'tick', tick, at: tick });
+        // A row holds the state: a value that moves by itself is read at the tick asked for.
+        const moving = view.features.some(({ aggregation }) => aggregation.op === 'timeSince');
+        if (!moving || row?.tick === tick || !row)
+          expect(said(view, row?.reading ?? null, tick)).toEqual(truth);
+      }
+      const last = readState(compiled, whole.state, until);
+      expect(said(view, last, until)).toEqual(expected(view, all, { type: 'tick', tick: until, at: until }));
+    }),
+    { numRuns: RUNS },
+  );
+});
+
+test('a batch record, read at any later published tick until the next change', () => {
+  fc.assert(
+    fc.property(
+      view.filter(({ mode }) => mode.type === 'batch'),
+      events,
+      (view, all) => {
+        const compiled = compileView(view, source);
+        const { cadenceMs, settleMs } = ticksOf(view);
+        const until = Math.max(0, ...all.map((event) => entryTick(event, cadenceMs, settleMs)));
+        const { state } = sweepTicks(compiled, all, { after: Number.MIN_SAFE_INTEGER, until });
+        if (state.eventCount === 0) return;
+        const record = encodeRecord(compiled, state, { tick: { tick: state.asOf, committedAt: until } });
+        expect(said(view, readRecord(compiled, record, until), until)).toEqual(
+          expected(view, all, { type: 'tick', tick: until, at: until }),
+        );
+        expect(recordSteps(compiled, record)).toEqual([]);
+      },
+    ),
+    { numRuns: RUNS },
+  );
+});

@@ -1,0 +1,31 @@
+import { fileURLToPath } from 'node:url';
+import { defineConfig } from 'vitest/config';
+
+const here = (path: string): string => fileURLToPath(new URL(path, import.meta.url));
+const alias = { 'almanac/testing': here('core/testing.ts'), almanac: here('core/index.ts') };
+
+// pure: no server, in seconds. servers: everything that needs one, on a stack of its own.
+const pure = [
+  'test/core/**/*.test.ts',
+  'test/oracle/**/*.test.ts',
+  'test/examples/**/*.test.ts',
+  'test/house/**/*.test.ts',
+];
+
+export default defineConfig({
+  test: {
+    projects: [
+      { resolve: { alias }, test: { name: 'pure', include: pure, testTimeout: 120_000 } },
+      {
+        resolve: { alias },
+        test: {
+          name: 'servers',
+          include: ['test/**/*.test.ts'],
+          exclude: pure,
+          testTimeout: 180_000,
+          hookTimeout: 180_000,
+        },
+      },
+    ],
+  },
+});
