@@ -86,9 +86,7 @@ type Plain<T extends FeatureType> = T extends 'string'
         ? readonly string[]
         : readonly number[];
 /** What may stand beside a value of type T: another expression (any number beside a number) or a plain value. */
-type Operand<T extends FeatureType, Names extends string> =
-  | Expr<T extends Addable ? Addable : T, Names>
-  | Plain<T>;
+type Operand<T extends FeatureType> = Expr<T extends Addable ? Addable : T, string> | Plain<T>;
 /** Whole numbers (timestamps too) make a whole number, anything else a double; a plain number may be either. */
 type Sum<A extends FeatureType, B> = A extends 'int64' | 'timestamp'
   ? B extends Expr<'int64' | 'timestamp', string>
@@ -112,28 +110,28 @@ export class Expr<T extends FeatureType, Names extends string> {
     return this.reads;
   }
 
-  eq<M extends string = never>(other: Operand<T, M>): Expr<'bool', Names | M> {
+  eq<B extends Operand<T>>(other: B): Expr<'bool', Names | NamesOf<B>> {
     return op('eq', this, other);
   }
-  ne<M extends string = never>(other: Operand<T, M>): Expr<'bool', Names | M> {
+  ne<B extends Operand<T>>(other: B): Expr<'bool', Names | NamesOf<B>> {
     return op('ne', this, other);
   }
-  lt<M extends string = never>(this: Expr<Ordered, Names>, other: Operand<T, M>): Expr<'bool', Names | M> {
+  lt<B extends Operand<T>>(this: Expr<Ordered, Names>, other: B): Expr<'bool', Names | NamesOf<B>> {
     return op('lt', this, other);
   }
-  le<M extends string = never>(this: Expr<Ordered, Names>, other: Operand<T, M>): Expr<'bool', Names | M> {
+  le<B extends Operand<T>>(this: Expr<Ordered, Names>, other: B): Expr<'bool', Names | NamesOf<B>> {
     return op('le', this, other);
   }
-  gt<M extends string = never>(this: Expr<Ordered, Names>, other: Operand<T, M>): Expr<'bool', Names | M> {
+  gt<B extends Operand<T>>(this: Expr<Ordered, Names>, other: B): Expr<'bool', Names | NamesOf<B>> {
     return op('gt', this, other);
   }
-  ge<M extends string = never>(this: Expr<Ordered, Names>, other: Operand<T, M>): Expr<'bool', Names | M> {
+  ge<B extends Operand<T>>(this: Expr<Ordered, Names>, other: B): Expr<'bool', Names | NamesOf<B>> {
     return op('ge', this, other);
   }
-  and<M extends string = never>(this: Expr<'bool', Names>, other: Expr<'bool', M>): Expr<'bool', Names | M> {
+  and<B extends Expr<'bool', string>>(this: Expr<'bool', Names>, other: B): Expr<'bool', Names | NamesOf<B>> {
     return op('and', this, other);
   }
-  or<M extends string = never>(this: Expr<'bool', Names>, other: Expr<'bool', M>): Expr<'bool', Names | M> {
+  or<B extends Expr<'bool', string>>(this: Expr<'bool', Names>, other: B): Expr<'bool', Names | NamesOf<B>> {
     return op('or', this, other);
   }
   not(this: Expr<'bool', Names>): Expr<'bool', Names> {
@@ -165,14 +163,14 @@ export class Expr<T extends FeatureType, Names extends string> {
     return op('mul', this, other);
   }
   /** Always a double; null when the divisor is 0. */
-  div<M extends string = never>(
+  div<B extends Expr<Addable, string> | number>(
     this: Expr<Addable, Names>,
-    other: Expr<Addable, M> | number,
-  ): Expr<'float64', Names | M> {
+    other: B,
+  ): Expr<'float64', Names | NamesOf<B>> {
     return op('div', this, other);
   }
   /** The first that is not null. */
-  coalesce<M extends string = never>(...others: ReadonlyArray<Operand<T, M>>): Expr<T, Names | M> {
+  coalesce<B extends Operand<T>>(...others: readonly B[]): Expr<T, Names | NamesOf<B>> {
     return op('coalesce', this, ...others);
   }
   /** The same text, or whole number, gives the same whole number for ever. */
@@ -458,7 +456,7 @@ export class ViewDef<V extends ViewJson, F extends Types> {
     return new FeatureRef<F[K], K>(this, name);
   }
 }
-export type AnyView = ViewDef<ViewJson, any>;
+export type AnyView = ViewDef<ViewJson, Types>;
 
 type AggregationFeatures<F extends Types, N extends string> = {
   [K in keyof F]: Served & {
@@ -524,18 +522,9 @@ export function aggregationView<const C extends ColumnSpecs, F extends Types>(
 
 /** What an aggregation gives for no events. */
 function emptyValue(aggregation: AggregationJson): FeatureLiteral {
-  switch (aggregation.op) {
-    case 'count':
-    case 'sum':
-    case 'distinct':
-      return 0;
-    case 'lastN':
-    case 'topK':
-    case 'cart':
-      return [];
-    default:
-      return null;
-  }
+  const { op } = aggregation;
+  if (op === 'count' || op === 'sum' || op === 'distinct') return 0;
+  return op === 'lastN' || op === 'topK' || op === 'cart' ? [] : null;
 }
 
 /** Unless said otherwise: as often as the view ticks; a streaming view is real time and expected every hour. */

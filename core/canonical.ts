@@ -30,24 +30,15 @@ export function canonicalJson(value: unknown): string {
 }
 
 function write(value: unknown, path: string, open: Set<object>): string {
-  switch (typeof value) {
-    case 'string':
-      return JSON.stringify(text(value, path));
-    case 'boolean':
-      return String(value);
-    case 'number':
-      if (!Number.isFinite(value)) refuse(path, `holds ${value}`, 'give a finite number, or null');
-      return JSON.stringify(value); // -0 is written as 0
-    case 'object':
-      break;
-    default:
-      return refuse(
-        path,
-        `holds a ${typeof value}`,
-        'give plain JSON: text, numbers, booleans, null, lists, objects',
-      );
-  }
   if (value === null) return 'null';
+  if (typeof value === 'string') return JSON.stringify(text(value, path));
+  if (typeof value === 'boolean') return String(value);
+  if (typeof value === 'number') {
+    if (!Number.isFinite(value)) refuse(path, `holds ${value}`, 'give a finite number, or null');
+    return JSON.stringify(value); // -0 is written as 0
+  }
+  if (typeof value !== 'object')
+    return refuse(path, `holds a ${typeof value}`, 'give plain JSON: text, numbers, booleans, null, lists, objects');
   if (open.has(value)) refuse(path, 'contains itself', 'give plain JSON');
   open.add(value);
   const written = Array.isArray(value)
@@ -248,20 +239,13 @@ export function expressionsOf(aggregation: AggregationView['features'][number]['
     part.op === 'count' ? null : part.value,
     part.where,
   ];
-  const found = ((): Array<Expression | null> => {
-    switch (aggregation.op) {
-      case 'count':
-      case 'timeSince':
-        return [];
-      case 'topK':
-        return [aggregation.key, aggregation.weight];
-      case 'cart':
-        return [aggregation.item, aggregation.add, aggregation.remove, aggregation.clear];
-      case 'ratio':
-        return [...side(aggregation.numerator), ...side(aggregation.denominator)];
-      default:
-        return [aggregation.value];
-    }
-  })();
-  return found.filter((expression) => expression !== null);
+  const parts = (): Array<Expression | null> => {
+    const { op } = aggregation;
+    if (op === 'count' || op === 'timeSince') return [];
+    if (op === 'topK') return [aggregation.key, aggregation.weight];
+    if (op === 'cart') return [aggregation.item, aggregation.add, aggregation.remove, aggregation.clear];
+    if (op === 'ratio') return [...side(aggregation.numerator), ...side(aggregation.denominator)];
+    return [aggregation.value];
+  };
+  return parts().filter((expression) => expression !== null);
 }

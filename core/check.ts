@@ -220,8 +220,12 @@ class Check {
           else if (/(\.ms|Ms)$/.test(path) && typeof value === 'string') this.#duration(value, path);
           else this.#add('structure', path, `holds ${show(value)}`, `give ${a(issue.expected)}`);
           break;
-        default:
-          this.#add('structure', path, `holds ${show(value)}`, issue.message);
+        case 'too_small':
+        case 'too_big':
+        case 'not_multiple_of':
+        case 'invalid_element':
+        case 'custom':
+          this.#add('structure', path, `holds ${show(value)}`, lower(issue.message));
       }
     }
   }
@@ -760,16 +764,10 @@ function fits(value: unknown, type: FeatureType): boolean {
 }
 
 function listLimit(aggregation: Aggregation): number | null {
-  switch (aggregation.op) {
-    case 'lastN':
-      return aggregation.n;
-    case 'topK':
-      return aggregation.k;
-    case 'cart':
-      return aggregation.limit;
-    default:
-      return null;
-  }
+  const { op } = aggregation;
+  if (op === 'lastN') return aggregation.n;
+  if (op === 'topK') return aggregation.k;
+  return op === 'cart' ? aggregation.limit : null;
 }
 
 /** The query without what is only text in it: comments, strings, dollar quotes. */
@@ -816,6 +814,10 @@ function optionsOf(issue: z.core.$ZodIssue): string {
     .map((inner) => ('expected' in inner ? String(inner.expected) : ''));
   const shapes = expected.filter((word) => word !== '');
   return [...new Set(shapes)].join(', ') || 'col, lit, op';
+}
+
+function lower(message: string): string {
+  return message.slice(0, 1).toLowerCase() + message.slice(1);
 }
 
 function a(expected: string): string {
