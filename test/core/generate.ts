@@ -47,6 +47,8 @@ const window: fc.Arbitrary<Window> = fc.oneof(
     { type: 'sliding', ms: 7, hopMs: 1 },
     { type: 'sliding', ms: MINUTE, hopMs: SECOND },
     { type: 'sliding', ms: 30 * MINUTE, hopMs: 10 * SECOND },
+    { type: 'sliding', ms: HOUR, hopMs: 1 },
+    { type: 'sliding', ms: 2 * HOUR, hopMs: SECOND },
     { type: 'sliding', ms: HOUR, hopMs: 20 * MINUTE },
     { type: 'sliding', ms: DAY, hopMs: DAY },
   ),
@@ -197,7 +199,7 @@ function stream(timestamp: fc.Arbitrary<number>): fc.Arbitrary<Event[]> {
         amount,
         score,
       }),
-      { maxLength: 40 },
+      { maxLength: 40, size: 'large' },
     )
     .map((list) =>
       list
