@@ -1,0 +1,302 @@
+/**
+ * The whole surface of `almanac`: every command, option, example and exit code. What a command does lies in
+ * commands/<name>.ts and is loaded when it is called, so that --help answers at once.
+ */
+import { Command, CommanderError, InvalidArgumentError } from 'commander';
+import { EXIT, exitCodeOf, renderError, toProblem, UsageError } from './errors.js';
+import { createOutput, type Output, type Terminal } from './output.js';
+
+/** What every command is given. */
+export interface Call<O = Record<string, never>> {
+  args: string[];
+  options: O;
+  out: Output;
+  env: Readonly<Record<string, string | undefined>>;
+  isInteractive: boolean;
+}
+/** Gives its exit code; nothing is EXIT.ok. */
+export type Handler<O> = (call: Call<O>) => Promise<number> | Promise<void>;
+
+interface Spec<O> {
+  usage: string;
+  summary: string;
+  details?: string;
+  example: string;
+  exits?: string;
+  options?: (command: Command) => Command;
+  load: () => Promise<{ default: Handler<O> }>;
+}
+
+const REGISTRY = [
+  '--registry <url>',
+  'address of the registry (default: ALMANAC_REGISTRY_URL, then the running stack)',
+] as const;
+const SERVING = [
+  '--serving <url>',
+  'address of serving (default: ALMANAC_SERVING_URL, then the running stack)',
+] as const;
+const NAME = ['--name <name>', 'which local stack', 'dev'] as const;
+const EXITS = '0 done · 1 failed · 2 wrong usage · 3 something needed is missing or away';
+
+const stack = (command: Command): Command => command.option(...NAME);
+const registry = (command: Command): Command => command.option(...REGISTRY);
+
+// biome-ignore lint/suspicious/noExplicitAny: each handler states the options that its own row below declares
+const COMMANDS: Array<Spec<any>> = [
+  {
+    usage: 'up',
+    summary: 'start the local stack: servers and our processes',
+    example: 'almanac up',
+    options: stack,
+    load: () => import('./commands/up.js'),
+  },
+  {
+    usage: 'down',
+    summary: 'stop the local stack; its data stays unless --wipe',
+    example: 'almanac down',
+    options: (command) => stack(command).option('--wipe', 'delete its data too'),
+    load: () => import('./commands/down.js'),
+  },
+  {
+    usage: 'plan [file]',
+    summary: 'show what applying a definitions file would change',
+    details: 'Evaluates the file (default ./features.ts) on this machine and compares it with the registry.',
+    example: 'almanac plan examples/shop/features.ts',
+    exits:
+      '0 nothing to change · 2 changes · 1 failed or wrong usage · 3 something needed is missing or away',
+    options: registry,
+    load: () => import('./commands/plan.js'),
+  },
+  {
+    usage: 'apply [file]',
+    summary: 'plan, ask, and apply: all of it becomes visible at once, or nothing',
+    example: 'almanac apply examples/shop/features.ts --yes',
+    options: (command) =>
+      registry(command)
+        .option('-y, --yes', 'do not ask')
+        .option('--by <who>', 'who applies it, for the record (default: the user of this machine)'),
+    load: () => import('./commands/apply.js'),
+  },
+  {
+    usage: 'import <source>',
+    summary: 'bring a file, or the source’s own table, into the archive',
+    details:
+      'The format goes by the name: .csv or .arrow, each also with .gz. The same file again is not archived twice.',
+    example: 'almanac import purchases --file purchases.csv.gz --shift-weeks 463',
+    options: (command) =>
+      registry(command)
+        .option('--file <path>', 'the file; left out for a source that is a table')
+        .option('--name <name>', 'name of this import (default: from the file’s name)')
+        .option('--shift-weeks <n>', 'move all times by n whole weeks', wholeNumber)
+        .option('--until <instant>', 'withhold rows after this RFC 3339 instant'),
+    load: () => import('./commands/import.js'),
+  },
+  {
+    usage: 'backfill [view]',
+    summary: 'compute a view over the archive: rows, snapshots, online records',
+    details: 'The view is a name, or name@version; without a version, the newest.',
+    example: 'almanac backfill user_spend --start 2026-01-01T00:00:00Z',
+    options: (command) =>
+      registry(command)
+        .option('--all', 'every stored view')
+        .option('--start <instant>', 'first tick, RFC 3339 (default: the first event)')
+        .option('--end <instant>', 'last tick, RFC 3339 (default: the newest possible)'),
+    load: () => import('./commands/backfill.js'),
+  },
+  {
+    usage: 'materialize <view>',
+    summary: 'compute the next ticks of a view now',
+    details:
+      'With --trigger the view’s own schedule is fired; otherwise one run is started for the newest tick, or --tick.',
+    example: 'almanac materialize user_spend',
+    options: (command) =>
+      registry(command)
+        .option('--tick <instant>', 'up to this tick, RFC 3339')
+        .option('--trigger', 'fire the schedule of the view'),
+    load: () => import('./commands/materialize.js'),
+  },
+  {
+    usage: 'refill [view]',
+    summary: 'write the online records of a view again, from snapshots and archive',
+    example: 'almanac refill --all',
+    options: (command) => registry(command).option('--all', 'every stored view'),
+    load: () => import('./commands/refill.js'),
+  },
+  {
+    usage: 'get-online [service]',
+    summary: 'ask serving for feature values, as a model would',
+    details:
+      'Give each join key once; a single value goes with every value of the others. Digits are an int64; for a text of\ndigits write it in double quotes: --entity \'user_id="7"\'. With --features the service is left out.',
+    example: 'almanac get-online recommendation --entity user_id=1 --entity item_id=2,3,5',
+    options: (command) =>
+      command
+        .option(
+          '--entity <key=values>',
+          'a join key or request field and its values; repeat for each',
+          collect,
+          [],
+        )
+        .option('--features <view:feature,...>', 'these features instead of a service')
+        .option(...SERVING),
+    load: () => import('./commands/get-online.js'),
+  },
+  {
+    usage: 'get-historical <dataframe>',
+    summary: 'build a training set: the features of each row at its own time',
+    details:
+      'The dataframe is a .csv or .arrow of join keys and event_timestamp. Mode known-then gives what serving could have\nreturned at that time; event-time gives all that is known today. --out - streams Arrow to stdout.',
+    example: 'almanac get-historical labels.csv --service recommendation --out train.parquet',
+    options: (command) =>
+      registry(command)
+        .option('--service <name>', 'the feature service')
+        .option('--features <view:feature,...>', 'these features instead of a service')
+        .requiredOption('--out <file>', 'where to write: .parquet, .arrow, or - for stdout')
+        .option('--mode <mode>', 'known-then or event-time', oneOf('known-then', 'event-time'), 'known-then')
+        .option('--strict', 'leave out what happens at the very instant of the row'),
+    load: () => import('./commands/get-historical.js'),
+  },
+  {
+    usage: 'verify',
+    summary: 'recompute entities from archived events by the oracle and compare',
+    example: 'almanac verify --entities 500 --moments 3 --seed 7',
+    exits:
+      '0 no difference · 1 a difference, or failed · 2 wrong usage · 3 something needed is missing or away',
+    options: (command) =>
+      registry(command)
+        .option('--entities <n>', 'entities per view', wholeNumber, 500)
+        .option('--moments <n>', 'moments per entity', wholeNumber, 3)
+        .option('--seed <n>', 'chooses entities and moments', wholeNumber, 1)
+        .option('--view <name>', 'only this view; repeat for more', collect, [])
+        .option('--training-set <id>', 'compare this training set too; repeat for more', collect, []),
+    load: () => import('./commands/verify.js'),
+  },
+  {
+    usage: 'status',
+    summary: 'what is registered, how far it is, what runs',
+    example: 'almanac status',
+    options: (command) =>
+      registry(command)
+        .option('--name <name>', 'with --env: which local stack (default: dev, then demo)')
+        .option('--env', 'print the environment of the running stack, to be evaluated by a shell'),
+    load: () => import('./commands/status.js'),
+  },
+  {
+    usage: 'serve',
+    summary: 'run a serving process here, until it is ended',
+    example: 'almanac serve --port 7812',
+    options: (command) => stack(command).option('--port <port>', 'listen here instead', wholeNumber),
+    load: () => import('./commands/serve.js'),
+  },
+  {
+    usage: 'worker',
+    summary: 'run a worker process here, until it is ended',
+    example: 'almanac worker --queues batch',
+    options: (command) =>
+      stack(command)
+        .option('--queues <names>', 'control, batch, stream', 'control,batch,stream')
+        .option('--port <port>', 'answer health here instead', wholeNumber),
+    load: () => import('./commands/worker.js'),
+  },
+  {
+    usage: 'registry',
+    summary: 'run a registry process here, until it is ended',
+    example: 'almanac registry --port 7811',
+    options: (command) => stack(command).option('--port <port>', 'listen here instead', wholeNumber),
+    load: () => import('./commands/registry.js'),
+  },
+];
+
+export interface Surroundings {
+  env?: Readonly<Record<string, string | undefined>>;
+  terminal?: Terminal;
+  isInteractive?: boolean;
+}
+
+/** Runs one command line; gives the exit code. */
+export async function runProgram(argv: readonly string[], surroundings: Surroundings = {}): Promise<number> {
+  const { env = process.env, terminal = process } = surroundings;
+  const isInteractive =
+    surroundings.isInteractive ?? (process.stdin.isTTY === true && process.stderr.isTTY === true);
+  // Before the command line is understood, a script still gets its document.
+  const out = createOutput({ json: argv.includes('--json'), terminal });
+  let exitCode: number = EXIT.ok;
+  let command = '';
+
+  const program = new Command('almanac')
+    .description(
+      'A feature store: one definition of a feature, the same value in serving, training and history.',
+    )
+    .exitOverride()
+    .configureOutput({
+      writeOut: (text) => void terminal.stdout.write(text),
+      writeErr: () => {}, // said below, in our own form
+      getOutHelpWidth: () => 80,
+    })
+    .configureHelp({ subcommandTerm: (command) => command.name() })
+    .helpCommand(false)
+    .showSuggestionAfterError()
+    .addHelpText('after', `\nExample:\n  $ almanac up\n\nExit codes: ${EXITS}`);
+
+  for (const spec of COMMANDS) {
+    const sub = program
+      .command(spec.usage)
+      .summary(spec.summary)
+      .description(capital(spec.summary) + (spec.details ? `\n\n${spec.details}` : ''));
+    (spec.options?.(sub) ?? sub)
+      .option('--json', 'one JSON document on stdout, nothing else there')
+      .option('--debug', 'stack traces of errors')
+      .addHelpText('after', `\nExample:\n  $ ${spec.example}\n\nExit codes: ${spec.exits ?? EXITS}`)
+      .action(async (...given: unknown[]) => {
+        command = sub.name();
+        const handler = (await spec.load()).default;
+        const args = given.slice(0, -2).filter((arg): arg is string => typeof arg === 'string');
+        exitCode = (await handler({ args, options: sub.opts(), out, env, isInteractive })) ?? EXIT.ok;
+      });
+  }
+
+  try {
+    await program.parseAsync(argv, { from: 'user' });
+    return exitCode;
+  } catch (error) {
+    const failure = fromCommander(error, argv, program);
+    if (failure === null) return EXIT.ok;
+    if (out.json) out.result({ error: toProblem(failure) }, () => '');
+    terminal.stderr.write(renderError(failure, { debug: argv.includes('--debug') }));
+    const code = exitCodeOf(failure);
+    const isPlan = (command || argv.find((arg) => !arg.startsWith('-'))) === 'plan';
+    return isPlan && code === EXIT.usage ? EXIT.failed : code;
+  }
+}
+
+/** null: commander showed help that was asked for. */
+function fromCommander(error: unknown, argv: readonly string[], program: Command): unknown {
+  if (!(error instanceof CommanderError)) return error;
+  if (error.exitCode === 0) return null;
+  if (error.code === 'commander.help')
+    return new UsageError('no command was given', 'see "almanac --help" for the commands');
+  const name = argv.find((arg) => !arg.startsWith('-'));
+  const isKnown = program.commands.some((each) => each.name() === name);
+  const [message = '', suggestion] = error.message.replace(/^error: /, '').split('\n');
+  const hint = suggestion ? `${suggestion.replace(/^\(|\)$/g, '')} ` : '';
+  return new UsageError(message, `${hint}See "almanac ${isKnown ? `${name} ` : ''}--help"`);
+}
+
+function wholeNumber(text: string): number {
+  if (!/^-?\d{1,15}$/.test(text)) throw new InvalidArgumentError('it must be a whole number.');
+  return Number(text);
+}
+
+function oneOf(...words: string[]): (text: string) => string {
+  return (text) => {
+    if (!words.includes(text)) throw new InvalidArgumentError(`it must be ${words.join(' or ')}.`);
+    return text;
+  };
+}
+
+function collect(text: string, before: string[]): string[] {
+  return [...before, text];
+}
+
+function capital(text: string): string {
+  return text.charAt(0).toUpperCase() + text.slice(1);
+}

@@ -1,0 +1,35 @@
+/** Following a run to its end: polls, survives a registry or a Temporal that goes away for a while, says why it failed. */
+import { setTimeout as delay } from 'node:timers/promises';
+import { FeatureStoreError } from '../core/error.js';
+import type { Client, Run } from './client.js';
+import { fromWire } from './errors.js';
+import type { Step } from './output.js';
+
+const POLL_MIN_MS = 100;
+const POLL_MAX_MS = 1_000;
+
+/** The finished run. Throws what it failed with. */
+export async function followRun(client: Client, id: string, step: Step): Promise<Run> {
+  for (let pause = POLL_MIN_MS; ; pause = Math.min(1.5 * pause, POLL_MAX_MS)) {
+    const run = await client.get<Run>(`/v1/runs?id=${encodeURIComponent(id)}`);
+    if (run.progress) step.progress(run.progress);
+    if (run.state !== 'running') return finished(run);
+    await delay(pause);
+  }
+}
+
+function finished(run: Run): Run {
+  if (run.state === 'completed') return run;
+  const where = { run: run.id, ...(run.uiUrl === null ? {} : { ui: run.uiUrl }) };
+  if (run.error)
+    throw fromWire({ ...run.error, details: { ...run.error.details, ...where } }, 'FS_RUN_FAILED');
+  throw new FeatureStoreError('FS_RUN_FAILED', `${run.id} was ${run.state}`, {
+    ...where,
+    fix: 'see its history in the Temporal UI; start it again when the reason is gone',
+  });
+}
+
+/** What the registry answers when it has started a run, or found it running. */
+export interface Started {
+  run: string;
+}
