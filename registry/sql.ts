@@ -129,7 +129,7 @@ function translating<F extends (...given: never[]) => unknown>(call: F): F {
 class Client extends pg.Client {
   // biome-ignore lint/suspicious/noExplicitAny: pg's own signature
   override query(...given: any[]): any {
-    const answer: unknown = Reflect.apply(super.query, this, given);
+    const answer: unknown = super.query(...(given as [string]));
     // pg ends its timer in a callback that COPY TO streams never call.
     if (answer instanceof Readable && 'callback' in answer && typeof answer.callback === 'function') {
       const done = answer.callback as () => void;

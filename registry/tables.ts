@@ -127,14 +127,17 @@ export async function dropRows(client: PoolClient, versionId: number): Promise<v
 }
 
 /** Where the archive as it stands contradicts a source: the names of columns with another type and events under them. */
-export async function findArchiveConflicts(pool: Pool, source: Source): Promise<FeatureStoreError[]> {
-  const found = await archiveColumnTypes(pool, source.name);
+export async function findArchiveConflicts(
+  client: Pool | PoolClient,
+  source: Source,
+): Promise<FeatureStoreError[]> {
+  const found = await archiveColumnTypes(client, source.name);
   const wrong = columnNames(source).filter((name) => {
     const type = found.get(name);
     return type !== undefined && type !== ARCHIVE_TYPE[source.columns[name]!.type];
   });
   if (wrong.length === 0) return [];
-  const { rowCount } = await pool.query(`select 1 from ${archiveTable(source.name)} limit 1`);
+  const { rowCount } = await client.query(`select 1 from ${archiveTable(source.name)} limit 1`);
   return rowCount === 0 ? [] : wrong.map((name) => typeConflict(source, name, found));
 }
 

@@ -1,0 +1,344 @@
+/**
+ * Applies a plan. The only writer of revisions and versions; each function is one transaction under one lock, and may be repeated or
+ * killed at any statement.
+ *
+ *   savePlan ─→ openRevision ─→ (backfills) ─→ activate        whoever reads sees the old revision until activate, the new one after
+ *                    └───────────────┴──────→ abandonPlan      and the old one for ever
+ *
+ * At most one plan is open. The second to come, and one whose base has moved, gets FS_PLAN_STALE and changes nothing.
+ */
+import type { Definitions, Entity, Source, View } from '../core/definition.js';
+import { FeatureStoreError } from '../core/error.js';
+import {
+  type Archived,
+  type Current,
+  type KnownVersion,
+  type Plan,
+  planDefinitions,
+  type ViewChange,
+} from '../core/plan.js';
+import { findRevision } from './resolve.js';
+import { type Pool, type PoolClient, transaction } from './sql.js';
+import { createArchive, createKeyIndex, createRows, dropRows, findArchiveConflicts } from './tables.js';
+
+/** A version that a plan opened. */
+export interface OpenedVersion {
+  versionId: number;
+  view: string;
+  version: number;
+  kind: View['kind'];
+  /** Its state before; null: it did not exist. */
+  before: KnownVersion['state'] | null;
+  /** Archived events to scan, when the plan was made; null: a query. 0 for on-demand views. */
+  rowsToScan: number | null;
+}
+
+export interface OpenedRevision {
+  /** What it is, or will be. */
+  revision: number;
+  /** The plan was activated before: nothing is left to do but publishing. */
+  applied: boolean;
+  /** Versions to fill, then activate; on-demand views are among them and have nothing to fill. */
+  opened: OpenedVersion[];
+}
+
+/** What the definitions would change now. Throws FS_DEFINITION_INVALID with every problem. Saves nothing. */
+export function computePlan(pool: Pool, definitions: unknown): Promise<Plan> {
+  return transaction(
+    pool,
+    async (client) => {
+      const current = await readCurrent(client);
+      const plan = planDefinitions(current, definitions, await readArchived(client));
+      const sources = plan.changes.flatMap((change) =>
+        change.kind === 'source' && change.action !== 'remove' ? [change.definition] : [],
+      );
+      // A source or a column that was removed left its archive behind.
+      const conflicts: FeatureStoreError[] = [];
+      for (const source of sources) conflicts.push(...(await findArchiveConflicts(client, source)));
+      if (conflicts.length > 0)
+        throw new FeatureStoreError(
+          'FS_DEFINITION_INVALID',
+          conflicts.map(({ message }) => message).join('\n'),
+          {
+            fix: conflicts[0]!.details.fix,
+            problems: conflicts.map(({ message, details }) => ({
+              code: 'source',
+              path: `sources.${String(details.source)}.columns.${String(details.column)}.type`,
+              message,
+              fix: details.fix,
+            })),
+          },
+        );
+      return plan;
+    },
+    'repeatable read',
+  );
+}
+
+async function readCurrent(client: PoolClient): Promise<Current> {
+  const revision = await findRevision(client);
+  const { rows } = await client.query<KnownVersion>('select view, version, hash, state from view_version');
+  return { revision: revision?.revision ?? 0, definitions: revision?.definitions ?? null, versions: rows };
+}
+
+/** By the ledger of imports, which counts in the transactions that archive: the archives themselves are too long to count. */
+export async function readArchived(client: Pool | PoolClient): Promise<Archived> {
+  const { rows } = await client.query<{ source: string; events: number; finished: number }>(
+    `select source,
+            coalesce(sum((counts ->> 'archived')::bigint), 0)::bigint as events,
+            count(*) filter (where state = 'finished') as finished
+       from import
+      group by source`,
+  );
+  return Object.fromEntries(
+    rows.map(({ source, events, finished }) => [source, { events, finishedImports: finished }]),
+  );
+}
+
+/** Keeps the plan and its definitions under its hash, for a workflow that carries the hash alone. */
+export async function savePlan(pool: Pool, plan: Plan, definitions: Definitions): Promise<void> {
+  await pool.query(
+    `insert into plan (hash, base_revision, definitions, plan) values ($1, $2, $3, $4)
+     on conflict (hash) do nothing`,
+    [plan.hash, plan.baseRevision, JSON.stringify(definitions), JSON.stringify(plan)],
+  );
+}
+
+/**
+ * Makes the plan's new versions, their tables and the indexes they need; nobody reads them yet. Throws FS_NOT_FOUND for an unknown
+ * plan, FS_PLAN_STALE when the registry moved on or another plan is being applied.
+ */
+export function openRevision(pool: Pool, planHash: string): Promise<OpenedRevision> {
+  return transaction(pool, async (client) => {
+    const saved = await lockPlan(client, planHash);
+    const revision = saved.plan.baseRevision + (saved.plan.empty ? 0 : 1);
+    if (saved.state === 'applied') return { revision, applied: true, opened: saved.opened };
+    await assertBase(client, saved);
+    if (saved.state === 'open') return { revision, applied: false, opened: saved.opened };
+    await assertNoOther(client, planHash);
+    for (const source of saved.definitions.sources) await createArchive(client, source);
+    const opened: OpenedVersion[] = [];
+    for (const change of saved.plan.changes)
+      if (change.kind === 'view' && (change.action === 'create' || change.action === 'version'))
+        opened.push(await openVersion(client, change, saved.definitions));
+    await client.query(`update plan set state = 'open', opened = $2 where hash = $1`, [
+      planHash,
+      JSON.stringify(opened),
+    ]);
+    return { revision, applied: false, opened };
+  });
+}
+
+/**
+ * Makes the plan the present revision: one transaction moves every reader. Throws FS_PLAN_STALE like openRevision, FS_CONFLICT for a
+ * plan that is not open.
+ */
+export function activate(pool: Pool, planHash: string, by: string): Promise<{ revision: number }> {
+  return transaction(pool, async (client) => {
+    const saved = await lockPlan(client, planHash);
+    const revision = saved.plan.baseRevision + (saved.plan.empty ? 0 : 1);
+    if (saved.state === 'applied') return { revision };
+    if (saved.state !== 'open')
+      throw new FeatureStoreError('FS_CONFLICT', `plan ${short(planHash)} is ${saved.state}, not open`, {
+        fix: 'apply the definitions again',
+        plan: planHash,
+      });
+    await assertBase(client, saved);
+    if (!saved.plan.empty)
+      await client.query(
+        `insert into revision (revision, definitions, definitions_hash, plan_hash, applied_by) values ($1, $2, $3, $4, $5)`,
+        [revision, JSON.stringify(saved.definitions), saved.plan.definitionsHash, planHash, by],
+      );
+    for (const change of saved.plan.changes) if (change.kind === 'view') await moveReaders(client, change);
+    await refreshCopies(client, saved.definitions);
+    await client.query(`update plan set state = 'applied' where hash = $1`, [planHash]);
+    return { revision };
+  });
+}
+
+/**
+ * Gives up a plan that was not activated: the versions it made are abandoned with all that Postgres holds of them, those it took up
+ * again are as they were. Gives the ids whose online records are to be removed; none when there was nothing to give up.
+ */
+export function abandonPlan(pool: Pool, planHash: string): Promise<{ versionIds: number[] }> {
+  return transaction(pool, async (client) => {
+    const saved = await lockPlan(client, planHash);
+    if (saved.state !== 'open' && saved.state !== 'abandoned') return { versionIds: [] };
+    const versionIds: number[] = [];
+    for (const { versionId, before } of saved.opened) {
+      if (before === null || before === 'abandoned') versionIds.push(versionId);
+      // Asked again, the state may be another's: a later plan opened or activated the version.
+      if (saved.state === 'abandoned') continue;
+      await client.query('update view_version set state = $2 where id = $1', [
+        versionId,
+        before ?? 'abandoned',
+      ]);
+      if (before === null || before === 'abandoned') await dropVersion(client, versionId);
+    }
+    if (saved.state === 'open')
+      await client.query(`update plan set state = 'abandoned' where hash = $1`, [planHash]);
+    if (versionIds.length === 0) return { versionIds };
+    const { rows } = await client.query<{ id: number }>(
+      `select id from view_version where id = any ($1) and state = 'abandoned' order by id`,
+      [versionIds],
+    );
+    return { versionIds: rows.map(({ id }) => id) };
+  });
+}
+
+/** The plan being applied, if there is one. */
+export async function findOpenPlan(pool: Pool): Promise<{ hash: string } | null> {
+  const { rows } = await pool.query<{ hash: string }>(`select hash from plan where state = 'open'`);
+  return rows[0] ?? null;
+}
+
+// ---------------------------------------------------------------- inside the transactions
+
+interface SavedPlan {
+  plan: Plan;
+  definitions: Definitions;
+  state: 'saved' | 'open' | 'applied' | 'abandoned';
+  opened: OpenedVersion[];
+}
+
+async function lockPlan(client: PoolClient, planHash: string): Promise<SavedPlan> {
+  await client.query(
+    `select pg_advisory_xact_lock(hashtextextended('almanac definitions ' || current_schema(), 0))`,
+  );
+  const { rows } = await client.query<SavedPlan>(
+    'select plan, definitions, state, opened from plan where hash = $1',
+    [planHash],
+  );
+  if (rows[0]) return rows[0];
+  throw new FeatureStoreError('FS_NOT_FOUND', `there is no plan ${short(planHash)}`, {
+    fix: 'send the definitions to apply',
+    plan: planHash,
+  });
+}
+
+async function assertBase(client: PoolClient, { plan }: SavedPlan): Promise<void> {
+  const { rows } = await client.query<{ revision: number }>(
+    'select coalesce(max(revision), 0)::bigint as revision from revision',
+  );
+  const { revision } = rows[0]!;
+  if (revision === plan.baseRevision) return;
+  throw new FeatureStoreError(
+    'FS_PLAN_STALE',
+    `plan ${short(plan.hash)} was made on revision ${plan.baseRevision}; the registry is at ${revision}`,
+    {
+      fix: 'plan again and look at what is different now',
+      plan: plan.hash,
+      baseRevision: plan.baseRevision,
+      revision,
+    },
+  );
+}
+
+async function assertNoOther(client: PoolClient, planHash: string): Promise<void> {
+  const { rows } = await client.query<{ hash: string }>(
+    `select hash from plan where state = 'open' and hash <> $1`,
+    [planHash],
+  );
+  if (!rows[0]) return;
+  throw anotherIsOpen(rows[0].hash);
+}
+
+export function anotherIsOpen(planHash: string): FeatureStoreError {
+  return new FeatureStoreError('FS_PLAN_STALE', `plan ${short(planHash)} is being applied`, {
+    fix: `wait for apply/${short(planHash)} to end, then plan again`,
+    plan: planHash,
+  });
+}
+
+async function openVersion(
+  client: PoolClient,
+  change: ViewChange,
+  definitions: Definitions,
+): Promise<OpenedVersion> {
+  const view = change.definition!;
+  const { source, entity } = copiesFor(view, definitions);
+  const state = view.kind === 'onDemand' ? 'draft' : 'backfilling';
+  const { rows: old } = await client.query<{ state: OpenedVersion['before'] }>(
+    'select state from view_version where view = $1 and version = $2 and hash = $3',
+    [view.name, change.version, change.hash],
+  );
+  const { rows } = await client.query<{ id: number }>(
+    `insert into view_version (view, version, hash, kind, definition, source, entity, state)
+     values ($1, $2, $3, $4, $5, $6, $7, $8)
+     on conflict (view, hash) do update set state = excluded.state
+     returning id`,
+    [
+      view.name,
+      change.version,
+      change.hash,
+      view.kind,
+      JSON.stringify(view),
+      json(source),
+      json(entity),
+      state,
+    ],
+  );
+  const versionId = rows[0]!.id;
+  if (entity && view.kind !== 'onDemand') await createRows(client, versionId, view, entity);
+  if (entity && source && view.kind === 'aggregation') await createKeyIndex(client, source, entity, view.key);
+  return {
+    versionId,
+    view: view.name,
+    version: change.version,
+    kind: view.kind,
+    before: old[0]?.state ?? null,
+    rowsToScan: change.rowsToScan,
+  };
+}
+
+async function moveReaders(client: PoolClient, change: ViewChange): Promise<void> {
+  if (change.action === 'change') return;
+  // First the one that leaves: a view never has two live versions.
+  await client.query(`update view_version set state = 'deprecated' where view = $1 and state = 'live'`, [
+    change.name,
+  ]);
+  if (change.action !== 'remove')
+    await client.query(`update view_version set state = 'live' where view = $1 and version = $2`, [
+      change.name,
+      change.version,
+    ]);
+}
+
+/** What is no part of a version (owner, description, cadence of tick rows, a column it does not read) is kept as the authors say now. */
+async function refreshCopies(client: PoolClient, definitions: Definitions): Promise<void> {
+  for (const view of definitions.views) {
+    const { source, entity } = copiesFor(view, definitions);
+    await client.query(
+      `update view_version set definition = $2, source = $3, entity = $4
+        where view = $1 and state = 'live'
+          and (definition, source, entity) is distinct from ($2::jsonb, $3::jsonb, $4::jsonb)`,
+      [view.name, JSON.stringify(view), json(source), json(entity)],
+    );
+  }
+}
+
+function copiesFor(view: View, definitions: Definitions): { source: Source | null; entity: Entity | null } {
+  const source =
+    view.kind === 'aggregation' ? definitions.sources.find(({ name }) => name === view.source) : null;
+  const entity =
+    view.kind === 'onDemand' ? null : definitions.entities.find(({ name }) => name === view.entity);
+  return { source: source ?? null, entity: entity ?? null };
+}
+
+function json(value: unknown): string | null {
+  return value === null ? null : JSON.stringify(value);
+}
+
+async function dropVersion(client: PoolClient, versionId: number): Promise<void> {
+  await dropRows(client, versionId);
+  await client.query(
+    'delete from backfill_chunk where backfill_id in (select id from backfill where version_id = $1)',
+    [versionId],
+  );
+  for (const table of ['backfill', 'snapshot', 'tick', 'view_progress'])
+    await client.query(`delete from ${table} where version_id = $1`, [versionId]);
+}
+
+function short(planHash: string): string {
+  return planHash.slice(0, 16);
+}

@@ -1,0 +1,243 @@
+/**
+ * Reads the registry: the present definitions, versions by what people call them, and the plan that serving reads. Writes nothing.
+ */
+import type {
+  AggregationView,
+  Definitions,
+  Entity,
+  OnDemandView,
+  Source,
+  SqlView,
+  StoredView,
+  View,
+} from '../core/definition.js';
+import { FeatureStoreError } from '../core/error.js';
+import type { VersionState } from '../core/plan.js';
+import type { ServedView, ServingPlan } from '../core/serving-plan.js';
+import { type Pool, type PoolClient, transaction } from './sql.js';
+
+/** One version of a view. `id` names its Redis field and its rows table. */
+export type ViewVersion = {
+  id: number;
+  version: number;
+  hash: string;
+  state: VersionState;
+} & (
+  | { kind: 'aggregation'; view: AggregationView; source: Source; entity: Entity }
+  | { kind: 'sql'; view: SqlView; source: null; entity: Entity }
+  | { kind: 'onDemand'; view: OnDemandView; source: null; entity: null }
+);
+/** A version that has records and rows. */
+export type StoredVersion = ViewVersion & { view: StoredView; entity: Entity };
+
+interface VersionRow {
+  id: number;
+  version: number;
+  hash: string;
+  kind: View['kind'];
+  definition: View;
+  source: Source | null;
+  entity: Entity | null;
+  state: VersionState;
+}
+
+const VERSION_COLUMNS = 'id, version, hash, kind, definition, source, entity, state';
+
+function versionOf({ definition, ...row }: VersionRow): ViewVersion {
+  return { ...row, view: definition } as ViewVersion;
+}
+
+export interface Revision {
+  revision: number;
+  definitions: Definitions;
+  definitionsHash: string;
+  planHash: string;
+  appliedBy: string;
+  appliedAt: number;
+}
+
+/** The present definitions; null in an empty registry. One row: whole, whatever is being applied. */
+export async function findRevision(client: Pool | PoolClient): Promise<Revision | null> {
+  const { rows } = await client.query<Revision>(
+    `select revision, definitions, definitions_hash as "definitionsHash", plan_hash as "planHash",
+            applied_by as "appliedBy", applied_at as "appliedAt"
+       from revision
+      order by revision desc
+      limit 1`,
+  );
+  return rows[0] ?? null;
+}
+
+/**
+ * A version by what people call it: "user_orders@2", or "user_orders" for the live version; while none is live, the newest one on its
+ * way. Throws FS_REQUEST_INVALID, or FS_NOT_FOUND with the nearest name.
+ */
+export async function resolveView(client: Pool | PoolClient, reference: string): Promise<ViewVersion> {
+  const match = /^([^@]{1,200})(?:@([1-9][0-9]{0,8}))?$/.exec(reference);
+  if (!match)
+    throw new FeatureStoreError('FS_REQUEST_INVALID', `${show(reference)} names no view`, {
+      fix: 'write the name of a view, with @ and a version number if it is not the live one: user_orders@2',
+      view: reference.slice(0, 200),
+    });
+  const [, name, number] = match as unknown as [string, string, string | undefined];
+  const { rows } = await client.query<VersionRow>(
+    `select ${VERSION_COLUMNS}
+       from view_version
+      where view = $1
+        and case when $2::integer is null then state in ('live', 'canary', 'shadow', 'backfilling', 'draft') else version = $2 end
+      order by (state = 'live') desc, version desc
+      limit 1`,
+    [name, number ?? null],
+  );
+  if (rows[0]) return versionOf(rows[0]);
+  throw await notFound(client, name, number);
+}
+
+/** Like resolveView, for what only versions with records and rows can do. Throws FS_REQUEST_INVALID for an on-demand view. */
+export async function resolveStoredView(
+  client: Pool | PoolClient,
+  reference: string,
+): Promise<StoredVersion> {
+  const version = await resolveView(client, reference);
+  if (version.kind !== 'onDemand') return version as StoredVersion;
+  throw new FeatureStoreError(
+    'FS_REQUEST_INVALID',
+    `view "${version.view.name}" is computed on demand: nothing of it is stored`,
+    {
+      fix: `name one of the views that it reads: ${[...new Set(version.view.inputs.map((input) => input.split(':')[0]))].join(', ')}`,
+      view: version.view.name,
+    },
+  );
+}
+
+/** A version by its id. Throws FS_NOT_FOUND. */
+export async function getVersion(client: Pool | PoolClient, id: number): Promise<ViewVersion> {
+  const { rows } = await client.query<VersionRow>(
+    `select ${VERSION_COLUMNS} from view_version where id = $1`,
+    [id],
+  );
+  if (rows[0]) return versionOf(rows[0]);
+  throw new FeatureStoreError('FS_NOT_FOUND', `there is no view version with id ${id}`, {
+    fix: 'plan and apply again',
+  });
+}
+
+/** Every version in one of the states, by view and version. */
+export async function listVersions(
+  client: Pool | PoolClient,
+  states: readonly VersionState[],
+): Promise<ViewVersion[]> {
+  const { rows } = await client.query<VersionRow>(
+    `select ${VERSION_COLUMNS} from view_version where state = any ($1) order by view collate "C", version`,
+    [states],
+  );
+  return rows.map(versionOf);
+}
+
+/** A source of the present definitions. Throws FS_NOT_FOUND with the nearest name. */
+export async function getSource(client: Pool | PoolClient, name: string): Promise<Source> {
+  const sources = (await findRevision(client))?.definitions.sources ?? [];
+  const source = sources.find((each) => each.name === name);
+  if (source) return source;
+  throw unknownName('source', name, sources.map((each) => each.name)); // biome-ignore format: short
+}
+
+/** What serving needs, of one instant. Throws FS_NOT_READY before anything was applied. */
+export function compileServingPlan(pool: Pool): Promise<ServingPlan> {
+  return transaction(
+    pool,
+    async (client) => {
+      const revision = await findRevision(client);
+      if (!revision)
+        throw new FeatureStoreError('FS_NOT_READY', 'nothing was applied yet', {
+          fix: 'apply definitions: almanac apply',
+        });
+      const { rows } = await client.query<{ generation: string }>('select generation::text from generation');
+      const live = await listVersions(client, ['live']);
+      const plan: ServingPlan = {
+        layout: 1,
+        revision: revision.revision,
+        generation: rows[0]!.generation,
+        entities: revision.definitions.entities,
+        views: [],
+        onDemand: [],
+        services: revision.definitions.services,
+      };
+      for (const each of live) {
+        if (each.kind === 'onDemand')
+          plan.onDemand.push({ version: each.version, hash: each.hash, view: each.view });
+        else plan.views.push(servedView(each));
+      }
+      return plan;
+    },
+    'repeatable read',
+  );
+}
+
+function servedView(each: Exclude<ViewVersion, { kind: 'onDemand' }>): ServedView {
+  const common = { versionId: each.id, version: each.version, hash: each.hash };
+  return each.kind === 'aggregation'
+    ? { ...common, kind: each.kind, view: each.view, source: each.source }
+    : { ...common, kind: each.kind, view: each.view };
+}
+
+async function notFound(
+  client: Pool | PoolClient,
+  view: string,
+  number: string | undefined,
+): Promise<FeatureStoreError> {
+  const { rows } = await client.query<{ view: string; version: number; state: VersionState }>(
+    'select view, version, state from view_version order by view, version',
+  );
+  const versions = rows.filter((row) => row.view === view);
+  if (versions.length === 0) return unknownName('view', view, [...new Set(rows.map((row) => row.view))]);
+  const have = versions.map(({ version, state }) => `v${version} (${state})`).join(', ');
+  return new FeatureStoreError(
+    'FS_NOT_FOUND',
+    number === undefined ? `view "${view}" has no version in use` : `view "${view}" has no version ${number}`,
+    { fix: `it has ${have}`, view },
+  );
+}
+
+/** FS_NOT_FOUND that offers the nearest name there is. */
+export function unknownName(what: string, name: string, names: readonly string[]): FeatureStoreError {
+  const near = nearest(name, names);
+  const fix =
+    near !== null
+      ? `did you mean "${near}"?`
+      : names.length === 0
+        ? `there is no ${what} yet: apply definitions that have one`
+        : `use one of: ${names.slice(0, 20).join(', ')}`;
+  return new FeatureStoreError('FS_NOT_FOUND', `there is no ${what} ${show(name)}`, {
+    fix,
+    [what]: name.slice(0, 200),
+  });
+}
+
+function show(name: string): string {
+  return JSON.stringify(name.length > 80 ? `${name.slice(0, 80)}…` : name);
+}
+
+/** The candidate that fewest single-character edits lead to, unless even that is another word. */
+function nearest(name: string, candidates: readonly string[]): string | null {
+  if (name.length > 80) return null;
+  let best: string | null = null;
+  let least = Math.max(2, name.length / 3) + 1;
+  for (const candidate of candidates) {
+    const far = distance(name, candidate);
+    if (far < least) [best, least] = [candidate, far];
+  }
+  return best;
+}
+
+/** Levenshtein's. */
+function distance(from: string, to: string): number {
+  let row = Array.from({ length: to.length + 1 }, (_, index) => index);
+  for (let i = 1; i <= from.length; i++) {
+    const next = [i];
+    for (let j = 1; j <= to.length; j++)
+      next.push(Math.min(row[j]! + 1, next[j - 1]! + 1, row[j - 1]! + (from[i - 1] === to[j - 1] ? 0 : 1)));
+    row = next;
+  }
+  return row[to.length]!;
+}
