@@ -1,18 +1,9 @@
 /**
- * Compile to dist: JavaScript, the SQL beside it, and the workflow bundle. Built aside and swapped in, so that a
- * failed build leaves the last good one and nobody ever runs half of one. Does nothing when no source changed.
+ * Compile to dist: JavaScript, the SQL beside it, and the workflow bundle. Nothing is written when the types do not
+ * hold, so a failed build leaves the last good one. Does nothing when no source changed.
  */
 import { createHash } from 'node:crypto';
-import {
-  cpSync,
-  existsSync,
-  mkdirSync,
-  readdirSync,
-  readFileSync,
-  renameSync,
-  rmSync,
-  writeFileSync,
-} from 'node:fs';
+import { cpSync, existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { dirname, join, relative } from 'node:path';
 import { argv, execPath, exit } from 'node:process';
 import { fileURLToPath, pathToFileURL } from 'node:url';
@@ -21,6 +12,8 @@ import { packageDir } from './places.mjs';
 import { createSteps, endChildrenOnExit, run } from './steps.mjs';
 
 const STAMP = '.almanac-build';
+const BUNDLE = 'workflow-bundle.js';
+const SOURCES = ['.ts', '.mts', '.mjs', '.sql'];
 const SETTINGS = ['package-lock.json', 'tsconfig.json', 'tsconfig.build.json'];
 
 /** Held by whoever changes node_modules or dist. @param {string} root */
@@ -35,39 +28,49 @@ export async function build(root, report = () => {}) {
   const stamp = sourcesHash(root);
   const dist = join(root, 'dist');
   if (readStamp(dist) === stamp) return false;
-  const aside = join(root, '.almanac', 'build');
-  rmSync(aside, { recursive: true, force: true });
-  const fresh = join(aside, 'dist');
-  mkdirSync(fresh, { recursive: true });
+  rmSync(join(dist, STAMP), { force: true }); // until it is whole again
   report('compiling TypeScript');
   const tsc = join(root, 'node_modules', 'typescript', 'bin', 'tsc');
   // allowJs: the set-up scripts run from dist too, as part of the CLI
-  const flags = ['--outDir', fresh, '--allowJs', '--incremental', 'false', '--pretty', 'false'];
+  const flags = ['--allowJs', '--noEmitOnError', '--incremental', 'false', '--pretty', 'false'];
   await run(execPath, [tsc, '-p', join(root, 'tsconfig.build.json'), ...flags], { cwd: root });
   for (const file of sources(root, ['.sql'])) {
-    mkdirSync(dirname(join(fresh, file)), { recursive: true });
-    cpSync(join(root, file), join(fresh, file));
+    mkdirSync(dirname(join(dist, file)), { recursive: true });
+    cpSync(join(root, file), join(dist, file));
   }
+  removeStale(root, dist);
   report('bundling the workflows');
-  await bundleWorkflows(root, fresh);
-  writeFileSync(join(fresh, STAMP), stamp);
-  swap(fresh, dist, join(aside, 'old'));
-  rmSync(aside, { recursive: true, force: true });
+  await bundleWorkflows(root, dist);
+  writeFileSync(join(dist, STAMP), stamp);
   return true;
 }
 
-/** @param {string} fresh @param {string} dist @param {string} old */
-function swap(fresh, dist, old) {
-  if (existsSync(dist)) renameSync(dist, old);
-  renameSync(fresh, dist);
+/**
+ * What no source stands for any more: a renamed module must not go on working.
+ * @param {string} root @param {string} dist
+ */
+function removeStale(root, dist) {
+  const wanted = new Set([...sources(root, SOURCES).flatMap(outputsOf), BUNDLE]);
+  for (const entry of readdirSync(dist, { recursive: true, withFileTypes: true })) {
+    const path = join(entry.parentPath, entry.name);
+    if (entry.isFile() && !wanted.has(relative(dist, path))) rmSync(path);
+  }
+}
+
+/** @param {string} source @returns {string[]} */
+function outputsOf(source) {
+  const stem = source.replace(/\.(m?)[jt]s$/, '');
+  if (source.endsWith('.sql')) return [source];
+  const m = /\.m[jt]s$/.test(source) ? 'm' : '';
+  return [`${stem}.${m}js`, `${stem}.${m}js.map`, `${stem}.d.${m}ts`];
 }
 
 /**
  * Once for all workers: bundling at their start would cost each of them a second and more.
- * @param {string} root @param {string} fresh
+ * @param {string} root @param {string} dist
  */
-async function bundleWorkflows(root, fresh) {
-  const workflowsPath = join(fresh, 'workflows', 'index.js');
+async function bundleWorkflows(root, dist) {
+  const workflowsPath = join(dist, 'workflows', 'index.js');
   if (!existsSync(workflowsPath)) return;
   const worker = pathToFileURL(join(root, 'node_modules', '@temporalio', 'worker', 'lib', 'index.js')).href;
   /** @type {typeof import('@temporalio/worker')} */
@@ -82,13 +85,13 @@ async function bundleWorkflows(root, fresh) {
     error: console.error,
   };
   const { code } = await bundleWorkflowCode({ workflowsPath, logger });
-  writeFileSync(join(fresh, 'workflow-bundle.js'), code);
+  writeFileSync(join(dist, BUNDLE), code);
 }
 
 /** @param {string} root */
 function sourcesHash(root) {
   const hash = createHash('sha256');
-  for (const file of [...SETTINGS, ...sources(root, ['.ts', '.mts', '.mjs', '.sql'])])
+  for (const file of [...SETTINGS, ...sources(root, SOURCES)])
     hash
       .update(`${file}\0`)
       .update(readFileSync(join(root, file)))

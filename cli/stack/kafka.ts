@@ -58,6 +58,9 @@ function properties(unit: UnitState): string {
     'transaction.state.log.num.partitions': 4,
     'auto.create.topics.enable': false, // a misspelt topic is an error, not a topic
     'group.initial.rebalance.delay.ms': 0,
+    // after kill -9 the broker may register again only when its last session has ended (9 s by default)
+    'broker.session.timeout.ms': 5_000,
+    'broker.heartbeat.interval.ms': 1_000,
     'log.cleaner.dedupe.buffer.size': 16 * 1024 * 1024, // of 512 MB; the default takes a quarter
   })
     .map(([key, value]) => `${key}=${value}\n`)

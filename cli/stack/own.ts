@@ -73,6 +73,7 @@ export function buildStamp(): string {
 export function stackEnv(state: StackState): Record<string, string> {
   const { postgres, redis, temporal, kafka, registry, worker, serving } = state.units;
   const all: Record<string, string | undefined> = {
+    ...state.settings,
     ALMANAC_ENVIRONMENT: state.environment,
     ALMANAC_INSTANCE: state.instance,
     ALMANAC_POSTGRES_URL: postgres?.address,

@@ -29,7 +29,8 @@ function linuxStartTime(pid) {
     const stat = readFileSync(`/proc/${pid}/stat`, 'utf8');
     // the second field is the command in parentheses and may itself hold spaces and parentheses
     const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
-    if (fields[0] === 'Z' || fields[0] === 'X') return null;
+    // a leader that is gone shows as a zombie while other threads still end, and hold its ports
+    if (fields[0] === 'X' || (fields[0] === 'Z' && Number(fields[17]) <= 1)) return null;
     return `${bootId()}/${fields[19]}`; // field 22 of proc(5): clock ticks since boot
   } catch {
     return null;

@@ -79,7 +79,7 @@ async function prepare(
     args: ['-D', data, ...Object.entries(settings).flatMap(([key, value]) => ['-c', `${key}=${value}`])],
     env: baseEnvironment(env),
     cwd: data,
-    ...(user ?? {}),
+    ...user,
   };
 }
 
@@ -102,7 +102,7 @@ async function initialize(
     await run(initdb, ['-D', aside, '-U', USER, '--encoding=UTF8', '--locale=C', ...auth], {
       env: baseEnvironment(env),
       cwd: dirname(data),
-      ...(user ?? {}),
+      ...user,
     });
     renameSync(aside, data);
   } finally {

@@ -4,6 +4,7 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { closeSync, openSync, readdirSync, readFileSync, readlinkSync, realpathSync } from 'node:fs';
 import { createServer } from 'node:net';
+import { basename } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { startTime } from './pids.mjs';
 import type { RunningProcess } from './state.js';
@@ -67,6 +68,7 @@ export async function endGroup(
 ): Promise<void> {
   if (!isAlive(running)) return;
   signal(running.pid, ask);
+  signal(running.pid, 'SIGCONT'); // a stopped process would never hear it
   if (await isGoneWithin(running, patienceMs)) {
     signal(-running.pid, 'SIGKILL'); // children that outlived their leader
     return;
@@ -100,11 +102,14 @@ export function signal(pid: number, name: NodeJS.Signals): void {
  * meant by it. Linux only; elsewhere the state file has to do.
  */
 export function findRemnants(dir: string, executables: readonly (string | null | undefined)[]): number[] {
-  const programs = new Set(executables.filter((path) => typeof path === 'string').map(resolved));
+  // by name: the program may have been copied to where its user can execute it
+  const programs = new Set(
+    executables.filter((path) => typeof path === 'string').map((path) => basename(resolved(path))),
+  );
   const where = resolved(dir);
   return pids().filter((pid) => {
     try {
-      return readlinkSync(`/proc/${pid}/cwd`) === where && programs.has(executableOf(pid) ?? '');
+      return readlinkSync(`/proc/${pid}/cwd`) === where && programs.has(basename(executableOf(pid) ?? ''));
     } catch {
       return false;
     }
@@ -155,9 +160,12 @@ const PORT_MAX = 32_000;
 
 /** `wanted` when it is free on loopback, else a free one; never one in `taken`. */
 export async function freePort(wanted: number | undefined, taken: Set<number>): Promise<number> {
+  // the kernel may take a moment to free the port of a process that has just ended
+  for (let wait = 0; wanted && !taken.has(wanted) && wait < 20 && !(await isFree(wanted)); wait += 1)
+    await delay(POLL_MS);
   for (let attempt = 0; attempt < 500; attempt += 1) {
-    const port =
-      attempt === 0 && wanted ? wanted : PORT_MIN + Math.floor(Math.random() * (PORT_MAX - PORT_MIN));
+    const random = PORT_MIN + Math.floor(Math.random() * (PORT_MAX - PORT_MIN));
+    const port = attempt === 0 && wanted ? wanted : random;
     if (taken.has(port) || !(await isFree(port))) continue;
     taken.add(port);
     return port;

@@ -47,7 +47,7 @@ async function installAndBuild(machine, root) {
     await step('build', 'checking', (report) => build(root, report));
     return 0;
   } catch (error) {
-    log(`almanac: ${error instanceof Error ? error.message : error}`);
+    log(`almanac: ${error instanceof Error ? error.message : String(error)}`);
     return 1;
   }
 }
@@ -59,7 +59,7 @@ async function obtainServers(machine) {
   try {
     if (found.postgres && found.postgres.from !== 'environment') await postgresUser(machine);
   } catch (error) {
-    log(`almanac: ${error instanceof Error ? error.message : error}`);
+    log(`almanac: ${error instanceof Error ? error.message : String(error)}`);
     return 1;
   }
   for (const { message, paste } of missing) log(`almanac: ${message}\n  run this, then try again:  ${paste}`);

@@ -11,7 +11,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { FeatureStoreError } from '../../core/error.js';
 import { kafka } from './kafka.js';
 import { withLock } from './lock.mjs';
-import { createMachine } from './machine.mjs';
+import { createMachine, type Machine } from './machine.mjs';
 import { buildStamp, ownProcess, stackEnv } from './own.js';
 import { startTime } from './pids.mjs';
 import { packageDir } from './places.mjs';
@@ -60,8 +60,9 @@ const UNITS: Record<UnitName, Unit> = {
 };
 
 const POLL_MS = 50;
-/** A living process that was found may still be starting, or hang: so long it may take to answer. */
-const FOUND_MS = 15_000;
+/** A living process that has answered before and does not for so long hangs: it is started again. */
+const HUNG_MS = 6_000;
+const EXTERNAL_MS = 15_000;
 /** Between choosing a port and binding it somebody else may come. */
 const START_ATTEMPTS = 3;
 
@@ -71,6 +72,8 @@ export interface StackOptions {
   /** `demo`, `dev`, `test`…: stacks of different names know nothing of each other. */
   name: string;
   env?: Environment;
+  /** Where servers are looked for; by default this machine under `env`. */
+  machine?: Machine;
   onProgress?: (line: string) => void;
 }
 
@@ -79,6 +82,8 @@ export interface StartOptions extends StackOptions {
   environment?: string;
   servers?: readonly ServerName[];
   processes?: readonly ProcessName[];
+  /** Variables for our processes, beside ours; kept with the stack, so that a later start gives them again. */
+  settings?: Readonly<Record<string, string>>;
 }
 
 /** A stack as it was written down, and which of it runs. */
@@ -97,8 +102,9 @@ export async function startStack(options: StartOptions): Promise<StackState> {
   const { servers = SERVERS, processes = PROCESSES, environment } = options;
   return withLock(lockPath(root, name), `starting the stack "${name}"`, onProgress, async () => {
     const state = openState(root, name, environment);
+    state.settings = { ...state.settings, ...options.settings };
     mkdirSync(join(state.dir, 'files'), { recursive: true });
-    const found = await resolve(servers, env);
+    const found = await resolve(servers, options.machine ?? createMachine({ env }));
     const supervisor = new Supervisor(state, env, found, onProgress);
     await supervisor.placePorts([...servers, ...PROCESSES]);
     await settleAll(servers.map((server) => supervisor.ensure(server)));
@@ -159,12 +165,14 @@ export async function killProcess(
 export async function startProcess(
   state: StackState,
   name: UnitName,
-  { env = process.env, onProgress = () => {} }: Pick<StackOptions, 'env' | 'onProgress'> = {},
+  options: Pick<StackOptions, 'env' | 'machine' | 'onProgress'> = {},
 ): Promise<StackState> {
+  const { env = process.env, onProgress = () => {} } = options;
   return withLock(lockPath(state.root, state.name), `starting ${name}`, onProgress, async () => {
     const now = openState(state.root, state.name, state.environment);
     const servers = SERVERS.filter((server) => server === name);
-    const supervisor = new Supervisor(now, env, await resolve(servers, env), onProgress);
+    const found = await resolve(servers, options.machine ?? createMachine({ env }));
+    const supervisor = new Supervisor(now, env, found, onProgress);
     await supervisor.placePorts([name]);
     await supervisor.ensure(name);
     return now;
@@ -202,9 +210,9 @@ function openState(root: string, name: string, environment: string | undefined):
 
 async function resolve(
   servers: readonly ServerName[],
-  env: Environment,
+  machine: Machine,
 ): Promise<Partial<Record<ServerName, Found>>> {
-  const { found, missing } = await resolveServers(createMachine({ env }), servers, { obtain: false });
+  const { found, missing } = await resolveServers(machine, servers, { obtain: false });
   const [first] = missing;
   if (first)
     throw new FeatureStoreError(
@@ -266,7 +274,7 @@ class Supervisor {
     const unit = this.state.units[name];
     if (!unit) throw new Error(`no ports were placed for ${name}`);
     if (unit.external) {
-      await this.waitUntilAnswering(name, unit, null, FOUND_MS);
+      await this.waitUntilAnswering(name, unit, null, EXTERNAL_MS);
       this.log(`${name} answers at the address from ${ADDRESS_VARIABLE[name as ServerName]}`);
       return;
     }
@@ -289,7 +297,8 @@ class Supervisor {
 
   private async answers(name: UnitName, unit: UnitState): Promise<boolean> {
     try {
-      await this.waitUntilAnswering(name, unit, null, FOUND_MS);
+      const hasAnswered = unit.process?.executable !== null;
+      await this.waitUntilAnswering(name, unit, null, hasAnswered ? HUNG_MS : UNITS[name].startMs);
       return true;
     } catch (error) {
       this.log(`${name} runs but does not answer; starting it again (${firstLine(error)})`);
@@ -309,7 +318,7 @@ class Supervisor {
     const found = isServer(name) ? this.found[name] : undefined;
     let child: ChildProcess;
     try {
-      await endRemnantsOf(name, unit, [...Object.values(found?.bin ?? {}), process.execPath]);
+      await endRemnantsOf(name, unit, isServer(name) ? Object.values(found?.bin ?? {}) : [process.execPath]);
       const command = await definition.prepare(this.state, unit, found, this.env);
       child = await spawnDetached(command, unit.log);
     } catch (cause) {

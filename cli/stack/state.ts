@@ -58,6 +58,8 @@ export interface StackState {
   instance: string;
   passwords: { postgres: string; redis: string };
   kafkaClusterId: string;
+  /** Variables of the user's own that our processes are given beside ours: what definitions name as `env:…`. */
+  settings: Record<string, string>;
   units: Partial<Record<UnitName, UnitState>>;
 }
 
@@ -107,6 +109,7 @@ export function createState(root: string, name: string, environment: string): St
     instance: randomBytes(9).toString('base64url'),
     passwords: { postgres: secret(), redis: secret() },
     kafkaClusterId: randomBytes(16).toString('base64url'), // Kafka's own form: 22 characters of base64url
+    settings: {},
     units: {},
   };
 }
@@ -131,13 +134,9 @@ export function lockPath(root: string, name: string): string {
   return `${stackDir(root, name)}.lock`;
 }
 
-export function dropProcess(state: StackState, name: UnitName): void {
-  const unit = state.units[name];
-  if (unit) unit.process = null;
-  writeState(state);
-}
-
-/** For a test that wants no trace: the data of a stopped stack. */
+/** The data of a stopped stack, wherever it lies. */
 export function removeStackFiles(state: StackState): void {
+  const postgres = state.units.postgres?.dir; // may lie elsewhere, behind a link (postgres.ts)
+  for (const dir of [postgres, state.dir]) if (dir) rmSync(dir, { recursive: true, force: true });
   rmSync(state.dir, { recursive: true, force: true });
 }

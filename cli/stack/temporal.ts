@@ -45,8 +45,9 @@ async function prepare(
     `${key}=${type}`,
   ]);
   const args = [
-    ...['server', 'start-dev', '--ip', '127.0.0.1', '--log-level', 'warn', '--namespace', NAMESPACE],
-    ...[
+    'server start-dev --ip 127.0.0.1 --log-level warn'.split(' '),
+    ['--namespace', NAMESPACE],
+    [
       '--port',
       String(unit.ports.main),
       '--ui-port',
@@ -54,8 +55,8 @@ async function prepare(
       '--db-filename',
       databaseFile(unit),
     ],
-    ...attributes,
-  ];
+    attributes,
+  ].flat();
   return { file: found?.bin.temporal ?? '', args, env: baseEnvironment(env), cwd: unit.dir };
 }
 

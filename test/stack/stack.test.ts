@@ -208,7 +208,7 @@ test('a server that cannot start is named, with its last lines, its log and the 
   remove(control);
   await expect(start()).rejects.toMatchObject({
     code: 'FS_UNAVAILABLE',
-    message: expect.stringMatching(/postgres did not start: ended with exit code [^]*pg_control/),
+    message: expect.stringMatching(/postgres did not start: ended with exit code [\s\S]*pg_control/),
     details: { server: 'postgres', log: state.units.postgres!.log },
   });
   const { writeFileSync, chownSync } = await import('node:fs');
