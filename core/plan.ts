@@ -417,7 +417,8 @@ const SIGNS = { create: '+', change: '~', version: '~', remove: '-' } as const;
 
 /** Plain text of at most 80 columns. */
 export function renderPlan(plan: Plan): string {
-  const lines = plan.empty ? [summary(plan)] : [summary(plan), ''];
+  const lines = wrap(summary(plan), '');
+  if (!plan.empty) lines.push('');
   for (const change of plan.changes) {
     lines.push(...wrap(title(change), ''));
     for (const field of change.fields) lines.push(...renderField(field));

@@ -1,0 +1,556 @@
+import fc from 'fast-check';
+import { describe, expect, test } from 'vitest';
+import { canonicalDefinitions, canonicalJson } from '../../core/canonical.js';
+import { assertDefinitions, type Problem } from '../../core/check.js';
+import type { AggregationView, Definitions } from '../../core/definition.js';
+import { FeatureStoreError } from '../../core/error.js';
+import {
+  type Archived,
+  type Change,
+  type Current,
+  differences,
+  type FieldChange,
+  type Plan,
+  planDefinitions,
+  planExitCode,
+  renderPlan,
+} from '../../core/plan.js';
+import {
+  aggregationView,
+  changed,
+  definitions,
+  entity,
+  onDemandView,
+  source,
+  sqlView,
+} from '../registry/definitions.js';
+
+const EMPTY: Current = { revision: 0, definitions: null, versions: [] };
+const ARCHIVED: Archived = { orders: { events: 1_234_567, finishedImports: 1 } };
+
+/** The registry as a pure model: what the transactions of registry/apply.ts do to it. */
+function applyPlanTo(current: Current, plan: Plan): Current {
+  expect(plan.baseRevision).toBe(current.revision);
+  if (plan.empty) return current;
+  const before = current.definitions ?? { entities: [], sources: [], views: [], services: [] };
+  const section = <T extends { name: string }>(items: readonly T[], kind: Change['kind']): T[] => {
+    const result = new Map(items.map((item) => [item.name, item]));
+    for (const change of plan.changes.filter((each) => each.kind === kind))
+      if (change.definition === null) expect(result.delete(change.name)).toBe(true);
+      else result.set(change.name, change.definition as unknown as T);
+    return [...result.values()];
+  };
+  const versions = current.versions.map((version) => ({ ...version }));
+  for (const change of plan.changes) {
+    if (change.kind !== 'view' || change.action === 'change') continue;
+    for (const each of versions)
+      if (each.view === change.name && each.state === 'live') each.state = 'deprecated';
+    if (change.action === 'remove') continue;
+    const known = versions.find((each) => each.view === change.name && each.version === change.version);
+    expect(known !== undefined).toBe(change.reused);
+    if (known) expect(known.hash).toBe(change.hash);
+    if (known) known.state = 'live';
+    else versions.push({ view: change.name, version: change.version, hash: change.hash, state: 'live' });
+  }
+  return {
+    revision: current.revision + 1,
+    definitions: canonicalDefinitions({
+      entities: section(before.entities, 'entity'),
+      sources: section(before.sources, 'source'),
+      views: section(before.views, 'view'),
+      services: section(before.services, 'service'),
+    }),
+    versions,
+  };
+}
+
+const applied = (next: unknown, current = EMPTY, archived = ARCHIVED): Current =>
+  applyPlanTo(current, planDefinitions(current, next, archived));
+
+/** "sign kind name version" of each change, and its fields' paths. */
+const shape = (plan: Plan): string[] =>
+  plan.changes.flatMap((change) => [
+    `${change.action} ${change.kind} ${change.name}${change.kind === 'view' ? ` v${change.version}` : ''}`,
+    ...change.fields.map(({ path }) => `  ${path}`),
+  ]);
+
+const view = (all: Definitions, name = 'user_orders'): AggregationView =>
+  all.views.find((each) => each.name === name) as AggregationView;
+
+test('everything is new in an empty registry', () => {
+  const plan = planDefinitions(EMPTY, definitions(), ARCHIVED);
+  expect(shape(plan)).toEqual([
+    'create entity user',
+    'create source orders',
+    'create view user_now v1',
+    'create view user_orders v1',
+    'create view user_rank v1',
+    'create service checkout',
+  ]);
+  expect(plan.changes.map((change) => (change.kind === 'view' ? change.rowsToScan : '-'))).toEqual([
+    '-',
+    '-',
+    0,
+    1_234_567,
+    null,
+    '-',
+  ]);
+  expect(plan.empty).toBe(false);
+});
+
+describe('one change', () => {
+  test.each<{ why: string; change: (all: Definitions) => void; expected: string[] }>([
+    { why: 'nothing', change: () => {}, expected: [] },
+    {
+      why: 'another order of everything that has no order',
+      change: (all) => {
+        all.views.reverse();
+        view(all).features.reverse();
+      },
+      expected: [],
+    },
+    {
+      why: 'an owner: no new version',
+      change: (all) => (view(all).owner = 'else@shop.example'),
+      expected: ['change view user_orders v1', '  owner'],
+    },
+    {
+      why: 'a description of a feature: no new version',
+      change: (all) => (view(all).features[0]!.description = 'else'),
+      expected: ['change view user_orders v1', '  features.user_user_orders_count_7d.description'],
+    },
+    {
+      why: 'a filter: a new version',
+      change: (all) => (view(all).where = { op: 'eq', args: [{ col: 'shop' }, { lit: 'a' }] }),
+      expected: ['version view user_orders v2', '  where'],
+    },
+    {
+      why: 'a feature more: a new version',
+      change: (all) =>
+        view(all).features.push({
+          ...view(all).features[0]!,
+          name: 'user_more_7d',
+          aggregation: { op: 'count' },
+        }),
+      expected: ['version view user_orders v2', '  features.user_more_7d'],
+    },
+    {
+      why: 'a window: its length and its hop, by path',
+      change: (all) => {
+        view(all).features[0]!.nameException = 'kept';
+        view(all).features[0]!.window = { type: 'sliding', ms: 14 * 86_400_000, hopMs: 1_000 };
+      },
+      expected: [
+        'version view user_orders v2',
+        '  features.user_user_orders_count_7d.nameException',
+        '  features.user_user_orders_count_7d.window.hopMs',
+        '  features.user_user_orders_count_7d.window.ms',
+      ],
+    },
+    {
+      why: 'what a source says of lateness: a new version of its views, which says why',
+      change: (all) => (all.sources[0]!.allowedLatenessMs = 5),
+      expected: [
+        'change source orders',
+        '  allowedLatenessMs',
+        'version view user_orders v2',
+        '  source.allowedLatenessMs',
+      ],
+    },
+    {
+      why: 'a new nullable column nobody reads: no new version',
+      change: (all) => (all.sources[0]!.columns.note = { type: 'string', nullable: true }),
+      expected: ['change source orders', '  columns.note'],
+    },
+    {
+      why: 'a column that nobody reads is removed',
+      change: (all) => delete all.sources[0]!.columns.shop,
+      expected: ['change source orders', '  columns.shop'],
+    },
+    {
+      why: 'a join key of another type: every stored view is computed again',
+      change: (all) => {
+        all.entities[0]!.keys[0]!.name = 'member_id';
+        (all.views[2] as ReturnType<typeof sqlView>).query =
+          'select member_id, at as event_timestamp, r as user_spend_rank from ranks where at <= :as_of';
+      },
+      expected: [
+        'change entity user',
+        '  keys.member_id',
+        '  keys.user_id',
+        'version view user_orders v2',
+        '  entity.keys.member_id',
+        '  entity.keys.user_id',
+        'version view user_rank v2',
+        '  query',
+        '  entity.keys.member_id',
+        '  entity.keys.user_id',
+      ],
+    },
+    {
+      why: 'the features of a service, whose order counts',
+      change: (all) => all.services[0]!.features.reverse(),
+      expected: ['change service checkout', '  features'],
+    },
+    {
+      why: 'a service is removed',
+      change: (all) => all.services.pop(),
+      expected: ['remove service checkout'],
+    },
+    {
+      why: 'a view that is not used is removed',
+      change: (all) => (all.views = all.views.filter(({ name }) => name !== 'user_rank')),
+      expected: ['remove view user_rank v1'],
+    },
+    {
+      why: 'a view is renamed: one goes, one comes',
+      change: (all) => (all.views[2]!.name = 'user_place'),
+      expected: ['create view user_place v1', 'remove view user_rank v1'],
+    },
+  ])('$why', ({ change, expected }) => {
+    const current = applied(definitions());
+    const next = changed(change);
+    const plan = planDefinitions(current, next, ARCHIVED);
+    expect(shape(plan)).toEqual(expected);
+    expect(plan.empty).toBe(expected.length === 0);
+    expect(planExitCode(plan)).toBe(expected.length === 0 ? 0 : 2);
+    expect(applyPlanTo(current, plan).definitions).toEqual(assertDefinitions(next));
+  });
+});
+
+describe('versions', () => {
+  const other = changed((all) => (view(all).where = { op: 'isNull', args: [{ col: 'shop' }] }));
+  const versionsOf = (current: Current): string[] =>
+    current.versions
+      .filter((each) => each.view === 'user_orders')
+      .map((each) => `${each.version} ${each.state}`);
+
+  test('going back takes up the version that there was', () => {
+    const [first, second] = [applied(definitions()), applied(other, applied(definitions()))];
+    expect(versionsOf(second)).toEqual(['1 deprecated', '2 live']);
+    const plan = planDefinitions(second, definitions(), ARCHIVED);
+    expect(plan.changes[0]).toMatchObject({
+      action: 'version',
+      version: 1,
+      reused: true,
+      replaces: 2,
+      rowsToScan: 1_234_567,
+    });
+    expect(versionsOf(applyPlanTo(second, plan))).toEqual(['1 live', '2 deprecated']);
+    expect(first.definitions).toEqual(applyPlanTo(second, plan).definitions);
+  });
+  test('removed and defined again, it is the version it was', () => {
+    const without = changed((all) => {
+      all.views = all.views.filter(({ name }) => name !== 'user_rank');
+    });
+    const gone = applied(without, applied(definitions()));
+    expect(shape(planDefinitions(gone, definitions(), ARCHIVED))).toEqual(['create view user_rank v1']);
+  });
+  test('numbers of abandoned versions are not given again', () => {
+    const current = applied(definitions());
+    const versions = [
+      ...current.versions,
+      { view: 'user_orders', version: 7, hash: 'x', state: 'abandoned' as const },
+    ];
+    expect(shape(planDefinitions({ ...current, versions }, other, ARCHIVED))[0]).toBe(
+      'version view user_orders v8',
+    );
+  });
+});
+
+describe('refused', () => {
+  const problemsOf = (next: unknown, archived = ARCHIVED, current = applied(definitions())): string[] => {
+    try {
+      planDefinitions(current, next, archived);
+    } catch (error) {
+      expect(error).toBeInstanceOf(FeatureStoreError);
+      const { code, details } = error as FeatureStoreError;
+      expect(code).toBe('FS_DEFINITION_INVALID');
+      const problems = details.problems as Problem[];
+      for (const problem of problems) expect(problem.fix).not.toBe('');
+      return problems.map(({ path, message }) => `${path}: ${message}`);
+    }
+    return [];
+  };
+
+  test.each<{ why: string; change: (all: Definitions) => void; path: string }>([
+    {
+      why: 'a source that a view reads',
+      change: (all) => (all.sources = []),
+      path: 'sources.orders: is removed, but view "user_orders" reads it',
+    },
+    {
+      why: 'an entity that views have',
+      change: (all) => (all.entities = []),
+      path: 'entities.user: is removed, but view "user_orders" reads it',
+    },
+    {
+      why: 'a view that a service and a view read',
+      change: (all) => (all.views = all.views.filter(({ kind }) => kind !== 'aggregation')),
+      path: 'views.user_orders: is removed, but service "checkout" reads it',
+    },
+    {
+      why: 'a column that a view reads',
+      change: (all) => delete all.sources[0]!.columns.amount_cents,
+      path: 'sources.orders.columns.amount_cents: is removed, but view "user_orders" reads it',
+    },
+    {
+      why: 'another type under archived events',
+      change: (all) => (all.sources[0]!.columns.shop!.type = 'int64'),
+      path: 'sources.orders.columns.shop.type: was string and becomes int64, with 1234567 events archived',
+    },
+    {
+      why: 'a column that may be missing no more',
+      change: (all) => (all.sources[0]!.columns.shop!.nullable = false),
+      path: 'sources.orders.columns.shop.nullable: becomes false, with 1234567 events archived that may lack it',
+    },
+    {
+      why: 'a new column that archived events lack',
+      change: (all) => (all.sources[0]!.columns.note = { type: 'string', nullable: false }),
+      path: 'sources.orders.columns.note.nullable: is false in a new column, which the 1234567 archived events lack',
+    },
+    {
+      why: 'another event time',
+      change: (all) => (all.sources[0]!.eventTime = 'known_at'),
+      path: 'sources.orders.eventTime: was "ordered_at" and becomes "known_at", with 1234567 events archived by it',
+    },
+  ])('$why', ({ change, path }) => expect(problemsOf(changed(change))).toContain(path));
+
+  test('while nothing is archived a source may become anything', () => {
+    const next = changed((all) => {
+      all.sources[0]!.columns.shop = { type: 'int64', nullable: false };
+      all.sources[0]!.columns.note = { type: 'string', nullable: false };
+      all.sources[0]!.eventTime = 'known_at';
+    });
+    expect(problemsOf(next, {})).toEqual([]);
+  });
+  test.each([
+    ['null', null],
+    ['a list', []],
+    ['text', 'text'],
+    ['an empty object', {}],
+    ['a field more', { ...definitions(), more: 1 }],
+    ['half a view', { ...definitions(), views: [{ name: 'x' }] }],
+  ])('%s is no set of definitions', (_, json) => expect(problemsOf(json).length).toBeGreaterThan(0));
+  test('every problem at once', () => {
+    const next = changed((all) => {
+      all.sources[0]!.columns.shop!.type = 'int64';
+      all.services[0]!.features.push('user_orders:nothing');
+      all.views[0]!.name = 'Bad Name';
+    });
+    expect(problemsOf(next).length).toBeGreaterThanOrEqual(3);
+  });
+});
+
+describe('the hash', () => {
+  const hash = (next: unknown, archived = ARCHIVED, current = EMPTY): string =>
+    planDefinitions(current, next, archived).hash;
+  test('says what will be different, not how much there is to scan', () =>
+    expect(hash(definitions(), {})).toBe(hash(definitions())));
+  test('covers every word', () =>
+    expect(hash(changed((all) => (all.services[0]!.description = 'else')))).not.toBe(hash(definitions())));
+  test('covers the revision it was made on', () => {
+    const current = applied(definitions());
+    expect(hash(definitions(), {}, current)).not.toBe(hash(definitions(), {}, { ...current, revision: 2 }));
+  });
+});
+
+test('warnings name what readers will notice', () => {
+  const messages = (plan: Plan): string[] => plan.warnings.map(({ path, message }) => `${path}: ${message}`);
+  expect(messages(planDefinitions(EMPTY, definitions(), {}))).toEqual([
+    'views.user_orders: nothing of source "orders" is archived yet: it gives its cold start until an import',
+  ]);
+  const next = changed((all) => {
+    view(all).minEvents = 3;
+    const rank = all.views[2] as ReturnType<typeof sqlView>;
+    rank.reads[0]!.kind = 'snapshot';
+  });
+  expect(messages(planDefinitions(applied(definitions()), next, ARCHIVED))).toEqual([
+    'services.checkout: reads user_orders v2 once it is live',
+    'views.user_rank: table ranks is a snapshot: values of the past cannot be computed',
+  ]);
+});
+
+describe('renderPlan', () => {
+  test('a first plan', () => {
+    const plan = planDefinitions(EMPTY, definitions(), ARCHIVED);
+    expect(renderPlan(plan)).toBe(`plan ${plan.hash.slice(0, 16)} on an empty registry: 6 to create
+
++ entity user
++ source orders
++ view user_now v1
++ view user_orders v1: 1,234,567 events to scan
++ view user_rank v1: a query to run
++ service checkout
+
+backfill: 1,234,567 events to scan in all
+`);
+  });
+  test('changes', () => {
+    const next = changed((all) => {
+      view(all).where = {
+        op: 'eq',
+        args: [{ col: 'shop' }, { lit: 'a shop with a name that is long enough to need two lines' }],
+      };
+      all.views = all.views.filter(({ name }) => name !== 'user_rank');
+      all.entities[0]!.owner = 'else@shop.example';
+    });
+    const plan = planDefinitions(applied(definitions()), next, ARCHIVED);
+    expect(
+      renderPlan(plan),
+    ).toBe(`plan ${plan.hash.slice(0, 16)} on revision 1: 1 to a new version, 1 to change, 1 to
+    remove
+
+~ entity user
+    owner: "data@shop.example" → "else@shop.example"
+~ view user_orders v1 → v2: 1,234,567 events to scan
+    where: none → {"args":[{"col":"shop"},{"lit":"a shop with a name that is
+        long enough to need two lines"}],"op":"eq"}
+- view user_rank v1
+
+warning: services.checkout: reads user_orders v2 once it is live
+warning: views.user_rank: requests that name it are refused once this is applied
+
+backfill: 1,234,567 events to scan in all
+`);
+  });
+  test('nothing', () => {
+    const plan = planDefinitions(applied(definitions()), definitions(), ARCHIVED);
+    expect(renderPlan(plan)).toBe('no changes on revision 1\n');
+  });
+});
+
+// ---------------------------------------------------------------- laws
+
+/** A repository drawn from few names, so that two of them share, rename, change and drop things. */
+const repository: fc.Arbitrary<Definitions> = fc
+  .record({
+    sources: fc.uniqueArray(fc.constantFrom('orders', 'visits', 'returns'), { minLength: 1 }),
+    note: fc.constantFrom('absent', 'string', 'int64'),
+    owner: fc.constantFrom('a', 'b'),
+    views: fc.uniqueArray(
+      fc.record({
+        name: fc.constantFrom('user_one', 'user_two', 'user_three'),
+        source: fc.nat(2),
+        minEvents: fc.constantFrom(0, 1),
+        description: fc.constantFrom('x', 'y'),
+        features: fc.constantFrom(1, 2),
+        onDemand: fc.boolean(),
+        service: fc.boolean(),
+      }),
+      { selector: ({ name }) => name },
+    ),
+    lateness: fc.constantFrom(0, 1),
+    sql: fc.boolean(),
+    keys: fc.constantFrom('int64' as const, 'string' as const),
+  })
+  .map((drawn) => {
+    const described = { description: 'd', owner: drawn.owner, tags: [] };
+    const all: Definitions = {
+      entities: [{ ...entity('user', [{ name: 'user_id', type: 'int64' }]), owner: drawn.owner }],
+      sources: drawn.sources.map((name) => {
+        const made = source(name);
+        made.allowedLatenessMs = drawn.lateness;
+        if (drawn.note !== 'absent') made.columns.note = { type: drawn.note as 'string', nullable: true };
+        return made;
+      }),
+      views: drawn.sql ? [sqlView()] : [],
+      services: [],
+    };
+    for (const each of drawn.views) {
+      const made = aggregationView(each.name, drawn.sources[each.source % drawn.sources.length]!);
+      made.minEvents = each.minEvents;
+      made.description = each.description;
+      made.features.splice(each.features);
+      all.views.push(made);
+      if (each.onDemand) {
+        const now = onDemandView(`${each.name}_now`, each.name);
+        now.features[0]!.name = `user_has_${each.name}`;
+        all.views.push(now);
+      }
+      if (each.service)
+        all.services.push({
+          name: `${each.name}_service`,
+          ...described,
+          features: [`${each.name}:${made.features[0]!.name}`],
+        });
+    }
+    return all;
+  });
+
+const same = (a: Definitions | null, b: unknown): void =>
+  expect(canonicalJson(a)).toBe(canonicalJson(assertDefinitions(b)));
+
+describe('laws', () => {
+  test('applying plan(a, b) to a gives b, through any history; then there is nothing to do', () => {
+    fc.assert(
+      fc.property(fc.array(repository, { minLength: 1, maxLength: 5 }), (history) => {
+        let current = EMPTY;
+        for (const next of history) {
+          current = applied(next, current, {});
+          same(current.definitions, next);
+          expect(planDefinitions(current, next, {}).empty).toBe(true);
+          const live = current.versions.filter(({ state }) => state === 'live').map((each) => each.view);
+          expect(live.sort()).toEqual(next.views.map(({ name }) => name).sort());
+        }
+        const ids = current.versions.map((each) => `${each.view}@${each.version}`);
+        expect(new Set(ids).size).toBe(ids.length);
+        const hashes = current.versions.map((each) => `${each.view} ${each.hash}`);
+        expect(new Set(hashes).size).toBe(hashes.length);
+      }),
+      { numRuns: 100 },
+    );
+  });
+  test('the differences of two values, put in, turn one into the other', () => {
+    fc.assert(
+      fc.property(repository, repository, (a, b) => {
+        const [before, after] = [assertDefinitions(a), assertDefinitions(b)];
+        expect(patch(before, differences(before, after))).toBe(canonicalJson(after));
+      }),
+      { numRuns: 300 },
+    );
+  });
+  test('any JSON: no differences if and only if equal', () => {
+    fc.assert(
+      fc.property(fc.jsonValue(), fc.jsonValue(), (a, b) => {
+        let equal: boolean;
+        try {
+          equal = canonicalJson(a) === canonicalJson(b);
+        } catch {
+          return; // what canonical JSON refuses
+        }
+        expect(differences(a, b).length === 0).toBe(equal);
+      }),
+    );
+  });
+  test('fits 80 columns', () => {
+    fc.assert(
+      fc.property(repository, repository, (a, b) => {
+        const text = renderPlan(planDefinitions(applied(a, EMPTY, {}), b, {}));
+        for (const line of text.split('\n')) expect(line.length).toBeLessThanOrEqual(80);
+      }),
+      { numRuns: 100 },
+    );
+  });
+});
+
+/** `before` with the changes put in, as canonical JSON of definitions. Names in the tests hold no dots. */
+function patch(before: Definitions, changes: readonly FieldChange[]): string {
+  const copy = structuredClone(before) as unknown;
+  for (const change of changes) {
+    let at = copy as Record<string, unknown>;
+    const steps = change.path.split('.');
+    const last = steps.pop()!;
+    for (const step of steps)
+      at = (
+        Array.isArray(at) ? at.find((item: { name: string }) => item.name === step) : at[step]
+      ) as typeof at;
+    if (Array.isArray(at)) {
+      const index = at.findIndex((item: { name: string }) => item.name === last);
+      if ('after' in change) at.splice(index < 0 ? at.length : index, index < 0 ? 0 : 1, change.after);
+      else at.splice(index, 1);
+    } else if ('after' in change) at[last] = change.after;
+    else delete at[last];
+  }
+  return canonicalJson(canonicalDefinitions(copy as Definitions));
+}
