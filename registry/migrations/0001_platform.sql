@@ -100,6 +100,7 @@ create table import (
   next_offset bigint not null default 0,
   next_byte bigint not null default 0,
   total_bytes bigint not null,
+  total_rows bigint not null,
   counts jsonb not null default '{}', -- rows by outcome: archived, duplicate, conflict, invalid, withheld
   started_at timestamptz not null default now(),
   finished_at timestamptz,
