@@ -158,7 +158,10 @@ class Check {
       );
     if (typeof value !== 'object' || value === null) return true;
     if (Array.isArray(value))
-      return value.every((item, index) => this.#plain(item, `${path}[${nameOf(item) ?? index}]`, depth + 1));
+      return value.every((item, index) => {
+        const name = nameOf(item);
+        return this.#plain(item, name === null ? `${path}[${index}]` : `${path}.${name}`, depth + 1);
+      });
     return Object.keys(value).every((key) => {
       const at = path === '' ? key : `${path}.${key}`;
       // zod drops this key from records without a word
