@@ -14,12 +14,14 @@ const pure = [
 
 export default defineConfig({
   test: {
+    reporters: ['default', here('test/reporter.ts')],
     projects: [
       { resolve: { alias }, test: { name: 'pure', include: pure, testTimeout: 120_000 } },
       {
         resolve: { alias },
         test: {
           name: 'servers',
+          globalSetup: [here('test/stack.setup.ts')],
           include: ['test/**/*.test.ts'],
           exclude: pure,
           testTimeout: 180_000,
