@@ -1,0 +1,118 @@
+/** The bytes of records, drawn: a change here is a new layout. */
+import { expect, test } from 'vitest';
+import { compileView } from '../../core/compile.js';
+import type { AggregationView, SqlView } from '../../core/definition.js';
+import {
+  decodeHeader,
+  encodeRecord,
+  encodeSqlRecord,
+  readRecord,
+  readSqlRecord,
+  recordSteps,
+} from '../../core/record.js';
+import { createState, decodeState, encodeState, fold } from '../../core/state.js';
+import { source } from './generate.js';
+
+const feature = { name: 'f', description: '-', type: 'int64' as const, coldStart: 0, nameException: null };
+const view = {
+  kind: 'aggregation',
+  key: ['user_id'],
+  where: null,
+  mode: { type: 'streaming', rowsEveryMs: 3_600_000 },
+  features: [
+    {
+      ...feature,
+      where: null,
+      window: { type: 'sliding', ms: 1_800_000, hopMs: 10_000 },
+      aggregation: { op: 'count' },
+    },
+  ],
+} as unknown as AggregationView;
+
+const hex = (bytes: Uint8Array): string => Buffer.from(bytes).toString('hex');
+
+function state() {
+  const compiled = compileView(view, source);
+  const state = createState(compiled);
+  fold(compiled, state, {
+    timestamp: 1_005_000,
+    arrivedAt: 1_005_100,
+    sequence: 7,
+    order: 0,
+    id: 'e',
+    values: [],
+  });
+  return { compiled, state };
+}
+
+test('a record of layout 1', () => {
+  const { compiled, state: one } = state();
+  const bytes = encodeRecord(compiled, one);
+  expect(hex(bytes)).toBe(
+    [
+      '01', // layout
+      '0000000000000007', // sequence
+      '00200000000f55c8', // as-of + 2^53
+      '00', // flags
+      '07', // sequence
+      '88d77a', // as-of, signed: sign and low 6 bits 8, then 15,703
+      '00', // as-of - event timestamp
+      '00', // event - first
+      '64', // created - event: 100 ms
+      '01', // one event
+      '01', // the count
+      '01', // one step
+      'b501', // 181 units of 10 s after 1,000,000: at 2,810,000
+      '00', // of slot 0
+      '01', // one leaves
+    ].join(''),
+  );
+  expect(recordSteps(compiled, bytes)).toEqual([2_810_000]);
+  expect(readRecord(compiled, bytes, 2_809_999).values).toEqual([1]);
+  expect(readRecord(compiled, bytes, 2_810_000).values).toEqual([0]);
+  expect(decodeHeader(bytes)).toEqual({
+    batch: false,
+    sequence: 7,
+    asOf: 1_005_000,
+    eventTimestamp: 1_005_000,
+    firstEventTimestamp: 1_005_000,
+    createdTimestamp: 1_005_100,
+    eventCount: 1,
+    refreshAt: null,
+  });
+});
+
+test('a snapshot of layout 1', () => {
+  const { compiled, state: one } = state();
+  const bytes = encodeState(compiled, one);
+  expect(hex(bytes)).toBe(
+    ['01', '88d77a', '07', '88d77a', '00', '64', '01', '01', '01', '9082d702', '01'].join(''),
+  );
+  expect(encodeState(compiled, decodeState(compiled, bytes))).toEqual(bytes);
+});
+
+test('a row of a sql view', () => {
+  const sql = {
+    features: [{ type: 'float64' }, { type: 'list<string>' }, { type: 'int64' }],
+  } as unknown as SqlView;
+  const bytes = encodeSqlRecord(sql, 5_000, [0.5, ['a', 'b'], null], { tick: 10_000, committedAt: 11_000 });
+  expect(hex(bytes)).toBe(
+    '0200200000000027100000000000002af8' + '884e' + '013fe0000000000000' + '010201610162' + '00',
+  );
+  expect(readSqlRecord(sql, bytes).values).toEqual([0.5, ['a', 'b'], null]);
+});
+
+test.each([
+  {
+    damage: (bytes: Uint8Array) => Uint8Array.of(9, ...bytes.slice(1)),
+    code: 'FS_LAYOUT_UNKNOWN',
+    why: 'another layout',
+  },
+  { damage: (bytes: Uint8Array) => bytes.slice(0, 25), code: 'FS_RECORD_CORRUPT', why: 'cut short' },
+  { damage: () => new Uint8Array(), code: 'FS_RECORD_CORRUPT', why: 'empty' },
+])('refused, never guessed: $why', ({ damage, code }) => {
+  const { compiled, state: one } = state();
+  expect(() => readRecord(compiled, damage(encodeRecord(compiled, one)), 0)).toThrow(
+    expect.objectContaining({ code }),
+  );
+});
