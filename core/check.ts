@@ -107,6 +107,8 @@ class Check {
   readonly #given = new Map<Section, Set<string>>(SECTIONS.map((section) => [section, new Set()]));
 
   #add(code: ProblemCode, path: string, message: string, fix: string): void {
+    // one value may break several bounds at once: 2^53 is neither a safe integer nor below the maximum
+    if (this.problems.some((known) => known.path === path && known.message === message)) return;
     this.problems.push({ code, path, message, fix });
   }
 
@@ -211,11 +213,12 @@ class Check {
           this.#structural(issue.issues as z.core.$ZodIssue[], issue.path.at(-1), path);
           break;
         case 'invalid_format':
+          // only connections have a format; what stands there instead may be a secret, so it is not shown
           this.#add(
             'structure',
             path,
-            `holds ${show(value)}`,
-            'name an environment variable that holds it: env:SHOP_DATABASE_URL',
+            'is no reference to an environment variable',
+            'name the one that holds the URL: env:SHOP_DATABASE_URL',
           );
           break;
         case 'invalid_type':
@@ -496,8 +499,15 @@ class Check {
     entities: readonly string[],
     window: Window | null,
   ): void {
+    const known = entities.filter((name) => this.#given.get('entities')!.has(name));
     this.problems.push(
-      ...lintName({ name: feature.name, nameException: feature.nameException, path, entities, window }),
+      ...lintName({
+        name: feature.name,
+        nameException: feature.nameException,
+        path,
+        entities: known,
+        window,
+      }),
     );
   }
 

@@ -1,0 +1,365 @@
+/** Every rule of the check: what breaks it, where the problem is said to be, what the fix says. */
+import { describe, expect, test } from 'vitest';
+import { assertDefinitions, checkDefinitions, type ProblemCode } from '../../core/check.js';
+import { FeatureStoreError } from '../../core/error.js';
+import {
+  aggregationView,
+  batch,
+  cart,
+  count,
+  define,
+  entity,
+  file,
+  lastN,
+  lifetime,
+  onDemandView,
+  ratio,
+  request,
+  service,
+  sliding,
+  source,
+  sqlView,
+  streaming,
+  sum,
+  table,
+  timeSince,
+  topK,
+} from '../../core/index.js';
+
+const described = { description: 'x', owner: 'tests' };
+const user = entity('user', { ...described, keys: { user_id: 'string' } });
+const orders = source('orders', {
+  ...described,
+  input: file('csv'),
+  columns: {
+    id: 'string',
+    user_id: 'string',
+    item: 'string?',
+    cents: 'int64',
+    paid: 'bool',
+    at: 'timestamp',
+  },
+  eventTime: 'at',
+  id: 'id',
+  retention: '365d',
+});
+const visits = source('visits', {
+  ...described,
+  input: table('shop.visits', 'env:SHOP_URL'),
+  columns: { user_id: 'string', seen_at: 'timestamp', known_at: 'timestamp' },
+  eventTime: 'seen_at',
+  arrival: 'known_at',
+});
+const spend = aggregationView('user_spend', {
+  ...described,
+  entity: user,
+  source: orders,
+  where: orders.col('paid'),
+  mode: batch('1h'),
+  ttl: '7d',
+  features: {
+    user_spend_7d: { description: 'x', aggregation: sum(orders.col('cents')), window: sliding('7d') },
+    user_items: { description: 'x', aggregation: lastN(orders.col('item'), 3), window: lifetime() },
+    user_top: {
+      description: 'x',
+      aggregation: topK(orders.col('item'), { weight: orders.col('cents'), k: 2 }),
+      window: lifetime(),
+    },
+    user_cart: {
+      description: 'x',
+      aggregation: cart(orders.col('item'), { add: orders.col('paid'), remove: orders.col('paid').not() }),
+      window: lifetime(),
+    },
+    user_share: {
+      description: 'x',
+      aggregation: ratio(count().where(orders.col('paid')), sum(orders.col('cents'))),
+      window: lifetime(),
+    },
+  },
+});
+const presence = aggregationView('user_presence', {
+  ...described,
+  entity: user,
+  source: visits,
+  mode: streaming(),
+  features: {
+    user_age_days: { description: 'x', aggregation: timeSince('first', '1d'), window: lifetime() },
+  },
+});
+const rank = sqlView('user_rank', {
+  ...described,
+  entity: user,
+  connection: 'env:SHOP_URL',
+  query:
+    'select user_id, seen_at as event_timestamp, 1.0 as user_rank from shop.ranks where seen_at <= :as_of',
+  reads: { 'shop.ranks': 'append' },
+  every: '1d',
+  features: { user_rank: { description: 'x', type: 'float64' } },
+});
+const asked = request({ price: 'int64' });
+const fit = onDemandView('price_fit', {
+  ...described,
+  request: asked,
+  features: {
+    user_fit: { description: 'x', expression: asked.col('price').div(spend.feature('user_spend_7d')) },
+  },
+});
+const whole = define([service('ranking', { ...described, features: [spend, presence, rank, fit] })]);
+
+/** Definitions as loose JSON, items by name: what a hand or another program may have written. */
+// biome-ignore lint/suspicious/noExplicitAny: the check is for what has no type
+type Loose = any;
+interface Parts {
+  json: Loose;
+  entity(name: string): Loose;
+  source(name: string): Loose;
+  view(name: string): Loose;
+  feature(view: string, name: string): Loose;
+  service(name: string): Loose;
+}
+function changed(change: (parts: Parts) => void): unknown {
+  const json: Loose = structuredClone(whole);
+  const find = (items: Loose[], name: string): Loose => items.find((item) => item.name === name);
+  change({
+    json,
+    entity: (name) => find(json.entities, name),
+    source: (name) => find(json.sources, name),
+    view: (name) => find(json.views, name),
+    feature: (view, name) => find(find(json.views, view).features, name),
+    service: (name) => find(json.services, name),
+  });
+  return json;
+}
+
+test('what is whole has no problems, and comes back canonical', () =>
+  expect(checkDefinitions(JSON.parse(JSON.stringify(whole)))).toEqual({ definitions: whole, problems: [] }));
+
+interface Case {
+  why: string;
+  change: (parts: Parts) => void;
+  code: ProblemCode;
+  path: string;
+  says?: RegExp;
+  fix?: RegExp;
+}
+const cases = (title: string, table: Case[]): void => {
+  describe(title, () => {
+    test.each(table)('$why', ({ change, code, path, says, fix }) => {
+      const { problems } = checkDefinitions(changed(change));
+      expect(problems.map((problem) => ({ code: problem.code, path: problem.path }))).toEqual([
+        { code, path },
+      ]);
+      if (says) expect(problems[0]?.message).toMatch(says);
+      if (fix) expect(problems[0]?.fix).toMatch(fix);
+    });
+  });
+};
+
+const SPEND = 'views.user_spend.features.user_spend_7d';
+
+// biome-ignore format: a table, one case a line
+cases('structure', [
+  { why: 'a section is missing', change: ({ json }) => delete json.views, code: 'structure', path: 'definitions.views', says: /is missing/ },
+  { why: 'a section too many', change: ({ json }) => (json.models = []), code: 'structure', path: 'definitions', says: /"models"/ },
+  { why: 'a field is missing', change: ({ view }) => delete view('user_spend').owner, code: 'structure', path: 'views.user_spend.owner', says: /is missing/, fix: /a string/ },
+  { why: 'a field too many', change: ({ feature }) => (feature('user_spend', 'user_spend_7d').windw = 1), code: 'structure', path: SPEND, says: /no field "windw"/ },
+  { why: 'an item without a name goes by its place', change: ({ json }) => delete json.services[0].name, code: 'structure', path: 'services[0].name' },
+  { why: 'not a list', change: ({ view }) => (view('user_spend').key = 'user_id'), code: 'structure', path: 'views.user_spend.key', fix: /an array/ },
+  { why: 'an empty description', change: ({ view }) => (view('user_spend').description = ''), code: 'structure', path: 'views.user_spend.description' },
+  { why: 'an unknown kind', change: ({ view }) => (view('user_spend').kind = 'push'), code: 'structure', path: 'views.user_spend.kind', says: /"push"/, fix: /aggregation/ },
+  { why: 'an unknown aggregation', change: ({ feature }) => (feature('user_spend', 'user_spend_7d').aggregation.op = 'median'), code: 'structure', path: `${SPEND}.aggregation.op`, says: /"median"/ },
+  { why: 'an unknown column type', change: ({ source: of }) => (of('orders').columns.cents.type = 'decimal'), code: 'structure', path: 'sources.orders.columns.cents.type', fix: /int64/ },
+  { why: 'an unknown operator', change: ({ view }) => (view('user_spend').where = { op: 'regex', args: [] }), code: 'structure', path: 'views.user_spend.where.op', fix: /coalesce/ },
+  { why: 'an operator without operands', change: ({ view }) => (view('user_spend').where = { op: 'not' }), code: 'structure', path: 'views.user_spend.where.args' },
+  { why: 'NaN deep in an expression', change: ({ view }) => (view('user_spend').where = { op: 'gt', args: [{ col: 'cents' }, { lit: Number.NaN }] }), code: 'structure', path: 'views.user_spend.where.args[1].lit', says: /NaN/ },
+  { why: 'a whole number beyond 2^53', change: ({ feature }) => (feature('user_spend', 'user_spend_7d').window.ms = 2 ** 53), code: 'structure', path: `${SPEND}.window.ms` },
+  { why: 'a fraction of a millisecond', change: ({ source: of }) => (of('orders').dedupeMs = 0.5), code: 'structure', path: 'sources.orders.dedupeMs', fix: /whole number/ },
+  { why: 'a negative duration', change: ({ source: of }) => (of('orders').dedupeMs = -1), code: 'structure', path: 'sources.orders.dedupeMs' },
+  { why: 'a duration as text', change: ({ view }) => (view('user_spend').ttlMs = '7d'), code: 'structure', path: 'views.user_spend.ttlMs', fix: /604800000/ },
+  { why: 'a text that is no duration', change: ({ view }) => (view('user_spend').ttlMs = 'a week'), code: 'structure', path: 'views.user_spend.ttlMs', says: /not a duration/, fix: /30min/ },
+  { why: 'a connection written out', change: ({ source: of }) => (of('visits').input.connection = 'postgres://me:secret@db/shop'), code: 'structure', path: 'sources.visits.input.connection', says: /^is no reference/, fix: /env:/ },
+  { why: 'half a surrogate pair', change: ({ view }) => (view('user_spend').description = '\ud83d'), code: 'structure', path: 'views.user_spend.description' },
+  { why: 'a NUL, which Postgres cannot store', change: ({ view }) => (view('user_spend').where = { op: 'eq', args: [{ col: 'item' }, { lit: 'a\0' }] }), code: 'structure', path: 'views.user_spend.where.args[1].lit' },
+]);
+
+// biome-ignore format: a table, one case a line
+cases('names', [
+  { why: 'a key that would be lost', change: ({ source: of }) => Object.defineProperty(of('orders').columns, '__proto__', { value: { type: 'string', nullable: true }, enumerable: true }), code: 'name', path: 'sources.orders.columns.__proto__' },
+  { why: 'a column in capitals', change: ({ source: of }) => (of('orders').columns.Cents = { type: 'int64', nullable: true }), code: 'name', path: 'sources.orders.columns.Cents', fix: /cents/ },
+  { why: 'a source whose table would be cut', change: ({ json, source: of }) => { of('orders').name = 'o'.repeat(49); for (const view of json.views) if (view.source === 'orders') view.source = 'o'.repeat(49); }, code: 'name', path: `sources.${'o'.repeat(49)}`, fix: /at most 48/ },
+  { why: 'a feature called like a column of answers', change: ({ view }) => view('user_rank').features.push({ ...view('user_rank').features[0], name: 'event_timestamp', nameException: 'x' }), code: 'name', path: 'views.user_rank.features.event_timestamp', says: /reserved/ },
+  { why: 'a feature that the lint refuses', change: ({ feature, service: of }) => { feature('user_presence', 'user_age_days').name = 'user_age_7d'; of('ranking').features = ['user_rank:user_rank']; }, code: 'name-window', path: 'views.user_presence.features.user_age_7d', fix: /all_time/ },
+]);
+
+// biome-ignore format: a table, one case a line
+cases('names and references', [
+  { why: 'two views of one name', change: ({ json, view }) => json.views.push(view('user_spend')), code: 'duplicate', path: 'views.user_spend' },
+  { why: 'two features of one name', change: ({ view }) => view('user_rank').features.push(view('user_rank').features[0]), code: 'duplicate', path: 'views.user_rank.features' },
+  { why: 'two join keys of one name', change: ({ entity: of, json }) => { of('user').keys.push(of('user').keys[0]); for (const view of json.views) if (view.key) view.key = ['user_id', 'id']; json.views = json.views.filter((view: Loose) => view.source !== 'visits'); json.services[0].features = ['user_spend:user_items']; }, code: 'duplicate', path: 'entities.user.keys' },
+  { why: 'a feature called like a join key', change: ({ view }) => view('user_rank').features.push({ ...view('user_rank').features[0], name: 'user_id' }), code: 'duplicate', path: 'views.user_rank.features.user_id' },
+  { why: 'no such entity', change: ({ view }) => (view('user_rank').entity = 'usr'), code: 'unknown-reference', path: 'views.user_rank.entity', fix: /did you mean "user"/ },
+  { why: 'no such source', change: ({ view }) => (view('user_spend').source = 'order'), code: 'unknown-reference', path: 'views.user_spend.source', fix: /did you mean "orders"/ },
+  { why: 'no such view in a service', change: ({ service: of }) => of('ranking').features.push('user_spent:user_items'), code: 'unknown-reference', path: 'services.ranking.features', fix: /did you mean "user_spend"/ },
+  { why: 'no such feature in a service', change: ({ service: of }) => of('ranking').features.push('user_spend:user_item'), code: 'unknown-reference', path: 'services.ranking.features', fix: /did you mean "user_items"/ },
+  { why: 'a feature without its view', change: ({ service: of }) => of('ranking').features.push('user_items'), code: 'unknown-reference', path: 'services.ranking.features', fix: /view:feature/ },
+  { why: 'a feature twice in a service', change: ({ service: of }) => of('ranking').features.push('user_spend:user_items'), code: 'duplicate', path: 'services.ranking.features', says: /twice/ },
+  { why: 'two short names in a service', change: ({ json, service: of, view }) => { json.views.push({ ...view('user_rank'), name: 'other_rank' }); of('ranking').features.push('other_rank:user_rank'); }, code: 'duplicate', path: 'services.ranking.features', says: /one short name/ },
+  { why: 'what is broken is not also missing', change: ({ source: of }) => delete of('orders').owner, code: 'structure', path: 'sources.orders.owner' },
+]);
+
+// biome-ignore format: a table, one case a line
+cases('sources', [
+  { why: 'no such event time', change: ({ source: of }) => (of('orders').eventTime = 'att'), code: 'unknown-column', path: 'sources.orders.eventTime', fix: /did you mean "at"/ },
+  { why: 'an event time that is none', change: ({ source: of }) => (of('orders').eventTime = 'cents'), code: 'type', path: 'sources.orders.eventTime', says: /is int64/, fix: /timestamp/ },
+  { why: 'an event time that may be missing', change: ({ source: of }) => (of('orders').columns.at.nullable = true), code: 'type', path: 'sources.orders.eventTime', fix: /question mark/ },
+  { why: 'an arrival that is no time', change: ({ source: of }) => (of('visits').arrival = 'user_id'), code: 'type', path: 'sources.visits.arrival' },
+  { why: 'an id that may be missing', change: ({ source: of }) => (of('orders').id = 'item'), code: 'type', path: 'sources.orders.id' },
+  { why: 'a sequence of text', change: ({ source: of }) => (of('orders').sequence = 'id'), code: 'type', path: 'sources.orders.sequence' },
+  { why: 'a table that is none', change: ({ source: of }) => (of('visits').input.table = 'visits; drop table x'), code: 'source', path: 'sources.visits.input.table' },
+  { why: 'later than it is kept', change: ({ source: of }) => (of('orders').allowedLatenessMs = 366 * 86_400_000), code: 'source', path: 'sources.orders.allowedLatenessMs', says: /366d.*365d/ },
+  { why: 'a snapshot has no events', change: ({ source: of }) => (of('visits').kind = 'snapshot'), code: 'source', path: 'views.user_presence.source', fix: /sql view/ },
+]);
+
+// biome-ignore format: a table, one case a line
+cases('keys', [
+  { why: 'too few columns', change: ({ view }) => (view('user_spend').key = ['user_id', 'id']), code: 'key', path: 'views.user_spend.key', fix: /user_id/ },
+  { why: 'no such column', change: ({ view }) => (view('user_spend').key = ['userid']), code: 'unknown-column', path: 'views.user_spend.key', fix: /user_id/ },
+  { why: 'another type', change: ({ view }) => (view('user_spend').key = ['cents']), code: 'key', path: 'views.user_spend.key', says: /int64.*string/ },
+  { why: 'a column that may be missing', change: ({ view }) => (view('user_spend').key = ['item']), code: 'key', path: 'views.user_spend.key', says: /may be missing/ },
+]);
+
+const aggregation = (view: string, name: string, value: unknown) => (parts: Parts) =>
+  (parts.feature(view, name).aggregation = value);
+
+// biome-ignore format: a table, one case a line
+cases('types', [
+  { why: 'no such column in a filter', change: ({ view }) => (view('user_spend').where = { op: 'gt', args: [{ col: 'cent' }, { lit: 1 }] }), code: 'unknown-column', path: 'views.user_spend.where', fix: /did you mean "cents"/ },
+  { why: 'a filter that is none', change: ({ view }) => (view('user_spend').where = { col: 'cents' }), code: 'type', path: 'views.user_spend.where', fix: /bool/ },
+  { why: 'operands that do not fit', change: ({ view }) => (view('user_spend').where = { op: 'gt', args: [{ col: 'cents' }, { lit: '1' }] }), code: 'expression', path: 'views.user_spend.where', says: /gt\(int64, string\)/ },
+  { why: 'a filter of a feature', change: ({ feature }) => (feature('user_spend', 'user_spend_7d').where = { col: 'item' }), code: 'type', path: `${SPEND}.where` },
+  { why: 'the clock in a stored feature', change: ({ view }) => (view('user_spend').where = { op: 'gt', args: [{ op: 'now', args: [] }, { col: 'at' }] }), code: 'expression', path: 'views.user_spend.where', fix: /timeSince/ },
+  { why: 'a sum of texts', change: aggregation('user_spend', 'user_spend_7d', { op: 'sum', value: { col: 'item' } }), code: 'type', path: `${SPEND}.aggregation.value`, fix: /int64 or float64/ },
+  { why: 'a mean of times', change: aggregation('user_spend', 'user_spend_7d', { op: 'mean', value: { col: 'at' } }), code: 'type', path: `${SPEND}.aggregation.value` },
+  { why: 'the least of texts', change: aggregation('user_spend', 'user_spend_7d', { op: 'min', value: { col: 'item' } }), code: 'type', path: `${SPEND}.aggregation.value` },
+  { why: 'a list of truths', change: aggregation('user_spend', 'user_items', { op: 'lastN', value: { col: 'paid' }, n: 2 }), code: 'type', path: 'views.user_spend.features.user_items.aggregation.value' },
+  { why: 'a top of amounts by name', change: aggregation('user_spend', 'user_top', { op: 'topK', key: { col: 'item' }, weight: { col: 'item' }, k: 2 }), code: 'type', path: 'views.user_spend.features.user_top.aggregation.weight' },
+  { why: 'a cart without a condition', change: ({ feature }) => (feature('user_spend', 'user_cart').aggregation.clear = { col: 'cents' }), code: 'type', path: 'views.user_spend.features.user_cart.aggregation.clear' },
+  { why: 'a side of a ratio', change: ({ feature }) => (feature('user_spend', 'user_share').aggregation.denominator.value = { col: 'item' }), code: 'type', path: 'views.user_spend.features.user_share.aggregation.denominator.value' },
+  { why: 'a filter of a side', change: ({ feature }) => (feature('user_spend', 'user_share').aggregation.numerator.where = { col: 'cents' }), code: 'type', path: 'views.user_spend.features.user_share.aggregation.numerator.where' },
+  { why: 'a type that it does not give', change: ({ feature }) => (feature('user_spend', 'user_items').type = 'list<int64>'), code: 'type', path: 'views.user_spend.features.user_items.type', fix: /list<string>/ },
+  { why: 'a cold start of another type', change: ({ feature }) => (feature('user_spend', 'user_spend_7d').coldStart = 'none'), code: 'cold-start', path: `${SPEND}.coldStart`, fix: /whole number/ },
+  { why: 'a cold start that is a fraction', change: ({ feature }) => (feature('user_spend', 'user_spend_7d').coldStart = 0.5), code: 'cold-start', path: `${SPEND}.coldStart` },
+  { why: 'a cold start of other elements', change: ({ feature }) => (feature('user_spend', 'user_items').coldStart = [1]), code: 'cold-start', path: 'views.user_spend.features.user_items.coldStart' },
+  { why: 'a cold start longer than the list', change: ({ feature }) => (feature('user_spend', 'user_top').coldStart = ['a', 'b', 'c']), code: 'cold-start', path: 'views.user_spend.features.user_top.coldStart', says: /2 at most/ },
+]);
+
+const DAY = 86_400_000;
+const window = (ms: number, hopMs: number) => (parts: Parts) =>
+  (parts.feature('user_spend', 'user_spend_7d').window = { type: 'sliding', ms, hopMs });
+const excused = (change: (parts: Parts) => void) => (parts: Parts) => {
+  parts.feature('user_spend', 'user_spend_7d').nameException = 'x';
+  change(parts);
+};
+
+// biome-ignore format: a table, one case a line
+cases('windows, cadence, ttl', [
+  { why: 'no multiple of its hop', change: excused(window(1.5 * DAY, DAY)), code: 'window', path: `${SPEND}.window.hopMs`, says: /no multiple/ },
+  { why: 'a hop that does not divide the day', change: excused(window(70 * 3_600_000, 7 * 3_600_000)), code: 'window', path: `${SPEND}.window.hopMs`, says: /7h neither/ },
+  { why: 'longer than the source is kept, with its hop', change: excused(window(365 * DAY, DAY)), code: 'window', path: `${SPEND}.window`, says: /365d and a hop of 1d.*keeps 365d/ },
+  { why: 'a window that its name does not say', change: window(14 * DAY, DAY), code: 'name-window', path: SPEND, fix: /14d/ },
+  { why: 'the first of a sliding window', change: ({ feature }) => Object.assign(feature('user_presence', 'user_age_days'), { nameException: 'x', window: { type: 'sliding', ms: DAY, hopMs: DAY } }), code: 'window', path: 'views.user_presence.features.user_age_days.window', fix: /lifetime/ },
+  { why: 'a cadence that does not divide the day', change: ({ view }) => (view('user_spend').mode.cadenceMs = 7 * 3_600_000), code: 'cadence', path: 'views.user_spend.mode.cadenceMs', says: /7h/ },
+  { why: 'a cadence of rows that does not', change: ({ view }) => (view('user_presence').mode.rowsEveryMs = 7 * DAY), code: 'cadence', path: 'views.user_presence.mode.rowsEveryMs' },
+  { why: 'a cadence of a sql view', change: ({ view }) => (view('user_rank').cadenceMs = 2 * DAY), code: 'cadence', path: 'views.user_rank.cadenceMs' },
+  { why: 'values that expire between ticks', change: ({ view }) => (view('user_spend').ttlMs = 60_000), code: 'ttl', path: 'views.user_spend.ttlMs', fix: /at least 1h/ },
+]);
+
+const query =
+  (text: string) =>
+  ({ view }: Parts) =>
+    (view('user_rank').query = text);
+
+// biome-ignore format: a table, one case a line
+cases('sql views', [
+  { why: 'a query that sees the future', change: query('select * from shop.ranks'), code: 'query', path: 'views.user_rank.query', says: /:as_of/ },
+  { why: ':as_of in a comment', change: query('select * from shop.ranks -- :as_of'), code: 'query', path: 'views.user_rank.query', says: /:as_of/ },
+  { why: ':as_of in a text', change: query("select ':as_of' from shop.ranks"), code: 'query', path: 'views.user_rank.query', says: /:as_of/ },
+  { why: 'a cast is no parameter', change: query('select x::as_of from shop.ranks'), code: 'query', path: 'views.user_rank.query', says: /:as_of/ },
+  { why: 'a query that writes', change: query('delete from shop.ranks where at < :as_of'), code: 'query', path: 'views.user_rank.query', says: /no SELECT/ },
+  { why: 'two statements', change: query('select :as_of from shop.ranks; drop table x'), code: 'query', path: 'views.user_rank.query', says: /more than one/ },
+  { why: 'a table that it does not read', change: ({ view }) => view('user_rank').reads.push({ table: 'shop.other', kind: 'append' }), code: 'query', path: 'views.user_rank.reads', says: /shop\.other/ },
+]);
+
+test('a query may end with a semicolon and quote its tables', () => {
+  const json = changed(
+    query('with x as (select * from "shop"."ranks") select * from x where at <= :as_of;  '),
+  );
+  expect(checkDefinitions(json).problems).toEqual([]);
+});
+
+// biome-ignore format: a table, one case a line
+cases('on-demand views', [
+  { why: 'no such input', change: ({ view }) => (view('price_fit').inputs = ['user_spend:user_spend_8d']), code: 'unknown-reference', path: 'views.price_fit.inputs', fix: /user_spend_7d/ },
+  { why: 'an input computed on demand', change: ({ view }) => view('price_fit').inputs.push('price_fit:user_fit'), code: 'unknown-reference', path: 'views.price_fit.inputs', says: /on demand/ },
+  { why: 'no such request field', change: ({ view }) => (view('price_fit').features[0].expression = { col: 'prize' }), code: 'unknown-column', path: 'views.price_fit.features.user_fit.expression', fix: /did you mean "price"/ },
+  { why: 'a request field called like an input', change: ({ view }) => (view('price_fit').request.user_spend_7d = 'int64'), code: 'duplicate', path: 'views.price_fit.inputs' },
+  { why: 'a request field called like a join key', change: ({ view }) => (view('price_fit').request.user_id = 'string'), code: 'duplicate', path: 'views.price_fit.request.user_id' },
+  { why: 'a type that it does not give', change: ({ view }) => (view('price_fit').features[0].type = 'int64'), code: 'type', path: 'views.price_fit.features.user_fit.type', fix: /float64/ },
+  { why: 'always null', change: ({ view }) => (view('price_fit').features[0].expression = { lit: null }), code: 'type', path: 'views.price_fit.features.user_fit.expression' },
+]);
+
+test.each([null, 7, 'x', [], {}, undefined, { entities: 1, sources: 2, views: 3, services: 4 }])(
+  '%j is no definitions, and no crash',
+  (json) => {
+    const { definitions, problems } = checkDefinitions(json);
+    expect(definitions).toBeNull();
+    expect(problems.length).toBeGreaterThan(0);
+  },
+);
+
+test('an expression too deep is refused before it is walked', () => {
+  let deep: unknown = { col: 'paid' };
+  for (let i = 0; i < 20_000; i++) deep = { op: 'not', args: [deep] };
+  const { problems } = checkDefinitions(
+    changed(({ view }) => {
+      view('user_presence').where = deep;
+    }),
+  );
+  expect(problems).toHaveLength(1);
+  expect(problems[0]).toMatchObject({ code: 'structure', message: 'lies more than 100 levels deep' });
+});
+
+test('everything is found in one run, broken items beside whole ones', () => {
+  const json = changed(({ view, source: of, service: served }) => {
+    delete view('user_rank').query;
+    view('user_spend').mode.cadenceMs = 7;
+    of('visits').eventTime = 'seen';
+    served('ranking').features.push('user_spend:nothing');
+  });
+  expect(checkDefinitions(json).problems.map((problem) => problem.path)).toEqual([
+    'views.user_rank.query',
+    'sources.visits.eventTime',
+    'views.user_spend.mode.cadenceMs',
+    'services.ranking.features',
+  ]);
+});
+
+test('assertDefinitions throws once, with the list', () => {
+  const json = changed(({ view }) => {
+    view('user_spend').owner = 7;
+    view('user_rank').cadenceMs = 7;
+  });
+  try {
+    assertDefinitions(json);
+    expect.unreachable();
+  } catch (error) {
+    if (!(error instanceof FeatureStoreError)) throw error;
+    expect(error.code).toBe('FS_DEFINITION_INVALID');
+    expect(error.message).toBe(
+      '2 problems in the definitions\n' +
+        '  views.user_spend.owner: holds 7; give a string\n' +
+        '  views.user_rank.cadenceMs: 7ms does not divide the day; use one that does: 1min, 10min, 1h, 6h, 1d',
+    );
+    expect(error.details.problems).toHaveLength(2);
+  }
+});
