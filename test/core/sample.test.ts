@@ -52,7 +52,8 @@ test('each feature over the entities of the sample, when the last event has arri
     row('b', 'shoes', 1),
     row('c', null, 1),
   ]);
-  expect(sampleFeatures(definitions, 'views', events)).toEqual([
+  const found = sampleFeatures(definitions, 'views', events).sort((a, b) => (a.feature < b.feature ? 1 : -1));
+  expect(found).toEqual([
     {
       view: 'user_taste',
       feature: 'user_total_views',
