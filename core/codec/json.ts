@@ -137,7 +137,10 @@ export function parseJson(text: string, maxDepth = 16): Json {
     const shown = literal.length > 40 ? `${literal.slice(0, 40)}…` : literal;
     if (!Number.isFinite(value)) refuse(`${shown} is beyond every double`, 'give a number below 1.8e308');
     if (!Number.isSafeInteger(value) && !/[.eE]/.test(literal))
-      refuse(`${shown} is beyond ±(2^53 - 1), the range of int64 here`, 'give such an id as text');
+      refuse(
+        `${shown} is beyond ±(2^53 - 1), the range of int64 here`,
+        'give an id as text, a double with a point or an exponent',
+      );
     at = NUMBER.lastIndex;
     return value + 0; // no negative zero
   }

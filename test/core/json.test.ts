@@ -1,0 +1,144 @@
+import fc from 'fast-check';
+import { describe, expect, test } from 'vitest';
+import { type Json, jsonPointer, parseJson, valueEncoder, wireTimestamp } from '../../core/codec/json.js';
+import type { FeatureType } from '../../core/definition.js';
+import { FeatureStoreError } from '../../core/error.js';
+import type { FeatureValue } from '../../core/event.js';
+
+function refusal(text: string): { code: string; pointer: unknown; message: string } {
+  try {
+    parseJson(text);
+  } catch (error) {
+    if (error instanceof FeatureStoreError)
+      return { code: error.code, pointer: error.details.pointer, message: error.message };
+    throw error;
+  }
+  throw new Error(`${text.slice(0, 80)} was taken`);
+}
+
+describe('in', () => {
+  test('what JSON.parse makes of any document, we make too', () => {
+    fc.assert(
+      fc.property(fc.json({ maxDepth: 6 }), fc.constantFrom(0, 2, '\t'), (text, indent) => {
+        const given = JSON.stringify(JSON.parse(text), null, indent);
+        fc.pre(!/[0-9]{16}/.test(given)); // whole numbers beyond 2^53 are refused on purpose
+        expect(plain(parseJson(given))).toEqual(plain(JSON.parse(given) as Json));
+      }),
+      { numRuns: 2_000 },
+    );
+  });
+
+  test('what is no JSON is refused, whatever is cut out or put in', () => {
+    const base = '{"a":[1,-2.5e3,"x\\n\\u00e9",true,null,{}],"b":{"c":[]}}';
+    fc.assert(
+      fc.property(
+        fc.nat(base.length),
+        fc.nat(3),
+        fc.string({ maxLength: 3, unit: 'binary' }),
+        (at, cut, put) => {
+          const text = base.slice(0, at) + put + base.slice(at + cut);
+          let expected: Json | undefined;
+          try {
+            expected = JSON.parse(text) as Json;
+          } catch {
+            expect(refusal(text).code).toBe('FS_REQUEST_INVALID');
+            return;
+          }
+          // Valid for JSON.parse: ours may refuse only what this file says it refuses.
+          try {
+            expect(plain(parseJson(text))).toEqual(plain(expected));
+          } catch (error) {
+            expect(error).toBeInstanceOf(FeatureStoreError);
+            expect((error as Error).message).toMatch(/given twice|surrogate|beyond/);
+          }
+        },
+      ),
+      { numRuns: 5_000 },
+    );
+  });
+
+  test.each([
+    { text: '{"entities":{"id":[1,9007199254740993]}}', pointer: '/entities/id/1', why: '2^53 + 1' },
+    { text: '{"a":-9007199254740992}', pointer: '/a', why: '-2^53: no double tells it from its neighbour' },
+    { text: '[1e400]', pointer: '/0', why: 'no double' },
+    { text: '{"a":1,"a":1}', pointer: '/a', why: 'equal twins too' },
+    { text: '{"a":{"b":1,"\\u0062":2}}', pointer: '/a/b', why: 'twins by another spelling' },
+    { text: '["\\ud800"]', pointer: '/0', why: 'half a surrogate pair' },
+    { text: '{"x/y~z":[NaN]}', pointer: '/x~1y~0z/0', why: 'NaN; a pointer escapes' },
+    { text: '[01]', pointer: '/0', why: 'a leading zero' },
+    { text: '[1,]', pointer: '/1', why: 'a comma too many' },
+    { text: '[1] 2', pointer: '', why: 'something behind the end' },
+    { text: '', pointer: '', why: 'nothing' },
+    { text: '\ufeff{}', pointer: '', why: 'a byte order mark' },
+    { text: '["\t"]', pointer: '/0', why: 'a bare control character' },
+    { text: '["\\x41"]', pointer: '/0', why: 'an escape of other languages' },
+    { text: '["abc', pointer: '/0', why: 'an open text' },
+    { text: '["abc\\', pointer: '/0', why: 'an open escape' },
+  ])('refused with its place: $why', ({ text, pointer }) => {
+    expect(refusal(text)).toMatchObject({ code: 'FS_REQUEST_INVALID', pointer });
+  });
+
+  test('20,000 levels are refused, not a stack overflow', () => {
+    expect(refusal('['.repeat(20_000)).message).toContain('levels deep');
+    expect(refusal(`{"a":${'{"a":'.repeat(20_000)}`).message).toContain('levels deep');
+  });
+
+  test('names of the language are keys like any other', () => {
+    const parsed = parseJson('{"__proto__":{"x":1},"constructor":2,"toString":3}') as Record<string, Json>;
+    expect(Object.keys(parsed)).toEqual(['__proto__', 'constructor', 'toString']);
+    expect(({} as Record<string, unknown>).x).toBeUndefined();
+  });
+
+  test('negative zero is zero', () => expect(Object.is(parseJson('-0.0'), 0)).toBe(true));
+
+  test('a pointer is for people: long keys are cut', () =>
+    expect(jsonPointer(['k'.repeat(1000), 3]).length).toBeLessThan(100));
+});
+
+describe('out', () => {
+  test.each<{ type: FeatureType; value: FeatureValue; text: string; why: string }>([
+    { type: 'float64', value: 2, text: '2.0', why: 'a whole double keeps its point' },
+    { type: 'float64', value: 0, text: '0.0', why: 'zero too' },
+    { type: 'float64', value: 0.1, text: '0.1', why: 'the shortest text that reads back' },
+    { type: 'float64', value: 1e21, text: '1e+21', why: 'an exponent needs no point' },
+    { type: 'float64', value: 1e20, text: '100000000000000000000.0', why: 'below that no exponent' },
+    { type: 'float64', value: 5e-324, text: '5e-324', why: 'the smallest' },
+    { type: 'int64', value: 9007199254740991, text: '9007199254740991', why: '2^53 - 1' },
+    { type: 'int64', value: 9223372036854775807n, text: '9223372036854775807', why: 'beyond doubles, exact' },
+    { type: 'int64', value: -7, text: '-7', why: 'a plain number' },
+    { type: 'bool', value: false, text: 'false', why: 'a bool' },
+    { type: 'string', value: 'a"\u2028\n', text: '"a\\"\u2028\\n"', why: 'text is escaped' },
+    { type: 'timestamp', value: 0, text: '"1970-01-01T00:00:00Z"', why: 'a whole second' },
+    { type: 'timestamp', value: 1, text: '"1970-01-01T00:00:00.001Z"', why: 'a millisecond' },
+    { type: 'list<string>', value: ['a', 'b'], text: '["a","b"]', why: 'a list' },
+    { type: 'list<float64>', value: [1, 2.5], text: '[1.0,2.5]', why: 'a list keeps its points' },
+    { type: 'list<int64>', value: [], text: '[]', why: 'an empty list' },
+    { type: 'list<int64>', value: null, text: 'null', why: 'no list' },
+  ])('$why: $text', ({ type, value, text }) => expect(valueEncoder(type)(value)).toBe(text));
+
+  test('NaN is a mistake of ours, never an answer', () => {
+    expect(() => valueEncoder('float64')(Number.NaN)).toThrow('assertion');
+    expect(() => valueEncoder('int64')(1.5)).toThrow('assertion');
+  });
+
+  test('doubles read back to the same bits', () => {
+    fc.assert(
+      fc.property(fc.double({ noNaN: true, noDefaultInfinity: true }), (x) => {
+        const text = valueEncoder('float64')(x + 0);
+        expect(Object.is(Number(text), x + 0)).toBe(true);
+        expect(text).toMatch(/[.e]/);
+      }),
+    );
+  });
+
+  test('years beyond the calendar are a mistake of ours', () =>
+    expect(() => wireTimestamp(Number.MAX_SAFE_INTEGER)).toThrow('assertion'));
+});
+
+/** Objects with a prototype, no negative zero: what toEqual compares. */
+function plain(value: Json): unknown {
+  if (Array.isArray(value)) return value.map(plain);
+  if (typeof value === 'number') return value + 0;
+  if (typeof value !== 'object' || value === null) return value;
+  return new Map(Object.entries(value).map(([key, item]) => [key, plain(item)]));
+}
