@@ -84,7 +84,11 @@ async function bundleWorkflows(root, dist) {
     warn: console.warn,
     error: console.error,
   };
-  const { code } = await bundleWorkflowCode({ workflowsPath, logger });
+  const { code } = await bundleWorkflowCode({
+    workflowsPath,
+    workflowInterceptorModules: [join(fresh, 'workflows', 'errors.js')],
+    logger,
+  });
   writeFileSync(join(dist, BUNDLE), code);
 }
 

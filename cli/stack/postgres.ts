@@ -73,6 +73,9 @@ async function prepare(
   unit.dir = reachableDir(unit.dir, user);
   const data = join(unit.dir, 'data');
   if (!existsSync(data)) await initialize(bin.initdb, data, state.passwords.postgres, user, env);
+  // Postgres takes any process with the pid in there for its predecessor: a zombie, or a stranger after a restart of
+  // the container. Where /proc tells, the caller has just made sure that no Postgres works in this directory.
+  if (process.platform === 'linux') rmSync(join(data, 'postmaster.pid'), { force: true });
   const settings = { ...SETTINGS, port: String(unit.ports.main), cluster_name: `almanac-${state.name}` };
   return {
     file: bin.postgres,

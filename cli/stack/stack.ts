@@ -43,7 +43,7 @@ import {
   writeState,
 } from './state.js';
 import { temporal } from './temporal.js';
-import { type Environment, StrangerError, type Unit } from './unit.js';
+import { type Environment, StrangerError, type Unit, within } from './unit.js';
 
 export { stackEnv } from './own.js';
 export type { ProcessName, ServerName, StackState, UnitName, UnitState } from './state.js';
@@ -343,8 +343,11 @@ class Supervisor {
   ): Promise<void> {
     const end = performance.now() + deadlineMs;
     let ended = false;
-    child?.once('exit', () => {
-      ended = true;
+    const exit = new Promise<void>((resolve) => {
+      child?.once('exit', () => {
+        ended = true;
+        resolve();
+      });
     });
     for (;;) {
       let reason: unknown;
@@ -355,6 +358,7 @@ class Supervisor {
         reason = error;
       }
       if (!unit.external && (ended || !isAlive(unit.process))) {
+        if (child) await within(name, exit).catch(() => {}); // its exit code comes a moment after its end
         const how = child ? `ended with ${child.signalCode ?? `exit code ${child.exitCode}`}` : 'ended';
         throw this.failure(name, unit, how, reason);
       }

@@ -17,6 +17,7 @@ import {
   startStack,
   stopStack,
 } from '../../cli/stack/stack.js';
+import { removeStackFiles } from '../../cli/stack/state.js';
 import { withoutAddresses } from './machine.js';
 
 /** A space in the path, and nobody else's servers in the environment. */
@@ -33,6 +34,7 @@ beforeAll(async () => {
 
 afterAll(async () => {
   await stop();
+  if (state) removeStackFiles(state); // as root, Postgres' data lies elsewhere: mkdtemp makes closed directories
   rmSync(root, { recursive: true, force: true });
 }, 60_000);
 
