@@ -266,9 +266,10 @@ class Check {
 
   #source(source: Source): void {
     const path = `sources.${source.name}`;
-    // its table in the archive is called after it, with a prefix, and so are that table's indexes
-    this.#name(source.name, path, { spare: 15 });
-    for (const column of Object.keys(source.columns)) this.#name(column, `${path}.columns.${column}`);
+    // their places in the archive are called after them: archive_<source>, c_<column>
+    this.#name(source.name, path, { spare: 8 });
+    for (const column of Object.keys(source.columns))
+      this.#name(column, `${path}.columns.${column}`, { spare: 2 });
     this.#role(source, 'eventTime', ['timestamp']);
     this.#role(source, 'arrival', ['timestamp']);
     this.#role(source, 'id', ['string', 'int64']);
@@ -289,7 +290,7 @@ class Check {
       );
   }
 
-  /** A column with a part to play exists, has a fitting type and is always there. */
+  /** A column with a part to play exists, has a fitting type and is always there; only an arrival may be assumed instead. */
   #role(source: Source, role: 'eventTime' | 'arrival' | 'id' | 'sequence', types: readonly string[]): void {
     const name = source[role];
     if (name === null) return;
@@ -303,7 +304,7 @@ class Check {
         `column "${name}" is ${column.type}`,
         `name a column of type ${types.join(' or ')}`,
       );
-    else if (column.nullable)
+    else if (column.nullable && role !== 'arrival')
       this.#add(
         'type',
         path,
@@ -421,6 +422,7 @@ class Check {
       return;
     }
     this.#unique(view.key, at, 'column');
+    // a key column may be missing: such an event is no entity's
     for (const [index, name] of view.key.entries()) {
       const column = this.#column(source, name, at);
       const key = entity.keys[index]!;
@@ -431,13 +433,6 @@ class Check {
           at,
           `column "${name}" is ${column.type}, join key "${key.name}" is ${key.type}`,
           `declare both as one type: 7 and "7" are different keys`,
-        );
-      else if (column.nullable)
-        this.#add(
-          'key',
-          at,
-          `column "${name}" may be missing, and no key has a missing part`,
-          `declare it as '${column.type}', without a question mark`,
         );
     }
   }

@@ -3,6 +3,7 @@ import { describe, expect, test } from 'vitest';
 import type { Window } from '../../core/definition.js';
 import { lintName, nameProblem, windowTokens } from '../../core/naming.js';
 import { defaultHop, parseDuration } from '../../core/time.js';
+import { ROW_COLUMNS } from '../../registry/tables.js';
 
 describe('names', () => {
   test.each(['a', 'user', 'user_spend_7d', 'x9', 'a'.repeat(63)])('%s is one', (name) =>
@@ -26,6 +27,10 @@ describe('names', () => {
     expect(problem).toMatchObject({ code: 'name', path: 'views.x' });
     expect(problem?.fix).toMatch(fix);
   });
+
+  test.each(ROW_COLUMNS)('%s is a column of tick rows, and of nothing else', (name) =>
+    expect(nameProblem(name, 'p', { field: true })).not.toBeNull(),
+  );
 
   test('columns of answers are taken, for what becomes one', () => {
     expect(nameProblem('event_timestamp', 'p', { field: true })).not.toBeNull();
