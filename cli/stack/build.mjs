@@ -86,7 +86,7 @@ async function bundleWorkflows(root, dist) {
   };
   const { code } = await bundleWorkflowCode({
     workflowsPath,
-    workflowInterceptorModules: [join(fresh, 'workflows', 'errors.js')],
+    workflowInterceptorModules: [join(dist, 'workflows', 'errors.js')],
     logger,
   });
   writeFileSync(join(dist, BUNDLE), code);
