@@ -7,7 +7,7 @@ create sequence event_sequence as bigint;
 
 -- The same value stands in Redis: two stores that disagree do not belong together.
 create table generation (
-  only boolean primary key default true check (only),
+  single boolean primary key default true check (single),
   generation uuid not null default gen_random_uuid()
 );
 insert into generation default values;
