@@ -12,7 +12,7 @@ import { assert } from '../assert.js';
 import type { FeatureType } from '../definition.js';
 import { FeatureStoreError } from '../error.js';
 import type { FeatureValue } from '../event.js';
-import { formatTimestamp } from '../time.js';
+import { DAY, formatTimestamp, HOUR, MINUTE, SECOND } from '../time.js';
 
 /** Objects have no prototype: a key named __proto__ or constructor is a key like any other. */
 export type Json = string | number | boolean | null | Json[] | { [key: string]: Json };
@@ -197,8 +197,25 @@ export function valueEncoder(type: FeatureType): (value: FeatureValue) => string
 
 /** Epoch ms → RFC 3339 as protobuf writes it: no fraction when it is a whole second. */
 export function wireTimestamp(ms: number): string {
-  const text = formatTimestamp(ms);
-  return text.endsWith('.000Z') ? `${text.slice(0, -5)}Z` : text;
+  assert(Number.isSafeInteger(ms), `timestamp ${ms}`);
+  const day = Math.floor(ms / DAY);
+  const rest = ms - day * DAY;
+  const clock = `${dateText(day)}T${two(rest / HOUR)}:${two((rest / MINUTE) % 60)}:${two((rest / SECOND) % 60)}`;
+  return rest % SECOND === 0 ? `${clock}Z` : `${clock}.${String(rest % SECOND).padStart(3, '0')}Z`;
+}
+
+const two = (part: number): string => (part < 10 ? `0${Math.floor(part)}` : String(Math.floor(part)));
+
+// Formatting a Date was a tenth of an answer for 100 items; their timestamps share a few days.
+const dates = new Map<number, string>();
+function dateText(day: number): string {
+  let text = dates.get(day);
+  if (text === undefined) {
+    text = formatTimestamp(day * DAY).slice(0, 10);
+    if (dates.size >= 10_000) dates.clear();
+    dates.set(day, text);
+  }
+  return text;
 }
 
 const scalarEncoders: Record<

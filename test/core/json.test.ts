@@ -4,6 +4,7 @@ import { type Json, jsonPointer, parseJson, valueEncoder, wireTimestamp } from '
 import type { FeatureType } from '../../core/definition.js';
 import { FeatureStoreError } from '../../core/error.js';
 import type { FeatureValue } from '../../core/event.js';
+import { DAY, floorTo, MAX_TIMESTAMP, MIN_TIMESTAMP } from '../../core/time.js';
 
 function refusal(text: string): { code: string; pointer: unknown; message: string } {
   try {
@@ -128,6 +129,20 @@ describe('out', () => {
         expect(Object.is(Number(text), x + 0)).toBe(true);
         expect(text).toMatch(/[.e]/);
       }),
+    );
+  });
+
+  test('timestamps are those of Date, before 1970 too', () => {
+    fc.assert(
+      fc.property(
+        fc.integer({ min: MIN_TIMESTAMP, max: MAX_TIMESTAMP }),
+        fc.constantFrom(1, 1_000, DAY),
+        (ms, step) => {
+          const at = Math.max(floorTo(ms, step), MIN_TIMESTAMP);
+          expect(wireTimestamp(at)).toBe(new Date(at).toISOString().replace('.000Z', 'Z'));
+        },
+      ),
+      { numRuns: 2_000 },
     );
   });
 
