@@ -598,23 +598,19 @@ export async function writeShop(
   directory: string,
   { seed = DEFAULT_SEED }: { seed?: number } = {},
 ): Promise<WrittenShop> {
-  const shop = simulate({ ...(await readSource()), seed });
+  return writeFiles(directory, simulate({ ...(await readSource()), seed }));
+}
+
+export async function writeFiles(directory: string, shop: Shop): Promise<WrittenShop> {
   await mkdir(directory, { recursive: true });
   const files: WrittenShop['files'] = [];
-  for (const source of ['orders', 'interactions', 'searches'] as const) {
-    const path = join(directory, `${source}.csv`);
-    await writeCsv(path, shop[source]);
-    files.push({ source, format: 'csv', path, rows: shop[source].length, outcomes: shop.outcomes[source] });
+  for (const source of ['orders', 'interactions', 'searches', 'ratings'] as const) {
+    const format = source === 'ratings' ? 'arrow' : 'csv';
+    const path = join(directory, `${source}.${format}`);
+    if (source === 'ratings') await writeFile(path, ratingsArrow(shop.ratings));
+    else await writeCsv(path, shop[source]);
+    files.push({ source, format, path, rows: shop[source].length, outcomes: shop.outcomes[source] });
   }
-  const path = join(directory, 'ratings.arrow');
-  await writeFile(path, ratingsArrow(shop.ratings));
-  files.push({
-    source: 'ratings',
-    format: 'arrow',
-    path,
-    rows: shop.ratings.length,
-    outcomes: shop.outcomes.ratings,
-  });
   return { files, listings: shop.listings, prices: shop.prices, lastEventMs: shop.lastEventMs };
 }
 
