@@ -22,7 +22,8 @@ interface Spec<O> {
   summary: string;
   details?: string;
   example: string;
-  exits?: string;
+  /** What 0, 1, 2 and 3 mean, where it is not the usual. */
+  exits?: readonly string[];
   options?: (command: Command) => Command;
   load: () => Promise<{ default: Handler<O> }>;
 }
@@ -36,7 +37,7 @@ const SERVING = [
   'address of serving (default: ALMANAC_SERVING_URL, then the running stack)',
 ] as const;
 const NAME = ['--name <name>', 'which local stack', 'dev'] as const;
-const EXITS = '0 done · 1 failed · 2 wrong usage · 3 something needed is missing or away';
+const EXITS = ['done', 'failed', 'wrong usage', 'something needed is missing or away'] as const;
 
 const stack = (command: Command): Command => command.option(...NAME);
 const registry = (command: Command): Command => command.option(...REGISTRY);
@@ -58,12 +59,18 @@ const COMMANDS: Array<Spec<any>> = [
     load: () => import('./commands/down.js'),
   },
   {
+    usage: 'doctor',
+    summary: 'check this machine and what runs on it',
+    example: 'almanac doctor',
+    exits: ['all is well', 'failed', EXITS[2], 'something is to be done'],
+    load: () => import('./commands/doctor.js'),
+  },
+  {
     usage: 'plan [file]',
     summary: 'show what applying a definitions file would change',
     details: 'Evaluates the file (default ./features.ts) on this machine and compares it with the registry.',
     example: 'almanac plan examples/shop/features.ts',
-    exits:
-      '0 nothing to change · 2 changes · 1 failed or wrong usage · 3 something needed is missing or away',
+    exits: ['nothing to change', 'failed, or wrong usage', 'changes', EXITS[3]],
     options: registry,
     load: () => import('./commands/plan.js'),
   },
@@ -145,7 +152,7 @@ const COMMANDS: Array<Spec<any>> = [
     summary: 'build a training set: the features of each row at its own time',
     details:
       'The dataframe is a .csv or .arrow of join keys and event_timestamp. Mode known-then gives what serving could have\nreturned at that time; event-time gives all that is known today. --out - streams Arrow to stdout.',
-    example: 'almanac get-historical labels.csv --service recommendation --out train.parquet',
+    example: 'almanac get-historical labels.csv --service recommendation --out train.arrow',
     options: (command) =>
       registry(command)
         .option('--service <name>', 'the feature service')
@@ -159,8 +166,7 @@ const COMMANDS: Array<Spec<any>> = [
     usage: 'verify',
     summary: 'recompute entities from archived events by the oracle and compare',
     example: 'almanac verify --entities 500 --moments 3 --seed 7',
-    exits:
-      '0 no difference · 1 a difference, or failed · 2 wrong usage · 3 something needed is missing or away',
+    exits: ['no difference', 'a difference, or failed', EXITS[2], EXITS[3]],
     options: (command) =>
       registry(command)
         .option('--entities <n>', 'entities per view', wholeNumber, 500)
@@ -204,6 +210,18 @@ const COMMANDS: Array<Spec<any>> = [
     options: (command) => stack(command).option('--port <port>', 'listen here instead', wholeNumber),
     load: () => import('./commands/registry.js'),
   },
+  {
+    usage: 'demo',
+    summary: 'the main job from beginning to end, on a year of real purchases',
+    details: 'Starts a stack of its own, wiping that of the last demo, and leaves it up unless --once.',
+    example: 'almanac demo --once',
+    exits: ['done, no difference', 'failed, or a difference', EXITS[2], EXITS[3]],
+    options: (command) =>
+      command
+        .option('--once', 'stop the stack at the end')
+        .option('--seed <n>', 'chooses what is simulated and sampled', wholeNumber),
+    load: () => import('./commands/demo.js'),
+  },
 ];
 
 export interface Surroundings {
@@ -235,7 +253,7 @@ export async function runProgram(argv: readonly string[], surroundings: Surround
     .configureHelp({ subcommandTerm: (command) => command.name() })
     .helpCommand(false)
     .showSuggestionAfterError()
-    .addHelpText('after', `\nExample:\n  $ almanac up\n\nExit codes: ${EXITS}`);
+    .addHelpText('after', epilogue('almanac up'));
 
   for (const spec of COMMANDS) {
     const sub = program
@@ -245,7 +263,7 @@ export async function runProgram(argv: readonly string[], surroundings: Surround
     (spec.options?.(sub) ?? sub)
       .option('--json', 'one JSON document on stdout, nothing else there')
       .option('--debug', 'stack traces of errors')
-      .addHelpText('after', `\nExample:\n  $ ${spec.example}\n\nExit codes: ${spec.exits ?? EXITS}`)
+      .addHelpText('after', epilogue(spec.example, spec.exits))
       .action(async (...given: unknown[]) => {
         command = sub.name();
         const handler = (await spec.load()).default;
@@ -266,6 +284,10 @@ export async function runProgram(argv: readonly string[], surroundings: Surround
     const isPlan = (command || argv.find((arg) => !arg.startsWith('-'))) === 'plan';
     return isPlan && code === EXIT.usage ? EXIT.failed : code;
   }
+}
+
+function epilogue(example: string, exits: readonly string[] = EXITS): string {
+  return `\nExample:\n  $ ${example}\n\nExit codes:\n${exits.map((meaning, code) => `  ${code}  ${meaning}\n`).join('')}`;
 }
 
 /** null: commander showed help that was asked for. */

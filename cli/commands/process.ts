@@ -18,15 +18,15 @@ export async function runProcess(
   args: readonly string[],
   call: Call<{ name: string; port?: number }>,
 ): Promise<number> {
+  const { port } = call.options;
+  if (port !== undefined && (port < 1 || port > 65_535))
+    throw new UsageError(`--port ${port} is not a port`, 'give a number from 1 to 65535');
   const [relative, variable] = MAINS[name];
   const main = fileURLToPath(new URL(relative, import.meta.url));
   if (!existsSync(main))
     throw new FeatureStoreError('FS_CONFIG_MISSING', `${main} is not there`, {
       fix: 'build first: npm run build',
     });
-  const { port } = call.options;
-  if (port !== undefined && (port < 1 || port > 65_535))
-    throw new UsageError(`--port ${port} is not a port`, 'give a number from 1 to 65535');
   const stack = findRunningStack([call.options.name]);
   const env = {
     ...stack?.env,

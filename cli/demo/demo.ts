@@ -1,0 +1,259 @@
+/**
+ * The main job from beginning to end, on the shop of examples/shop: everything goes through the commands' own functions and
+ * the public HTTP APIs, in the order in which a person would do it. What the report shows was read back from there.
+ */
+
+import { existsSync } from 'node:fs';
+import { mkdir, writeFile } from 'node:fs/promises';
+import { userInfo } from 'node:os';
+import { join } from 'node:path';
+import type { Definitions } from '../../core/definition.js';
+import { FeatureStoreError } from '../../core/error.js';
+import { floorTo, formatTimestamp, WEEK } from '../../core/time.js';
+import { type Client, createClient, type Run } from '../client.js';
+import { makeTrainingSet } from '../commands/get-historical.js';
+import { outcomes, runImport } from '../commands/import.js';
+import { runVerify } from '../commands/verify.js';
+import { runOne } from '../commands/views.js';
+import { isFeatureStoreError } from '../errors.js';
+import { loadDefinitions } from '../load.js';
+import { stackLinks, stopCommand, wipeStack } from '../local.js';
+import type { Output } from '../output.js';
+import { followRun, type Started } from '../run.js';
+import { doctor } from '../stack/doctor.js';
+import { packageDir } from '../stack/places.mjs';
+import { stackEnv, startStack, stopStack } from '../stack/stack.js';
+import { formatCount } from '../text.js';
+import { askServing } from './ask-serving.js';
+import { compareTrainingSets } from './compare.js';
+import { labelsCsv, makeLabels } from './labels.js';
+import type { DemoReport } from './report.js';
+import { readEncounters } from './shop-files.js';
+import { readViewProgress } from './view-progress.js';
+
+const NAME = 'demo';
+const SERVICE = 'recommendation';
+const LABELS = 10_000;
+
+export interface DemoOptions {
+  seed: number | undefined;
+  once: boolean;
+  env: Readonly<Record<string, string | undefined>>;
+  out: Output;
+}
+
+export async function runDemo(options: DemoOptions): Promise<DemoReport> {
+  const { once, out } = options;
+  let report: Omit<DemoReport, 'stack'>;
+  try {
+    report = await runSteps(options);
+  } finally {
+    // also when a step failed: whoever wants to look at it leaves out --once
+    if (once) await out.step('stopping the stack', () => stopStack({ name: NAME }));
+  }
+  return { ...report, stack: { name: NAME, running: !once, stop: once ? null : stopCommand(NAME) } };
+}
+
+async function runSteps({ seed: given, env, out }: DemoOptions): Promise<Omit<DemoReport, 'stack'>> {
+  const shop = await import('../../examples/shop/simulate.js');
+  const { loadShopTables } = await import('../../examples/shop/tables.js');
+  const seed = given ?? shop.DEFAULT_SEED;
+  const seconds: Record<string, number> = {};
+  const stage = createStages(seconds, out);
+
+  await stage('doctor', 'this machine', () => checkMachine(env));
+
+  let state = await stage('up', 'a fresh stack', async () => {
+    await out.step('removing what the last demo left', () => wipe());
+    return out.step('starting the servers', (step) =>
+      startStack({ name: NAME, env, processes: [], onProgress: (line) => step.note(`   ${line}`) }),
+    );
+  });
+  const dir = join(state.dir, 'shop');
+
+  const written = await stage('generate', 'the shop', () =>
+    out.step('simulating a year around the real purchases', async (step) => {
+      await mkdir(dir, { recursive: true });
+      const files = await shop.writeShop(dir, { seed });
+      step.done(`${formatCount(files.files.reduce((sum, { rows }) => sum + rows, 0))} rows`);
+      return files;
+    }),
+  );
+  const nowMs = Date.now(); // fixed once: everything below speaks of this moment
+  const until = formatTimestamp(nowMs);
+  const shiftMs = shop.wholeWeekShift(written.lastEventMs, nowMs);
+
+  const links = await stage('processes', 'registry, workers, serving', async () => {
+    const databaseUrl = stackEnv(state).ALMANAC_POSTGRES_URL!;
+    await out.step('loading the shop’s own tables', () => loadShopTables(databaseUrl, written, shiftMs));
+    state = await out.step('starting our processes', (step) =>
+      startStack({
+        name: NAME,
+        env,
+        settings: { SHOP_DATABASE_URL: databaseUrl },
+        onProgress: (line) => step.note(`   ${line}`),
+      }),
+    );
+    return Object.fromEntries(stackLinks(state));
+  });
+  const urls = stackEnv(state);
+  const onWait = (text: string): void => out.note(`.. ${text}`);
+  const client = createClient({ url: urls.ALMANAC_REGISTRY_URL!, onWait });
+  const serving = createClient({ url: urls.ALMANAC_SERVING_URL!, onWait });
+
+  const definitions = await stage('apply', 'plan and apply', () => applyShop(client, out));
+
+  const imported = await stage('import', 'a year of events', async () => {
+    const runs: Array<{ source: string; run: Run }> = [];
+    for (const { name: source, input } of definitions.sources) {
+      const file = written.files.find((each) => each.source === source);
+      const request =
+        input.type === 'table' || !file
+          ? { source, until } // the table was loaded with its times moved
+          : { source, file: file.path, format: file.format, shiftMs, until };
+      runs.push({ source, run: await runImport(client, request, out) });
+    }
+    return runs;
+  });
+
+  const stored = definitions.views.filter((view) => view.kind !== 'onDemand');
+  await stage('backfill', 'every view, from its first event', async () => {
+    for (const view of stored) {
+      const cadenceMs =
+        view.kind === 'sql' ? view.cadenceMs : view.mode.type === 'batch' ? view.mode.cadenceMs : null;
+      // one tick is left to the schedules
+      const end = cadenceMs === null ? {} : { end: formatTimestamp(floorTo(nowMs, cadenceMs) - cadenceMs) };
+      await runOne(client, `backfilling ${view.name}`, '/v1/backfills', { view: view.name, ...end }, out);
+    }
+  });
+
+  await stage('materialize', 'the last tick, by each view’s schedule', async () => {
+    for (const view of stored)
+      if (view.kind === 'sql' || view.mode.type === 'batch')
+        await runOne(
+          client,
+          `materializing ${view.name}`,
+          '/v1/materializations',
+          { view: view.name, trigger: true },
+          out,
+        );
+  });
+
+  const views = await readEncounters(join(dir, 'interactions.csv'), 'view', shiftMs);
+  const purchases = await readEncounters(join(dir, 'orders.csv'), 'purchase', shiftMs);
+
+  const asked = await stage('serving', 'a recommendation request', () =>
+    askServing({ serving, service: SERVICE, definitions, views, nowMs, out }),
+  );
+
+  const training = await stage('training', `a training set of ${formatCount(LABELS)} rows`, async () => {
+    const labels = makeLabels(views, purchases, { count: LABELS, untilMs: nowMs, seed });
+    const dataframe = join(state.dir, 'labels.csv');
+    await writeFile(dataframe, labelsCsv(labels));
+    const make = (mode: 'known-then' | 'event-time') =>
+      makeTrainingSet(
+        client,
+        {
+          dataframe,
+          what: { service: SERVICE },
+          mode,
+          strict: false,
+          out: join(state.dir, `training-${mode}.parquet`),
+        },
+        out,
+      );
+    const knownThen = await make('known-then');
+    const eventTime = await make('event-time');
+    const { rows, rowsDifferent, byFeature } = await out.step('comparing the two modes', () =>
+      compareTrainingSets(knownThen.out, eventTime.out),
+    );
+    return {
+      rows,
+      positive: labels.filter(({ bought }) => bought).length,
+      rowsDifferent,
+      byFeature,
+      files: { knownThen: knownThen.out, eventTime: eventTime.out },
+      ids: [knownThen.id, eventTime.id],
+    };
+  });
+
+  const parity = await stage('verify', 'the same values, by the oracle', () =>
+    runVerify(client, { entities: 500, moments: 3, seed: 1, trainingSets: training.ids }, out),
+  );
+
+  const progress = await readViewProgress(client, stored);
+  const { ids: _ids, ...trainingReport } = training;
+  const importReports = imported.map(({ source, run }) => ({
+    source,
+    origin: definitions.sources.find(({ name }) => name === source)?.origin ?? null,
+    outcomes: outcomes(run),
+  }));
+  return {
+    seed,
+    shiftWeeks: shiftMs / WEEK,
+    until,
+    events: importReports.reduce((sum, each) => sum + (each.outcomes.archived ?? 0), 0),
+    imports: importReports,
+    views: progress,
+    ...asked,
+    training: trainingReport,
+    parity: { checked: parity.checked, different: parity.different, differences: parity.differences },
+    seconds,
+    links,
+  };
+}
+
+/** Runs the parts under headings and takes their time; a failure says in which part, and where the logs are. */
+function createStages(seconds: Record<string, number>, out: Output) {
+  return async function stage<T>(name: string, title: string, work: () => Promise<T>): Promise<T> {
+    const began = performance.now();
+    out.note(`\n${title}`);
+    try {
+      return await work();
+    } catch (error) {
+      if (isFeatureStoreError(error))
+        Object.assign(error.details, { step: name, logs: join(packageDir, '.almanac', NAME, 'logs') });
+      throw error;
+    } finally {
+      seconds[name] = Math.round((performance.now() - began) / 100) / 10;
+    }
+  };
+}
+
+async function checkMachine(env: DemoOptions['env']): Promise<void> {
+  const bad = (await doctor({ env })).filter(({ ok, name }) => !ok && !name.startsWith('stack '));
+  if (bad.length === 0) return;
+  throw new FeatureStoreError(
+    'FS_CONFIG_INVALID',
+    `this machine is not ready: ${bad.map(({ name, found }) => `${name} (${found})`).join(', ')}`,
+    {
+      fix: bad.map(({ fix }) => fix).join('; '),
+    },
+  );
+}
+
+async function wipe(): Promise<void> {
+  await stopStack({ name: NAME });
+  wipeStack(NAME);
+}
+
+async function applyShop(client: Client, out: Output): Promise<Definitions> {
+  const file = ['examples/shop/features.ts', 'dist/examples/shop/features.js'].map((each) =>
+    join(packageDir, each),
+  );
+  const definitions = await out.step('evaluating examples/shop/features.ts', () =>
+    loadDefinitions(file.find(existsSync) ?? file[0]!),
+  );
+  const { renderPlan } = await import('../../core/plan.js');
+  const plan = await client.post<Parameters<typeof renderPlan>[0]>('/v1/plan', { definitions });
+  out.note(renderPlan(plan).split('\n')[0]!);
+  await out.step('applying', async (step) => {
+    const { run } = await client.post<Started>('/v1/apply', {
+      definitions,
+      planHash: plan.hash,
+      by: userInfo().username,
+    });
+    await followRun(client, run, step);
+  });
+  return definitions;
+}

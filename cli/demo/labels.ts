@@ -1,0 +1,94 @@
+/**
+ * The demo's labels: a user looked at an item; did they buy it within 30 minutes? Made from the shop's own rows, before any
+ * platform sees them, the same for the same data, shift and seed. Pure.
+ */
+import { assert } from '../../core/assert.js';
+import { MINUTE } from '../../core/time.js';
+
+/** A moment at which a user met an item; times are epoch ms, shifted. */
+export interface Encounter {
+  user: string;
+  item: string;
+  atMs: number;
+}
+
+export interface Label extends Encounter {
+  bought: boolean;
+}
+
+export const BUYS_WITHIN_MS = 30 * MINUTE;
+
+/**
+ * `count` views, spread evenly over time, each with what came of it; fewer when there are fewer. Only views whose half hour
+ * was over by `untilMs`: of the others nobody knows.
+ */
+export function makeLabels(
+  views: readonly Encounter[],
+  purchases: readonly Encounter[],
+  options: { count: number; untilMs: number; seed: number },
+): Label[] {
+  const { count, untilMs, seed } = options;
+  const known = views
+    .filter(({ atMs }) => atMs + BUYS_WITHIN_MS <= untilMs)
+    .sort((a, b) => a.atMs - b.atMs || compare(a.user, b.user) || compare(a.item, b.item));
+  const bought = new Map<string, number[]>();
+  for (const { user, item, atMs } of purchases) {
+    const key = JSON.stringify([user, item]);
+    const times = bought.get(key);
+    if (times) times.push(atMs);
+    else bought.set(key, [atMs]);
+  }
+  const wanted = Math.min(count, known.length);
+  assert(Number.isSafeInteger(seed), `seed ${seed}`);
+  const offset = (((seed % 97) + 97) % 97) / 97; // another seed begins elsewhere between two samples
+  return Array.from({ length: wanted }, (_, i) => {
+    const view = known[Math.floor(((i + offset) * known.length) / wanted)]!;
+    const times = bought.get(JSON.stringify([view.user, view.item])) ?? [];
+    return { ...view, bought: times.some((at) => at > view.atMs && at <= view.atMs + BUYS_WITHIN_MS) };
+  });
+}
+
+/** An entity dataframe: join keys, event timestamp, label. */
+export function labelsCsv(labels: readonly Label[]): string {
+  const lines = labels.map(
+    ({ user, item, atMs, bought }) => `${user},${item},${new Date(atMs).toISOString()},${bought ? 1 : 0}`,
+  );
+  return ['user_id,item_id,event_timestamp,bought', ...lines, ''].join('\n');
+}
+
+/** Who is asked about: the user seen most in the half hour before `untilMs`, else the one seen last; ties by name. */
+export function mostActiveUser(seen: readonly Encounter[], untilMs: number): string {
+  const recent = new Map<string, number>();
+  let last: Encounter | null = null;
+  for (const each of seen) {
+    if (each.atMs > untilMs) continue;
+    if (each.atMs > untilMs - BUYS_WITHIN_MS) recent.set(each.user, (recent.get(each.user) ?? 0) + 1);
+    if (!last || each.atMs > last.atMs || (each.atMs === last.atMs && each.user < last.user)) last = each;
+  }
+  const [most] = [...recent].sort(([a, n], [b, m]) => m - n || compare(a, b));
+  assert(last, 'the shop has no events before now');
+  return most ? most[0] : last.user;
+}
+
+/** `count` items to rank: those this user met last, then those anybody met last. */
+export function candidateItems(
+  seen: readonly Encounter[],
+  user: string,
+  count: number,
+  untilMs: number,
+): string[] {
+  const latest = [...seen]
+    .filter(({ atMs }) => atMs <= untilMs)
+    .sort((a, b) => b.atMs - a.atMs || compare(a.item, b.item));
+  const own = latest.filter((each) => each.user === user).map(({ item }) => item);
+  const items = new Set([...new Set(own)].slice(0, count / 2));
+  for (const { item } of latest) {
+    if (items.size === count) break;
+    items.add(item);
+  }
+  return [...items];
+}
+
+function compare(a: string, b: string): number {
+  return a < b ? -1 : a > b ? 1 : 0;
+}

@@ -1,0 +1,319 @@
+import { mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { EXIT } from '../../cli/errors.js';
+import { runProgram } from '../../cli/program.js';
+import { definitions } from './definitions.js';
+import { type Answer, problem, type Stub, startStub } from './stub.js';
+
+const COMMANDS = [
+  'up', 'down', 'doctor', 'plan', 'apply', 'import', 'backfill', 'materialize', 'refill', 'get-online', 'get-historical',
+  'verify', 'status', 'serve', 'worker', 'registry', 'demo',
+]; // biome-ignore format: names
+
+interface Ran {
+  code: number;
+  stdout: string;
+  stderr: string;
+}
+
+async function run(argv: string[], env: Record<string, string> = {}): Promise<Ran> {
+  const ran = { code: 0, stdout: '', stderr: '' };
+  const write = (name: 'stdout' | 'stderr') => ({
+    write: (text: string) => {
+      ran[name] += text;
+    },
+  });
+  const terminal = { stdout: write('stdout'), stderr: write('stderr') };
+  ran.code = await runProgram(argv, { env, terminal, isInteractive: false });
+  return ran;
+}
+
+const PLAN = {
+  baseRevision: 0,
+  definitionsHash: 'd',
+  hash: 'h',
+  warnings: [],
+  changes: [{ action: 'create', kind: 'entity', name: 'user', fields: [], definition: {} }],
+  empty: false,
+};
+const NO_PLAN = { ...PLAN, changes: [], empty: true };
+
+const finished = (id: string, result: unknown = {}): object => ({
+  id,
+  workflow: 'x',
+  state: 'completed',
+  startedAt: '2026-01-01T00:00:00Z',
+  closedAt: '2026-01-01T00:00:01Z',
+  progress: null,
+  result,
+  error: null,
+  uiUrl: null,
+});
+
+let stub: Stub | null = null;
+let dir = '';
+let features = '';
+beforeEach(async () => {
+  dir = await mkdtemp(join(tmpdir(), 'almanac cli-')); // with a space
+  features = join(dir, 'features.ts');
+  await writeFile(features, `const parts: object = ${JSON.stringify(definitions)};\nexport default parts;\n`);
+});
+afterEach(async () => {
+  await stub?.close();
+  stub = null;
+  await rm(dir, { recursive: true });
+});
+async function serve(answer: Answer): Promise<{ ALMANAC_REGISTRY_URL: string; ALMANAC_SERVING_URL: string }> {
+  stub = await startStub(answer);
+  return { ALMANAC_REGISTRY_URL: stub.url, ALMANAC_SERVING_URL: stub.url };
+}
+
+describe('help', () => {
+  test('names every command', async () => {
+    const { code, stdout } = await run(['--help']);
+    expect(code).toBe(EXIT.ok);
+    for (const command of COMMANDS) expect(stdout).toMatch(new RegExp(`^  ${command} `, 'm'));
+  });
+  test.each(COMMANDS)('%s: what it does, an example, --json, exit codes; 80 columns', async (command) => {
+    const { code, stdout } = await run([command, '--help']);
+    expect(code).toBe(EXIT.ok);
+    expect(stdout).toContain(`$ almanac ${command}`);
+    expect(stdout).toMatch(/--json\s/);
+    expect(stdout).toContain('Exit codes:\n  0  ');
+    for (const line of stdout.split('\n')) expect(line.length).toBeLessThanOrEqual(80);
+  });
+});
+
+describe('misuse: exit 2, three lines, nothing asked of a server', () => {
+  const cases: Array<[string[], RegExp]> = [
+    [[], /no command was given/],
+    [['imprt'], /unknown command 'imprt'[\s\S]*Did you mean import\?/],
+    [['up', '--nmae', 'x'], /unknown option '--nmae'/],
+    [['import'], /missing required argument 'source'/],
+    [['import', 'a', 'b'], /too many arguments/],
+    [['import', 'a', '--file', 'a.xlsx'], /does not say what it holds/],
+    [['import', 'a', '--shift-weeks', '1.5'], /whole number/],
+    [['import', 'a', '--until', '2026-01-01T00:00:00'], /--until: .*no time zone/],
+    [['backfill'], /name a view or give --all/],
+    [['backfill', 'a', '--all'], /name a view or give --all/],
+    [['backfill', 'a@x'], /"a@x" is not a view/],
+    [['backfill', 'a', '--start', 'yesterday'], /--start: "yesterday"/],
+    [['materialize', 'a', '--trigger', '--tick', '2026-01-01T00:00:00Z'], /schedule knows its own ticks/],
+    [['refill'], /name a view or give --all/],
+    [['get-online'], /name a service or features/],
+    [['get-online', 's'], /no entity was given/],
+    [['get-online', 's', '--entity', 'user_id'], /names no value/],
+    [['get-online', 's', '--entity', 'a=1', '--entity', 'a=2'], /given twice/],
+    [['get-online', 's', '--entity', 'a=9007199254740993'], /beyond/],
+    [['get-online', '--features', 'a', '--entity', 'a=1'], /"a" is not a feature/],
+    [['get-historical', 'a.csv', '--service', 's'], /required option '--out/],
+    [['get-historical', 'a.csv', '--service', 's', '--out', 'x.xlsx'], /which format to write/],
+    [['get-historical', 'a.txt', '--service', 's', '--out', 'x.arrow'], /does not say what it holds/],
+    [
+      ['get-historical', 'a.csv', '--service', 's', '--out', 'x.arrow', '--mode', 'now'],
+      /known-then or event-time/,
+    ],
+    [['get-historical', 'a.csv', '--service', 's', '--out', '-', '--json'], /both want stdout/],
+    [['verify', '--entities', 'many'], /whole number/],
+    [['status', '--registry', 'localhost:1'], /--registry "localhost:1" is not an address/],
+    [['worker', '--queues', 'fast'], /there is no queue "fast"/],
+    [['serve', '--port', '99999'], /--port 99999 is not a port/],
+  ];
+  test.each(cases)('almanac %j', async (argv, said) => {
+    const env = await serve(() => ({}));
+    const { code, stdout, stderr } = await run(argv, env);
+    expect(stderr).toMatch(said);
+    expect(stderr).toMatch(/^fix: {3}\S/m);
+    expect(stderr).not.toMatch(/^\s+at /m);
+    if (!argv.includes('--json')) expect(stdout).toBe('');
+    expect(stub!.asked).toEqual([]);
+    expect(code).toBe(EXIT.usage);
+  });
+  test('of plan: exit 1, since 2 says that there are changes', async () => {
+    expect((await run(['plan', '--colour'])).code).toBe(EXIT.failed);
+    expect((await run(['plan', join(dir, 'nothing.ts')], await serve(() => NO_PLAN))).code).toBe(EXIT.failed);
+  });
+});
+
+describe('plan and apply', () => {
+  const registry =
+    (plan: object): Answer =>
+    (asked) => {
+      if (asked === 'POST /v1/plan') return plan;
+      if (asked === 'POST /v1/apply') return { run: 'apply/h' };
+      return finished('apply/h');
+    };
+  test('changes: exit 2; none: exit 0', async () => {
+    expect((await run(['plan', features], await serve(registry(PLAN)))).code).toBe(EXIT.changes);
+    await stub!.close();
+    expect((await run(['plan', features], await serve(registry(NO_PLAN)))).code).toBe(EXIT.ok);
+  });
+  test('--json is the plan, as the registry made it', async () => {
+    const { stdout } = await run(['plan', features, '--json'], await serve(registry(PLAN)));
+    expect(JSON.parse(stdout)).toEqual(PLAN);
+    expect(JSON.parse(stub!.bodies[0]!.toString())).toEqual({ definitions });
+  });
+  test('nobody to ask and no --yes: nothing is applied', async () => {
+    const { code, stderr } = await run(['apply', features], await serve(registry(PLAN)));
+    expect(code).toBe(EXIT.usage);
+    expect(stderr).toContain('nobody to ask');
+    expect(stub!.asked).toEqual(['POST /v1/plan']);
+  });
+  test('applies exactly the plan it showed', async () => {
+    const { code, stdout } = await run(
+      ['apply', features, '--yes', '--by', 'ann'],
+      await serve(registry(PLAN)),
+    );
+    expect(code).toBe(EXIT.ok);
+    expect(stdout).toContain('+ entity user');
+    expect(JSON.parse(stub!.bodies[1]!.toString())).toEqual({ definitions, planHash: 'h', by: 'ann' });
+  });
+  test('nothing to change: nothing is started', async () => {
+    const { code } = await run(['apply', features], await serve(registry(NO_PLAN)));
+    expect(code).toBe(EXIT.ok);
+    expect(stub!.asked).toEqual(['POST /v1/plan']);
+  });
+  test.each([
+    { text: 'export default 1;', said: 'does not export definitions' },
+    { text: 'throw new Error("oh");', said: 'cannot be evaluated: oh' },
+    { text: 'export default {', said: 'cannot be evaluated' },
+    { text: "import { define } from 'almanac';\nexport default define([]);", said: '' },
+  ])('a file that is $text', async ({ text, said }) => {
+    await writeFile(features, text);
+    const { code, stderr } = await run(['plan', features], await serve(registry(NO_PLAN)));
+    expect(stderr).toContain(said);
+    expect(stderr).not.toMatch(/^\s+at /m);
+    if (said !== '') expect(code).toBe(EXIT.failed);
+  });
+});
+
+describe('--json: one document on stdout, and nothing else there', () => {
+  const run1 =
+    (id: string, result: unknown = {}): Answer =>
+    (asked) => {
+      if (asked.startsWith('GET /v1/runs')) return finished(id, result);
+      if (asked === 'POST /v1/files') return { sha256: 'ab', bytes: 3 };
+      if (asked === 'GET /v1/definitions')
+        return { definitions: { ...definitions, views: [{ name: 'a', kind: 'sql', cadenceMs: 1 }] } };
+      if (asked.startsWith('GET /v1/training-sets')) return { rows: 1 };
+      if (asked.startsWith('GET')) return { environment: 'x' };
+      return { run: id };
+    };
+  test.each([
+    { argv: ['import', 'a', '--file', 'a.csv'], id: 'import/a/a', result: { counts: { archived: 1 } } },
+    { argv: ['backfill', '--all'], id: 'backfill/a@1/x..y' },
+    { argv: ['materialize', 'a'], id: 'materialize/a@1/x' },
+    { argv: ['refill', 'a@2'], id: 'refill/a@2' },
+    { argv: ['get-historical', 'a.csv', '--service', 's', '--out', 'out.parquet'], id: 'training-set/7' },
+    { argv: ['verify'], id: 'verify/1', result: { checked: 5, different: 0, differences: [] } },
+    { argv: ['status'], id: '' },
+  ])('almanac $argv', async ({ argv, id, result }) => {
+    await writeFile(join(dir, 'a.csv'), 'a\n1\n');
+    const args = argv.map((arg) => (/\.(csv|parquet)$/.test(arg) ? join(dir, arg) : arg));
+    const { code, stdout, stderr } = await run([...args, '--json'], await serve(run1(id, result)));
+    expect(stderr).not.toContain('error');
+    expect(code).toBe(EXIT.ok);
+    expect(stdout.trimEnd().split('\n')).toHaveLength(1);
+    expect(JSON.parse(stdout)).toBeTypeOf('object');
+  });
+  test('get-online passes on what serving wrote, to the digit', async () => {
+    const body =
+      '{"metadata":{"feature_names":["n"]},"results":[{"values":[9007199254740993],"statuses":["PRESENT"],"event_timestamps":["x"]}]}';
+    const env = await serve((_asked, _body, _request, response) => void response.end(body));
+    expect((await run(['get-online', 's', '--entity', 'a=1,b,"7"', '--json'], env)).stdout).toBe(`${body}\n`);
+    expect(JSON.parse(stub!.bodies[0]!.toString())).toEqual({
+      feature_service: 's',
+      entities: { a: [1, 'b', '7'] },
+    });
+    expect((await run(['get-online', 's', '--entity', 'a=1'], env)).stdout).toContain('9007199254740993');
+  });
+  test('of a failure: the problem', async () => {
+    const env = await serve((_asked, _body, _request, response) =>
+      problem(response, 404, 'FS_NOT_FOUND', { view: 'a' }),
+    );
+    const { code, stdout, stderr } = await run(['refill', 'a', '--json'], env);
+    expect(code).toBe(EXIT.failed);
+    expect(JSON.parse(stdout)).toEqual({
+      error: {
+        type: 'urn:almanac:error:FS_NOT_FOUND',
+        title: 'it is FS_NOT_FOUND',
+        code: 'FS_NOT_FOUND',
+        view: 'a',
+        fix: 'do otherwise',
+      },
+    });
+    expect(stderr).toContain('where: view a\nfix:   do otherwise\n');
+  });
+  test('of misuse too', async () => {
+    expect(JSON.parse((await run(['refill', '--json'])).stdout)).toHaveProperty('error.fix');
+  });
+});
+
+describe('what a command does', () => {
+  test('verify: a difference is exit 1, and is shown', async () => {
+    const differences = [{ entity: 'u1', view: 'a', moment: '2026-01-01T00:00:00Z', online: 1, oracle: 2 }];
+    const env = await serve((asked) =>
+      asked.startsWith('GET')
+        ? finished('verify/1', { checked: 5, different: 1, differences })
+        : { run: 'verify/1' },
+    );
+    const { code, stdout } = await run(['verify', '--view', 'a'], env);
+    expect(code).toBe(EXIT.failed);
+    expect(stdout).toContain('entity u1, view a, moment 2026-01-01T00:00:00Z, online 1, oracle 2');
+    expect(JSON.parse(stub!.bodies[0]!.toString())).toEqual({
+      entities: 500,
+      moments: 3,
+      seed: 1,
+      views: ['a'],
+    });
+  });
+  test('import: weeks become milliseconds, the instant its one form, the name is the file’s', async () => {
+    const file = join(dir, 'rows.csv');
+    await writeFile(file, 'a\n1\n');
+    const env = await serve((asked) => {
+      if (asked === 'POST /v1/files') return { sha256: 'ab', bytes: 4 };
+      return asked.startsWith('GET')
+        ? finished('import/a/rows', { counts: { archived: 1200, invalid: 3 } })
+        : { run: 'import/a/rows' };
+    });
+    const { stdout } = await run(
+      ['import', 'a', '--file', file, '--shift-weeks', '2', '--until', '2026-01-01T01:00:00+01:00'],
+      env,
+    );
+    expect(JSON.parse(stub!.bodies[1]!.toString())).toEqual({
+      source: 'a', file: 'ab', name: 'rows', format: 'csv', shiftMs: 1_209_600_000, until: '2026-01-01T00:00:00.000Z',
+    }); // biome-ignore format: one thing
+    expect(stdout).toMatch(/archived +1,200\ninvalid +3\n/);
+  });
+  test('get-historical: the file appears whole or not at all', async () => {
+    const frame = join(dir, 'labels.csv');
+    await writeFile(frame, 'a\n1\n');
+    let fails = true;
+    const env = await serve((asked, _body, _request, response) => {
+      if (asked === 'POST /v1/files') return { sha256: 'ab', bytes: 4 };
+      if (asked === 'POST /v1/training-sets') return { run: 'training-set/7' };
+      if (asked.startsWith('GET /v1/runs')) return finished('training-set/7');
+      return fails ? problem(response, 404, 'FS_NOT_FOUND') : { whole: true };
+    });
+    const argv = ['get-historical', frame, '--service', 's', '--out', join(dir, 'train.arrow')];
+    expect((await run(argv, env)).code).toBe(EXIT.failed);
+    expect(await readdir(dir)).toEqual(['features.ts', 'labels.csv']);
+    fails = false;
+    expect((await run(argv, env)).code).toBe(EXIT.ok);
+    expect(await readFile(join(dir, 'train.arrow'), 'utf8')).toBe('{"whole":true}');
+    expect(await readdir(dir)).toEqual(['features.ts', 'labels.csv', 'train.arrow']);
+  });
+  test('no server where it should be: exit 3, at once', async () => {
+    const env = await serve(() => ({}));
+    await stub!.close();
+    stub = null;
+    const { code, stderr } = await run(['status'], env);
+    expect(code).toBe(EXIT.environment);
+    expect(stderr).toContain('refuses connections');
+  });
+  test('--debug shows where an error comes from', async () => {
+    expect((await run(['refill', '--debug'], await serve(() => ({})))).stderr).toMatch(/^\s+at /m);
+  });
+});
