@@ -5,7 +5,6 @@
 import { existsSync, mkdirSync, readFileSync, realpathSync } from 'node:fs';
 import { join } from 'node:path';
 import { execPath } from 'node:process';
-import { packageDir } from './places.mjs';
 import type { Command } from './process.js';
 import type { ProcessName, StackState, UnitState } from './state.js';
 import { ATTEMPT_MS, baseEnvironment, type Environment, StrangerError, type Unit } from './unit.js';
@@ -38,7 +37,7 @@ async function prepare(
   mkdirSync(unit.dir, { recursive: true });
   unit.dir = realpathSync(unit.dir);
   const [main = '', ...args] = MAIN[name];
-  const file = join(packageDir, 'dist', main);
+  const file = join(state.dist, main);
   if (!existsSync(file)) throw new Error(`${file} is missing: npm run build makes it`);
   const settings = Object.entries(env).filter(([key]) => key.startsWith('ALMANAC_'));
   return {
@@ -64,8 +63,8 @@ async function checkHealth(name: ProcessName, state: StackState, unit: UnitState
 }
 
 /** What changes when the code changes: processes of another build are started again. */
-export function buildStamp(): string {
-  const path = join(packageDir, 'dist', '.almanac-build');
+export function buildStamp(dist: string): string {
+  const path = join(dist, '.almanac-build');
   return existsSync(path) ? readFileSync(path, 'utf8') : 'none';
 }
 

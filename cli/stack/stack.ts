@@ -84,6 +84,8 @@ export interface StartOptions extends StackOptions {
   processes?: readonly ProcessName[];
   /** Variables for our processes, beside ours; kept with the stack, so that a later start gives them again. */
   settings?: Readonly<Record<string, string>>;
+  /** The compiled code that the processes run; by default the package's own. */
+  dist?: string;
 }
 
 /** A stack as it was written down, and which of it runs. */
@@ -99,9 +101,9 @@ export interface FoundStack {
  */
 export async function startStack(options: StartOptions): Promise<StackState> {
   const { name, root = packageDir, onProgress = () => {}, env = process.env } = options;
-  const { servers = SERVERS, processes = PROCESSES, environment } = options;
+  const { servers = SERVERS, processes = PROCESSES, environment, dist = join(packageDir, 'dist') } = options;
   return withLock(lockPath(root, name), `starting the stack "${name}"`, onProgress, async () => {
-    const state = openState(root, name, environment);
+    const state = openState(root, name, environment, dist);
     state.settings = { ...state.settings, ...options.settings };
     mkdirSync(join(state.dir, 'files'), { recursive: true });
     const found = await resolve(servers, options.machine ?? createMachine({ env }));
@@ -169,7 +171,7 @@ export async function startProcess(
 ): Promise<StackState> {
   const { env = process.env, onProgress = () => {} } = options;
   return withLock(lockPath(state.root, state.name), `starting ${name}`, onProgress, async () => {
-    const now = openState(state.root, state.name, state.environment);
+    const now = openState(state.root, state.name, state.environment, state.dist);
     const servers = SERVERS.filter((server) => server === name);
     const found = await resolve(servers, options.machine ?? createMachine({ env }));
     const supervisor = new Supervisor(now, env, found, onProgress);
@@ -192,10 +194,10 @@ export async function stopProcess(state: StackState, name: UnitName): Promise<vo
   );
 }
 
-function openState(root: string, name: string, environment: string | undefined): StackState {
+function openState(root: string, name: string, environment: string | undefined, dist: string): StackState {
   const state = readState(root, name);
   if (!state) {
-    const fresh = createState(root, name, environment ?? name.replaceAll('-', '_'));
+    const fresh = createState(root, name, environment ?? name.replaceAll('-', '_'), dist);
     writeState(fresh);
     return fresh;
   }
@@ -205,7 +207,7 @@ function openState(root: string, name: string, environment: string | undefined):
       `the stack "${name}" holds the environment "${state.environment}", not "${environment}"`,
       { fix: 'use another stack name, or remove its directory under .almanac', name },
     );
-  return state;
+  return { ...state, dist };
 }
 
 async function resolve(
@@ -396,7 +398,7 @@ class Supervisor {
     if (isServer(name)) return '';
     return createHash('sha256')
       .update(JSON.stringify(stackEnv(this.state)))
-      .update(buildStamp())
+      .update(buildStamp(this.state.dist))
       .digest('hex')
       .slice(0, 16);
   }

@@ -54,6 +54,8 @@ export interface StackState {
   /** `<root>/.almanac/<name>` with all links resolved. */
   dir: string;
   environment: string;
+  /** The compiled code that our processes run. */
+  dist: string;
   /** Given to each of our processes, which answer with it: so we know them from another stack's. */
   instance: string;
   passwords: { postgres: string; redis: string };
@@ -95,7 +97,7 @@ export function writeState(state: StackState): void {
 }
 
 /** A new stack: secrets and identity drawn once, kept as long as its data. */
-export function createState(root: string, name: string, environment: string): StackState {
+export function createState(root: string, name: string, environment: string, dist: string): StackState {
   mkdirSync(stackDir(root, name), { recursive: true });
   const dir = realpathSync(stackDir(root, name));
   mkdirSync(join(dir, 'logs'), { recursive: true });
@@ -106,9 +108,11 @@ export function createState(root: string, name: string, environment: string): St
     root,
     dir,
     environment,
+    dist,
     instance: randomBytes(9).toString('base64url'),
     passwords: { postgres: secret(), redis: secret() },
-    kafkaClusterId: randomBytes(16).toString('base64url'), // Kafka's own form: 22 characters of base64url
+    // Kafka's own form: 22 characters of base64url, the first no hyphen, which its tools take for an option
+    kafkaClusterId: randomBytes(16).toString('base64url').replace(/^-/, 'A'),
     settings: {},
     units: {},
   };
