@@ -1,0 +1,204 @@
+/** The steps of an apply: registry transactions, schedules, what serving reads. Each may be repeated. */
+import { getClient } from '@temporalio/activity';
+import {
+  ScheduleAlreadyRunning,
+  type ScheduleClient,
+  ScheduleNotFoundError,
+  ScheduleOverlapPolicy,
+} from '@temporalio/client';
+import { FeatureStoreError } from '../core/error.js';
+import { formatTimestamp } from '../core/time.js';
+import { abandonPlan, activate, type OpenedVersion, openRevision } from '../registry/apply.js';
+import { compileServingPlan, getVersion, listVersions, type ViewVersion } from '../registry/resolve.js';
+import { archiveTable } from '../registry/tables.js';
+import type { Deps } from './deps.js';
+import { beat } from './heartbeat.js';
+import { publishPlan } from './online/publish.js';
+import { removeVersions } from './online/remove.js';
+
+export interface OpenedPlan {
+  revision: number;
+  /** Applied before: only publishing is left. */
+  applied: boolean;
+  versions: Array<{ view: string; version: number }>;
+  /** Versions whose source has events already. */
+  backfills: Array<{ view: string; version: number; start: string; end: string; events: number }>;
+}
+
+export function createApplyActivities(deps: Deps) {
+  const { config, pool, redis } = deps;
+  const environment = config.environment;
+
+  return {
+    /** New versions with their tables and indexes; nobody reads them yet. */
+    async openPlan({ planHash }: { planHash: string }): Promise<OpenedPlan> {
+      const { revision, applied, opened } = await openRevision(pool, planHash);
+      return {
+        revision,
+        applied,
+        versions: opened.map(({ view, version }) => ({ view, version })),
+        backfills: applied ? [] : await backfillsOf(opened),
+      };
+    },
+
+    /** Schedules of the plan's batch and sql versions, paused: a tick before the version is filled would compute nothing true. */
+    async createSchedules({ planHash }: { planHash: string }): Promise<void> {
+      const { opened } = await openRevision(pool, planHash);
+      const { schedule } = getClient();
+      for (const { versionId } of opened) {
+        await createSchedule(schedule, environment, await getVersion(pool, versionId));
+        beat();
+      }
+    },
+
+    /** One transaction moves every reader. */
+    async activatePlan({ planHash, by }: { planHash: string; by: string }): Promise<{ revision: number }> {
+      return activate(pool, planHash, by);
+    },
+
+    /** Schedules of live versions run; those of versions that nobody reads any more are gone. */
+    async settleSchedules(): Promise<void> {
+      const { schedule } = getClient();
+      for (const version of await listVersions(pool, ['live'])) {
+        await createSchedule(schedule, environment, version);
+        if (cadenceOf(version) !== null) await resume(schedule, scheduleId(version));
+        beat();
+      }
+      const gone = await listVersions(pool, ['deprecated', 'retired', 'abandoned']);
+      await deleteSchedules(
+        schedule,
+        environment,
+        gone.filter((version) => cadenceOf(version) !== null),
+      );
+    },
+
+    /** What serving reads, whole. */
+    async publishServingPlan(): Promise<{ revision: number }> {
+      const plan = await compileServingPlan(pool);
+      await publishPlan(redis, environment, plan);
+      return { revision: plan.revision };
+    },
+
+    /** Undo of everything before activation: versions, tables, schedules, online records. */
+    async abandonPlan({ planHash }: { planHash: string }): Promise<void> {
+      const { versionIds } = await abandonPlan(pool, planHash);
+      if (versionIds.length === 0) return;
+      const versions: ViewVersion[] = [];
+      for (const id of versionIds) versions.push(await getVersion(pool, id));
+      await deleteSchedules(getClient().schedule, environment, versions);
+      await removeVersions(redis, environment, versionIds, beat);
+    },
+  };
+
+  async function backfillsOf(opened: readonly OpenedVersion[]): Promise<OpenedPlan['backfills']> {
+    const backfills: OpenedPlan['backfills'] = [];
+    for (const { versionId, view, version, kind } of opened) {
+      if (kind !== 'aggregation') continue;
+      const { source } = await getVersion(pool, versionId);
+      const { rows } = await pool.query<{ first: number | null; events: number; now: number }>(
+        `select min(event_ms) as first, count(*) as events,
+                floor(extract(epoch from now()) * 1000)::bigint as now from ${archiveTable(source!.name)}`,
+      );
+      const { first, events, now } = rows[0]!;
+      if (first === null) continue;
+      backfills.push({ view, version, start: day(first), end: formatTimestamp(now), events });
+      beat();
+    }
+    return backfills;
+  }
+}
+
+/** The begin of its day, so that a person can type it. */
+function day(ms: number): string {
+  return `${formatTimestamp(ms).slice(0, 10)}T00:00:00.000Z`;
+}
+
+const WAITS = 'waits for its backfill';
+
+function scheduleId({ view, version }: ViewVersion): string {
+  return `schedule/${view.name}@${version}`;
+}
+
+/** How often a version's ticks come, and how long after each it is computed; null: it has no ticks of its own. */
+function cadenceOf(version: ViewVersion): { cadenceMs: number; settleMs: number } | null {
+  if (version.kind === 'sql') return version.view;
+  return version.kind === 'aggregation' && version.view.mode.type === 'batch' ? version.view.mode : null;
+}
+
+async function createSchedule(
+  schedules: ScheduleClient,
+  environment: string,
+  version: ViewVersion,
+): Promise<void> {
+  const cadence = cadenceOf(version);
+  if (cadence === null) return;
+  const { name, owner } = version.view;
+  try {
+    await schedules.create({
+      scheduleId: scheduleId(version),
+      // An interval takes an offset below its length; settle longer than that falls on the same instants.
+      spec: { intervals: [{ every: cadence.cadenceMs, offset: cadence.settleMs % cadence.cadenceMs }] },
+      policies: { overlap: ScheduleOverlapPolicy.BUFFER_ONE, catchupWindow: '1 day' },
+      state: { paused: true, note: WAITS },
+      memo: { environment },
+      action: {
+        type: 'startWorkflow',
+        workflowType: 'materialize',
+        workflowId: `materialize/${name}@${version.version}`,
+        taskQueue: `${environment}-batch`,
+        args: [{ view: name, version: version.version }],
+        staticSummary: `tick of ${name}@${version.version}`,
+        searchAttributes: {
+          AlmanacKind: ['materialize'],
+          AlmanacView: [name],
+          AlmanacVersion: [version.version],
+          AlmanacOwner: [owner],
+        },
+      },
+    });
+  } catch (error) {
+    if (!(error instanceof ScheduleAlreadyRunning)) throw error;
+    await assertOurs(schedules, scheduleId(version), environment);
+  }
+}
+
+async function assertOurs(schedules: ScheduleClient, id: string, environment: string): Promise<void> {
+  const { memo } = await schedules.getHandle(id).describe();
+  if (memo?.environment === environment) return;
+  throw new FeatureStoreError(
+    'FS_CONFLICT',
+    `schedule ${id} belongs to environment "${String(memo?.environment)}" in the same Temporal namespace`,
+    {
+      fix: 'give each environment a Temporal namespace of its own (ALMANAC_TEMPORAL_NAMESPACE)',
+      schedule: id,
+    },
+  );
+}
+
+/** Unless an operator paused it since. */
+async function resume(schedules: ScheduleClient, id: string): Promise<void> {
+  const handle = schedules.getHandle(id);
+  const { state } = await handle.describe();
+  if (state.paused && state.note === WAITS) await handle.unpause('its version is live');
+}
+
+async function deleteSchedules(
+  schedules: ScheduleClient,
+  environment: string,
+  versions: readonly ViewVersion[],
+): Promise<void> {
+  if (versions.length === 0) return;
+  const ids = new Set(versions.map(scheduleId));
+  for await (const { scheduleId: id, memo } of schedules.list()) {
+    if (ids.has(id) && memo?.environment === environment) await deleteSchedule(schedules, id);
+    beat();
+  }
+}
+
+async function deleteSchedule(schedules: ScheduleClient, id: string): Promise<void> {
+  try {
+    await schedules.getHandle(id).delete();
+  } catch (error) {
+    if (!(error instanceof ScheduleNotFoundError)) throw error;
+  }
+}

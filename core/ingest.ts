@@ -1,0 +1,193 @@
+/**
+ * From the fields of one row to an event, or the reason why it is none. Pure; knows nothing of files or tables.
+ * Every way in (CSV, Arrow, tables, later topics) goes through here, so a value means the same whichever way it came.
+ *
+ *   text   (CSV): int64 `-42`, float64 `1.5e3`, bool `true`, timestamp RFC 3339 with its zone; an empty unquoted cell is null,
+ *          an empty quoted one the empty text in a string column and null in any other
+ *   typed  (Arrow): string; int64 number or bigint; float64 number; boolean; timestamp whole epoch ms as number
+ */
+import type { ColumnType, Source } from './definition.js';
+import { FeatureStoreError } from './error.js';
+import { columnNames, type Value } from './event.js';
+import { formatTimestamp, MAX_TIMESTAMP, MIN_TIMESTAMP, parseTimestamp } from './time.js';
+
+export type Form = 'text' | 'typed';
+
+export interface IngestOptions {
+  form: Form;
+  /** Added to every timestamp column. */
+  shiftMs: number;
+  /** Rows that happen or arrive after this are withheld. */
+  untilMs: number;
+  /** When the import began: no arrival is assumed to be later. */
+  importedMs: number;
+}
+
+/** A valid row, before the archive gives it a position and a sequence. */
+export interface Ingested {
+  timestamp: number;
+  /** When the platform could have known it; never before `timestamp`. */
+  arrivedAt: number;
+  /** `arrivedAt` was not in the data but event time + arrivalDelayMs. */
+  arrivalAssumed: boolean;
+  order: number;
+  /** The declared id as text; null when the source declares none. */
+  id: string | null;
+  /** In the order of `columnNames(source)`. */
+  values: Value[];
+}
+
+export type Outcome =
+  | { outcome: 'event'; event: Ingested }
+  | { outcome: 'invalid'; reason: string; column: string | null }
+  | { outcome: 'withheld' };
+
+const WITHHELD: Outcome = { outcome: 'withheld' };
+/** Exact sums hold what is below it (exact.ts). */
+const FLOAT64_BOUND = 2 ** 960;
+
+/** @returns a function of a row's fields, in the order of `columnNames(source)`; a field that is missing is null */
+export function createIngest(
+  source: Source,
+  options: IngestOptions,
+): (fields: readonly unknown[]) => Outcome {
+  const names = columnNames(source);
+  const columns = names.map((name) => source.columns[name]!);
+  const required = new Set([source.eventTime, source.id, source.sequence]);
+  const nullable = names.map((name, i) => columns[i]!.nullable && !required.has(name));
+  const parsers = columns.map(({ type }) => PARSERS[options.form][type]);
+  const isTimestamp = columns.map(({ type }) => type === 'timestamp');
+  const at = (name: string | null): number => (name === null ? -1 : names.indexOf(name));
+  const eventTime = at(source.eventTime);
+  const arrival = at(source.arrival);
+  const id = at(source.id);
+  const sequence = at(source.sequence);
+
+  return (fields) => {
+    const values: Value[] = [];
+    for (let i = 0; i < names.length; i++) {
+      const field = fields[i];
+      const value = field === null || field === undefined ? null : parsers[i]!(field);
+      if (value === null) {
+        if (!nullable[i]) return invalid(names[i]!, 'is null');
+        values.push(null);
+      } else if (value instanceof Refusal) return invalid(names[i]!, value.reason);
+      else if (isTimestamp[i]) {
+        const shifted = (value as number) + options.shiftMs;
+        if (shifted < MIN_TIMESTAMP || shifted > MAX_TIMESTAMP)
+          return invalid(names[i]!, 'is outside the years 0001 to 9999');
+        values.push(shifted);
+      } else values.push(value);
+    }
+    const timestamp = values[eventTime] as number;
+    const declared = arrival === -1 ? null : (values[arrival] as number | null);
+    const known =
+      declared ?? Math.max(timestamp, Math.min(timestamp + source.arrivalDelayMs, options.importedMs));
+    if (timestamp > known + source.maxFutureMs)
+      return invalid(
+        source.eventTime,
+        `${formatTimestamp(timestamp)} lies more than ${source.maxFutureMs} ms after its arrival ${formatTimestamp(known)}`,
+      );
+    if (timestamp > options.untilMs || known > options.untilMs) return WITHHELD;
+    const event: Ingested = {
+      timestamp,
+      arrivedAt: Math.max(known, timestamp),
+      arrivalAssumed: declared === null,
+      order: sequence === -1 ? 0 : (values[sequence] as number),
+      id: id === -1 ? null : String(values[id]),
+      values,
+    };
+    return { outcome: 'event', event };
+  };
+}
+
+/** The id of an event whose source declares none: sorts as (partition, offset) do. */
+export function positionId(partition: number, offset: number): string {
+  // partitions of imports are negative: shifted so that the text sorts as the number
+  return `${String(partition + 2 ** 31).padStart(10, '0')}.${String(offset).padStart(16, '0')}`;
+}
+
+function invalid(column: string, why: string): Outcome {
+  return { outcome: 'invalid', reason: `column "${column}" ${why}`, column };
+}
+
+class Refusal {
+  constructor(readonly reason: string) {}
+}
+
+type Parse = (field: unknown) => Value | Refusal;
+const wanted = (field: unknown, what: string): Refusal => new Refusal(`is ${describe(field)}, not ${what}`);
+const INT64 = 'a whole number within ±(2^53 - 1)';
+const FLOAT64 = 'a finite number below 2^960';
+
+const PARSERS: Record<Form, Record<ColumnType, Parse>> = {
+  text: {
+    string: (field) => toText(field),
+    int64: (field) => {
+      if (field === '') return null;
+      if (typeof field !== 'string' || !/^-?[0-9]{1,20}$/.test(field)) return wanted(field, INT64);
+      return toInt(Number(field), field);
+    },
+    float64: (field) => {
+      if (field === '') return null;
+      if (typeof field !== 'string' || !/^[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]{1,4})?$/.test(field))
+        return wanted(field, FLOAT64);
+      return toFloat(Number(field), field);
+    },
+    bool: (field) => {
+      if (field === '') return null;
+      return field === 'true' ? true : field === 'false' ? false : wanted(field, 'true or false');
+    },
+    timestamp: (field) => {
+      if (field === '') return null;
+      if (typeof field !== 'string') return wanted(field, 'a timestamp');
+      try {
+        return parseTimestamp(field);
+      } catch (error) {
+        if (error instanceof FeatureStoreError) return new Refusal(`is ${error.message}`);
+        throw error;
+      }
+    },
+  },
+  typed: {
+    string: (field) => toText(field),
+    int64: (field) =>
+      typeof field === 'number' || typeof field === 'bigint'
+        ? toInt(Number(field), field)
+        : wanted(field, INT64),
+    float64: (field) =>
+      typeof field === 'number' || (typeof field === 'bigint' && Number.isSafeInteger(Number(field)))
+        ? toFloat(Number(field), field)
+        : wanted(field, FLOAT64),
+    bool: (field) => (typeof field === 'boolean' ? field : wanted(field, 'true or false')),
+    timestamp: (field) =>
+      typeof field === 'number' && Number.isSafeInteger(field)
+        ? field
+        : wanted(field, 'whole epoch milliseconds'),
+  },
+};
+
+function toInt(value: number, field: unknown): number | Refusal {
+  // a text or bigint beyond 2^53 rounds to at least 2^53: never to a safe integer
+  return Number.isSafeInteger(value) ? value + 0 : wanted(field, INT64); // + 0: no negative zero
+}
+
+function toFloat(value: number, field: unknown): number | Refusal {
+  return Math.abs(value) < FLOAT64_BOUND ? value + 0 : wanted(field, FLOAT64); // NaN fails the comparison
+}
+
+function toText(field: unknown): string | Refusal {
+  if (typeof field !== 'string') return wanted(field, 'a text');
+  if (!field.isWellFormed()) return new Refusal('holds half of a surrogate pair: no well-formed Unicode');
+  if (field.includes('\0')) return new Refusal('holds a NUL character, which Postgres cannot store');
+  return field;
+}
+
+/** A clashing value, short enough for a message. */
+function describe(field: unknown): string {
+  if (typeof field === 'string')
+    return JSON.stringify(field.length > 60 ? `${field.slice(0, 57)}...` : field);
+  if (typeof field === 'number' || typeof field === 'bigint' || typeof field === 'boolean')
+    return String(field);
+  return `of type ${typeof field}`;
+}

@@ -1,0 +1,158 @@
+/**
+ * A worker process: `node dist/workers/main.js --queues control,batch,stream`. Configuration → dependencies → run.
+ * Stores that are away at its start are waited for, up to START_MS; later ones show in /health and in the retries of activities.
+ * Ends on SIGTERM or SIGINT: 0 when all is put down in order, 1 when it could not start or a worker failed.
+ */
+import { parseArgs } from 'node:util';
+import { NativeConnection, Runtime, type Worker } from '@temporalio/worker';
+import { assertKeepsRecords, createRedis, toFailure, untilReady } from '../activities/index.js';
+import { type Config, readConfig } from '../core/config.js';
+import { FeatureStoreError } from '../core/error.js';
+import { createPool, type Pool } from '../registry/sql.js';
+import { startHealth } from './health.js';
+import { createMetrics } from './metrics.js';
+import { builtBundle, createWorkers, QUEUES, type Queue } from './worker.js';
+
+const START_MS = 60_000;
+const POLL_MS = 500;
+
+async function main(): Promise<void> {
+  const queues = parseQueues();
+  const config = readConfig(process.env);
+  // Temporal's runtime would stop its workers on these signals by itself, before we are listening.
+  Runtime.install({ shutdownSignals: [] });
+  const ending = endSignal();
+
+  const pool = createPool(config, { application: `almanac worker ${queues.join(',')}`, max: 12 });
+  let redisError = 'not connected yet';
+  const redis = createRedis(config.redisUrl, (error) => {
+    redisError = error.message;
+  });
+  const metrics = createMetrics();
+  const state = { workers: [] as Worker[] };
+  const check = async (): Promise<string[]> => [
+    ...(await postgresProblem(pool)),
+    ...(redis.status === 'ready' ? [] : [`Redis is ${redis.status}: ${redisError}`]),
+    ...state.workers
+      .filter((worker) => worker.getState() !== 'RUNNING')
+      .map((worker) => `${worker.options.taskQueue} is ${worker.getState()}`),
+    ...(state.workers.length === 0 ? ['still starting'] : []),
+  ];
+  const identity = {
+    environment: config.environment,
+    instance: process.env.ALMANAC_INSTANCE ?? null,
+    queues,
+  };
+  const health = await startHealth(config.workerUrl, identity, check, metrics);
+
+  const deadline = Date.now() + START_MS;
+  await untilSchema(pool, config, deadline);
+  await untilReady(redis, Math.max(1, deadline - Date.now()));
+  await assertKeepsRecords(redis);
+  const connection = await connect(config, deadline);
+  state.workers = await createWorkers({
+    connection,
+    namespace: config.temporalNamespace,
+    deps: { config, pool, redis, clock: Date.now, env: process.env },
+    queues,
+    workflowBundle: builtBundle(),
+    metrics,
+  });
+  const running = Promise.all(state.workers.map((worker) => worker.run()));
+  console.log(`workers for ${queues.map((queue) => `${config.environment}-${queue}`).join(', ')}`);
+  try {
+    await Promise.race([ending, running]);
+    for (const worker of state.workers) if (worker.getState() === 'RUNNING') worker.shutdown();
+    await running;
+  } finally {
+    health.close();
+    health.closeAllConnections();
+    redis.disconnect();
+    await connection.close();
+    await pool.end();
+  }
+}
+
+function parseQueues(): Queue[] {
+  const { values } = parseArgs({ options: { queues: { type: 'string', default: QUEUES.join(',') } } });
+  const names = values.queues.split(',').filter(Boolean);
+  const unknown = names.find((name) => !(QUEUES as readonly string[]).includes(name));
+  if (unknown === undefined && names.length > 0) return names as Queue[];
+  throw new FeatureStoreError('FS_REQUEST_INVALID', `"${unknown ?? ''}" is not a task queue`, {
+    fix: `--queues takes some of ${QUEUES.join(', ')}, separated by commas`,
+  });
+}
+
+/** The first signal ends in order; a second one at once. */
+function endSignal(): Promise<void> {
+  return new Promise((resolve) => {
+    let asked = false;
+    for (const signal of ['SIGTERM', 'SIGINT'] as const)
+      process.on(signal, () => {
+        if (asked) process.exit(1);
+        asked = true;
+        resolve();
+      });
+  });
+}
+
+/** Postgres answers and the registry has made the schema. */
+async function untilSchema(pool: Pool, config: Config, deadline: number): Promise<void> {
+  await until(deadline, async () => {
+    const { rows } = await pool.query<{ there: boolean }>(
+      `select to_regclass('event_sequence') is not null and to_regclass('view_version') is not null as there`,
+    );
+    if (rows[0]!.there) return;
+    throw new FeatureStoreError('FS_NOT_READY', `schema "${config.environment}" is not made yet`, {
+      fix: 'start the registry, which makes it',
+    });
+  });
+}
+
+async function connect(config: Config, deadline: number): Promise<NativeConnection> {
+  return until(deadline, async () => {
+    try {
+      return await NativeConnection.connect({ address: config.temporalAddress });
+    } catch (error) {
+      throw new FeatureStoreError(
+        'FS_UNAVAILABLE',
+        `Temporal does not answer at ${config.temporalAddress}: ${error instanceof Error ? error.message : String(error)}`,
+        { fix: 'start it, or set ALMANAC_TEMPORAL_ADDRESS; then start the workers again' },
+        { cause: error },
+      );
+    }
+  });
+}
+
+/** Tries again what is retryable until the deadline. */
+async function until<T>(deadline: number, attempt: () => Promise<T>): Promise<T> {
+  for (;;) {
+    try {
+      return await attempt();
+    } catch (error) {
+      const retryable = error instanceof FeatureStoreError && error.retryable;
+      if (!retryable || Date.now() + POLL_MS > deadline) throw error;
+      await new Promise((resolve) => setTimeout(resolve, POLL_MS));
+    }
+  }
+}
+
+async function postgresProblem(pool: Pool): Promise<string[]> {
+  try {
+    await pool.query({ text: 'select 1', ...({ query_timeout: 1_000 } as object) });
+    return [];
+  } catch (error) {
+    return [error instanceof Error ? error.message : String(error)];
+  }
+}
+
+try {
+  await main();
+  process.exit(0);
+} catch (error) {
+  const { message } = toFailure(error) as Error;
+  console.error(
+    error instanceof FeatureStoreError ? `${error.code}: ${message}\n  ${error.details.fix}` : error,
+  );
+  process.exit(1);
+}

@@ -1,0 +1,120 @@
+/**
+ * Apply: what a plan says becomes what readers get, all at once or not at all.
+ *   open (versions, tables) → schedules, paused → backfills → activate ─ the point of no return ─ → schedules run → publish to serving
+ * A failure before it abandons what the plan opened; after it every step is tried until it succeeds.
+ */
+import {
+  CancellationScope,
+  ChildWorkflowCancellationType,
+  executeChild,
+  proxyActivities,
+} from '@temporalio/workflow';
+import type { Activities } from '../activities/index.js';
+import { followRun, type Run } from './progress.js';
+import { queue } from './queues.js';
+
+export interface ApplyPlanInput {
+  planHash: string;
+  /** Who applies it. */
+  by: string;
+}
+
+export interface ApplyPlanResult {
+  revision: number;
+  versions: Array<{ view: string; version: number }>;
+  backfilled: number;
+}
+
+// Each is bounded by the disks of one machine; more at once only share them.
+const BACKFILLS_AT_ONCE = 2;
+
+export async function applyPlan({ planHash, by }: ApplyPlanInput): Promise<ApplyPlanResult> {
+  // Statements of the registry may build an index on a grown archive: 10 min each (registry/tables.ts).
+  const { openPlan, activatePlan } = proxyActivities<Activities>({
+    startToCloseTimeout: '1 h',
+    retry: { initialInterval: '500 ms', maximumInterval: '15 s' },
+  });
+  // One remote call per version or per thousand keys, each with a beat.
+  const { abandonPlan, createSchedules, settleSchedules, publishServingPlan } = proxyActivities<Activities>({
+    startToCloseTimeout: '1 h',
+    heartbeatTimeout: '60 s',
+    retry: { initialInterval: '500 ms', maximumInterval: '15 s' },
+  });
+  const run = followRun('steps');
+  run.fact('Plan', planHash.slice(0, 16));
+  run.fact('By', by);
+  const undo: Array<() => Promise<void>> = [];
+  try {
+    run.report({ total: 5, message: 'making versions and tables' });
+    undo.unshift(() => abandonPlan({ planHash }));
+    const plan = await openPlan({ planHash });
+    run.fact('Revision', plan.revision);
+    run.fact(
+      'Versions',
+      plan.versions.map(({ view, version }) => `${view}@${version}`).join(', ') || 'none new',
+    );
+    if (!plan.applied) {
+      run.report({ done: 1, total: 5 + plan.backfills.length, message: 'making schedules' });
+      await createSchedules({ planHash });
+      await backfillAll(plan.backfills, run);
+      await run.mayGoOn();
+      run.report({ message: 'activating' });
+      await activatePlan({ planHash, by });
+    }
+    undo.length = 0; // readers have moved
+    run.report({ done: 3 + plan.backfills.length, total: 5 + plan.backfills.length, message: 'publishing' });
+    await CancellationScope.nonCancellable(async () => {
+      await settleSchedules();
+      await publishServingPlan();
+    });
+    run.report({ done: 5 + plan.backfills.length });
+    await run.end(`revision ${plan.revision} is live`);
+    return { revision: plan.revision, versions: plan.versions, backfilled: plan.backfills.length };
+  } catch (error) {
+    await CancellationScope.nonCancellable(async () => {
+      if (undo.length > 0) run.report({ message: 'undoing' });
+      for (const step of undo) await step();
+      await run.end('failed');
+    });
+    throw error;
+  }
+}
+
+type Backfills = Awaited<ReturnType<Activities['openPlan']>>['backfills'];
+
+async function backfillAll(backfills: Backfills, run: Run): Promise<void> {
+  const waiting = [...backfills];
+  let done = 0;
+  const work = async (): Promise<void> => {
+    for (let next = waiting.shift(); next !== undefined; next = waiting.shift()) {
+      await run.mayGoOn();
+      run.report({
+        done: 2 + done,
+        message: `backfilling ${next.view}@${next.version}: ${next.events} events`,
+      });
+      const { view, version, start, end } = next;
+      await executeChild('backfill', {
+        workflowId: `backfill/${view}@${version}/${start.slice(0, 10)}..${end.slice(0, 10)}`,
+        taskQueue: queue('batch'),
+        args: [{ view, version }],
+        staticSummary: `backfill ${view}@${version}`,
+        searchAttributes: { AlmanacKind: ['backfill'], AlmanacView: [view], AlmanacVersion: [version] },
+        cancellationType: ChildWorkflowCancellationType.WAIT_CANCELLATION_COMPLETED,
+      });
+      run.report({ done: 2 + ++done });
+    }
+  };
+  await CancellationScope.cancellable(async () => {
+    const scope = CancellationScope.current();
+    let failed: { error: unknown } | null = null;
+    const atWork = Array.from({ length: BACKFILLS_AT_ONCE }, () =>
+      work().catch((error: unknown) => {
+        failed ??= { error };
+        waiting.length = 0;
+        scope.cancel();
+      }),
+    );
+    await Promise.all(atWork); // all have ended before what they write to is taken away
+    if (failed) throw (failed as { error: unknown }).error;
+  });
+}

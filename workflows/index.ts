@@ -1,0 +1,3 @@
+/** Every workflow the workers know. */
+export { applyPlan } from './apply-plan.js';
+export { importSource } from './import-source.js';
