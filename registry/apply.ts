@@ -192,6 +192,18 @@ export async function findOpenPlan(pool: Pool): Promise<{ hash: string } | null>
   return rows[0] ?? null;
 }
 
+/** A saved plan and how far it came. */
+export async function findPlanState(
+  pool: Pool,
+  planHash: string,
+): Promise<{ plan: Plan; state: SavedPlan['state'] } | null> {
+  const { rows } = await pool.query<{ plan: Plan; state: SavedPlan['state'] }>(
+    'select plan, state from plan where hash = $1',
+    [planHash],
+  );
+  return rows[0] ?? null;
+}
+
 // ---------------------------------------------------------------- inside the transactions
 
 interface SavedPlan {

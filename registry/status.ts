@@ -1,0 +1,275 @@
+/** What the registry says of itself: GET /v1/status, GET /v1/views/{view}/progress. Each is one instant of the database. */
+import type { View } from '../core/definition.js';
+import type { VersionState } from '../core/plan.js';
+import { formatTimestamp } from '../core/time.js';
+import { readArchived } from './apply.js';
+import { findRevision, resolveStoredView } from './resolve.js';
+import { type Pool, type PoolClient, transaction } from './sql.js';
+import { rowsTable } from './tables.js';
+
+export interface Status {
+  revision: number;
+  appliedBy: string | null;
+  appliedAt: string | null;
+  /** Names the data; Redis holds the same. */
+  generation: string;
+  /** The plan being applied, if there is one. */
+  openPlan: string | null;
+  sources: SourceStatus[];
+  imports: ImportStatus[];
+  views: ViewStatus[];
+  services: Array<{ service: string; owner: string; features: number }>;
+}
+
+export interface SourceStatus {
+  source: string;
+  input: string;
+  /** Where its data comes from, in words: a simulation says so here. */
+  origin: string | null;
+  owner: string;
+  events: number;
+  finishedImports: number;
+}
+
+export interface ImportStatus {
+  id: number;
+  source: string;
+  name: string;
+  origin: string | null;
+  state: 'running' | 'finished';
+  /** By how much its times were shifted. */
+  shiftMs: number;
+  until: string | null;
+  counts: Record<string, number>;
+  bytesDone: number;
+  bytesTotal: number;
+  startedAt: string;
+  finishedAt: string | null;
+}
+
+/** One version that is in use or on its way. */
+export interface ViewStatus {
+  view: string;
+  version: number;
+  versionId: number;
+  state: VersionState;
+  kind: View['kind'];
+  entity: string | null;
+  source: string | null;
+  owner: string;
+  /** How new it should be; null for on-demand views. */
+  freshness: string | null;
+  lastTick: string | null;
+  lastEvent: string | null;
+  lastWrite: string | null;
+  /** Every event up to this sequence is in its records. */
+  sequence: number | null;
+  /** Of its newest backfill; chunks of it done and in all. */
+  entities: number | null;
+  chunksDone: number | null;
+  chunks: number | null;
+}
+
+// Older ones are in the Temporal UI.
+const MAX_IMPORTS = 100;
+
+export function readStatus(pool: Pool): Promise<Status> {
+  return transaction(
+    pool,
+    async (client) => {
+      const revision = await findRevision(client);
+      const definitions = revision?.definitions ?? { entities: [], sources: [], views: [], services: [] };
+      const archived = await readArchived(client);
+      const origins = new Map(definitions.sources.map(({ name, origin }) => [name, origin]));
+      const { rows: generation } = await client.query<{ generation: string }>(
+        'select generation::text from generation',
+      );
+      const { rows: open } = await client.query<{ hash: string }>(
+        `select hash from plan where state = 'open'`,
+      );
+      return {
+        revision: revision?.revision ?? 0,
+        appliedBy: revision?.appliedBy ?? null,
+        appliedAt: iso(revision?.appliedAt ?? null),
+        generation: generation[0]!.generation,
+        openPlan: open[0]?.hash ?? null,
+        sources: definitions.sources.map(({ name, input, origin, owner }) => ({
+          source: name,
+          input: input.type === 'file' ? `${input.format} file` : `table ${input.table}`,
+          origin,
+          owner,
+          events: archived[name]?.events ?? 0,
+          finishedImports: archived[name]?.finishedImports ?? 0,
+        })),
+        imports: await readImports(client, origins),
+        views: await readViews(client),
+        services: definitions.services.map(({ name, owner, features }) => ({
+          service: name,
+          owner,
+          features: features.length,
+        })),
+      };
+    },
+    'repeatable read',
+  );
+}
+
+async function readImports(
+  client: PoolClient,
+  origins: ReadonlyMap<string, string | null>,
+): Promise<ImportStatus[]> {
+  const { rows } = await client.query<{
+    id: number; source: string; name: string; state: 'running' | 'finished'; shift: number; until: number | null;
+    counts: Record<string, number>; done: number; total: number; started: number; finished: number | null;
+  }>(
+    `select id, source, name, state, shift_ms as shift, until_ms as until, counts, next_byte as done, total_bytes as total,
+            started_at as started, finished_at as finished
+       from import
+      order by id desc
+      limit ${MAX_IMPORTS}`,
+  ); // biome-ignore format: a row of the query
+  return rows.map((row) => ({
+    id: row.id,
+    source: row.source,
+    name: row.name,
+    origin: origins.get(row.source) ?? null,
+    state: row.state,
+    shiftMs: row.shift,
+    until: iso(row.until),
+    counts: row.counts,
+    bytesDone: row.state === 'finished' ? row.total : row.done,
+    bytesTotal: row.total,
+    startedAt: formatTimestamp(row.started),
+    finishedAt: iso(row.finished),
+  }));
+}
+
+async function readViews(client: PoolClient): Promise<ViewStatus[]> {
+  const { rows } = await client.query<{
+    view: string; version: number; id: number; state: VersionState; kind: View['kind']; definition: View;
+    sequence: number | null; tick: number | null; event: number | null; write: number | null;
+    entities: number | null; done: number | null; chunks: number | null;
+  }>(
+    `select v.view, v.version, v.id, v.state, v.kind, v.definition,
+            p.sequence, p.last_tick_ms as tick, p.last_event_ms as event, p.last_write as write,
+            c.entities, c.done, c.chunks
+       from view_version v
+       left join view_progress p on p.version_id = v.id
+       left join lateral (
+         select sum(entities)::bigint as entities, count(*) filter (where done) as done, count(*) as chunks
+           from backfill_chunk
+          where backfill_id = (select max(id) from backfill where version_id = v.id)
+       ) c on c.chunks > 0
+      where v.state not in ('abandoned', 'retired')
+      order by v.view collate "C", v.version`,
+  ); // biome-ignore format: a row of the query
+  return rows.map(({ view, version, id, state, kind, definition, ...row }) => ({
+    view,
+    version,
+    versionId: id,
+    state,
+    kind,
+    entity: definition.kind === 'onDemand' ? null : definition.entity,
+    source: definition.kind === 'aggregation' ? definition.source : null,
+    owner: definition.owner,
+    freshness: definition.kind === 'onDemand' ? null : definition.freshness.tier,
+    lastTick: iso(row.tick),
+    lastEvent: iso(row.event),
+    lastWrite: iso(row.write),
+    sequence: row.sequence,
+    entities: row.entities,
+    chunksDone: row.done,
+    chunks: row.chunks,
+  }));
+}
+
+export interface ViewProgress {
+  view: string;
+  version: number;
+  versionId: number;
+  state: VersionState;
+  sequence: number | null;
+  lastTick: string | null;
+  lastEvent: string | null;
+  lastWrite: string | null;
+  /** Entities with a snapshot; of a sql view, those with rows. Counted now. */
+  entities: number;
+  /** Tick rows. */
+  rows: number;
+  backfills: Array<{
+    id: number;
+    start: string;
+    end: string;
+    state: 'running' | 'finished';
+    chunksDone: number;
+    chunks: number;
+    events: number;
+    entities: number;
+    rows: number;
+  }>;
+}
+
+/** @param reference "user_orders" or "user_orders@2" */
+export function readViewProgress(pool: Pool, reference: string): Promise<ViewProgress> {
+  return transaction(
+    pool,
+    async (client) => {
+      const { id, version, state, view } = await resolveStoredView(client, reference);
+      const { rows: progress } = await client.query<{
+        sequence: number;
+        tick: number | null;
+        event: number | null;
+        write: number | null;
+      }>(
+        `select sequence, last_tick_ms as tick, last_event_ms as event, last_write as write
+           from view_progress
+          where version_id = $1`,
+        [id],
+      );
+      const { rows: counted } = await client.query<{ rows: number; entities: number }>(
+        view.kind === 'sql'
+          ? `select count(*) as rows, count(distinct key) as entities from ${rowsTable(id)}`
+          : `select (select count(*) from ${rowsTable(id)}) as rows,
+                    (select count(*) from snapshot where version_id = ${id}) as entities`,
+      );
+      const { rows: backfills } = await client.query<{
+        id: number; start: number; end: number; state: 'running' | 'finished';
+        done: number; chunks: number; events: number; entities: number; rows: number;
+      }>(
+        `select b.id, b.start_ms as start, b.end_ms as "end", b.state,
+                count(*) filter (where c.done) as done, count(c.chunk) as chunks,
+                coalesce(sum(c.events), 0)::bigint as events, coalesce(sum(c.entities), 0)::bigint as entities,
+                coalesce(sum(c.rows), 0)::bigint as rows
+           from backfill b left join backfill_chunk c on c.backfill_id = b.id
+          where b.version_id = $1
+          group by b.id
+          order by b.id desc
+          limit 20`,
+        [id],
+      ); // biome-ignore format: a row of the query
+      return {
+        view: view.name,
+        version,
+        versionId: id,
+        state,
+        sequence: progress[0]?.sequence ?? null,
+        lastTick: iso(progress[0]?.tick ?? null),
+        lastEvent: iso(progress[0]?.event ?? null),
+        lastWrite: iso(progress[0]?.write ?? null),
+        entities: counted[0]!.entities,
+        rows: counted[0]!.rows,
+        backfills: backfills.map(({ start, end, done, ...rest }) => ({
+          ...rest,
+          start: formatTimestamp(start),
+          end: formatTimestamp(end),
+          chunksDone: done,
+        })),
+      };
+    },
+    'repeatable read',
+  );
+}
+
+function iso(ms: number | null): string | null {
+  return ms === null ? null : formatTimestamp(ms);
+}
