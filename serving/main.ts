@@ -4,7 +4,7 @@ import { FeatureStoreError } from '../core/error.js';
 import { startServing } from './server.js';
 
 // What is under way is answered within its deadline; a client that does not read must not keep the process.
-const DRAIN_MS = 15_000;
+const DRAIN_MS = 8_000;
 
 try {
   const serving = await startServing({

@@ -30,7 +30,7 @@ export interface Serving {
   close(): Promise<void>;
 }
 
-const DEADLINE_MS = { usual: 100, most: 10_000 };
+const DEADLINE_MS = { usual: 100, most: 5_000 };
 // More than this at once cannot be answered in time anyway; what waits costs memory.
 const MAX_IN_FLIGHT = 1_024;
 

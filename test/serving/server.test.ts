@@ -648,7 +648,7 @@ describe('what is wrong is named', () => {
       says: '1000',
     },
   ])('$why', async ({ body, status, code, pointer, says }) => {
-    const answer = await ask(body, { 'x-deadline-ms': '10000' });
+    const answer = await ask(body, { 'x-deadline-ms': '5000' });
     expect(answer.status).toBe(status);
     expect(answer.headers.get('content-type')).toContain('application/problem+json');
     expect(answer.body.code).toBe(code);
