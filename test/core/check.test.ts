@@ -1,6 +1,8 @@
 /** Every rule of the check: what breaks it, where the problem is said to be, what the fix says. */
+import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { assertDefinitions, checkDefinitions, type ProblemCode } from '../../core/check.js';
+import { OPERATORS } from '../../core/definition.js';
 import { FeatureStoreError } from '../../core/error.js';
 import {
   aggregationView,
@@ -323,6 +325,67 @@ test.each([null, 7, 'x', [], {}, undefined, { entities: 1, sources: 2, views: 3,
     expect(problems.length).toBeGreaterThan(0);
   },
 );
+
+test('any value anywhere gives definitions or problems, each with a place and a fix; never a crash', () => {
+  const words = fc.constantFrom(
+    'user_id',
+    'orders',
+    'user_spend',
+    '7d',
+    'now',
+    'in',
+    'lit',
+    '__proto__',
+    'constructor',
+  );
+  const value = fc.oneof(
+    fc.jsonValue({ maxDepth: 2 }),
+    words,
+    fc.constantFrom(Number.NaN, undefined, 2 ** 53, -0),
+  );
+  const expression = fc.letrec((tie) => ({
+    node: fc.oneof(
+      { maxDepth: 3 },
+      fc.record({ col: fc.constantFrom('cents', 'item', 'paid', 'at', 'none') }),
+      fc.record({ lit: fc.constantFrom(null, 1, 0.5, 'a', true) }),
+      fc.record({ op: fc.constantFrom(...OPERATORS), args: fc.array(tie('node'), { maxLength: 3 }) }),
+    ),
+  })).node;
+  fc.assert(
+    fc.property(
+      fc.array(fc.nat(), { minLength: 1, maxLength: 8 }),
+      fc.oneof(value, expression),
+      (route, put) => {
+        const json = structuredClone(whole);
+        replaceAt(json, route, put);
+        const { definitions, problems } = checkDefinitions(json);
+        expect(definitions === null).toBe(problems.length > 0);
+        for (const { path, message, fix } of problems) {
+          expect(path).not.toBe('');
+          expect(message).not.toBe('');
+          expect(fix).not.toBe('');
+        }
+      },
+    ),
+    { numRuns: 2_000 },
+  );
+});
+
+/** Walks into the value, each number choosing one of the entries, and replaces what it ends at. */
+function replaceAt(root: unknown, route: readonly number[], put: unknown): void {
+  let parent = root as Record<string, unknown>;
+  for (const [step, number] of route.entries()) {
+    const keys = Object.keys(parent);
+    const key = keys[number % Math.max(1, keys.length)];
+    if (key === undefined) return;
+    const child = parent[key];
+    if (step === route.length - 1 || typeof child !== 'object' || child === null) {
+      parent[key] = put;
+      return;
+    }
+    parent = child as Record<string, unknown>;
+  }
+}
 
 test('an expression too deep is refused before it is walked', () => {
   let deep: unknown = { col: 'paid' };
