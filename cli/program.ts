@@ -113,13 +113,9 @@ const COMMANDS: Array<Spec<any>> = [
   {
     usage: 'materialize <view>',
     summary: 'compute the next ticks of a view now',
-    details:
-      'With --trigger the view’s own schedule is fired; otherwise one run is started for the newest tick, or --tick.',
+    details: 'Without --tick, up to the newest complete one.',
     example: 'almanac materialize user_spend',
-    options: (command) =>
-      registry(command)
-        .option('--tick <instant>', 'up to this tick, RFC 3339')
-        .option('--trigger', 'fire the schedule of the view'),
+    options: (command) => registry(command).option('--tick <instant>', 'up to this tick, RFC 3339'),
     load: () => import('./commands/materialize.js'),
   },
   {
@@ -133,7 +129,7 @@ const COMMANDS: Array<Spec<any>> = [
     usage: 'get-online [service]',
     summary: 'ask serving for feature values, as a model would',
     details:
-      'Give each join key once; a single value goes with every value of the others. Digits are an int64; for a text of\ndigits write it in double quotes: --entity \'user_id="7"\'. With --features the service is left out.',
+      'Give each join key once; a single value goes with every value of the others. Digits are a number where the key is one;\nin double quotes they are always text: --entity \'user_id="7"\'. With --features the service is left out.',
     example: 'almanac get-online recommendation --entity user_id=1 --entity item_id=2,3,5',
     options: (command) =>
       command

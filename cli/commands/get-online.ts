@@ -2,7 +2,7 @@
 import { LosslessNumber, parse } from 'lossless-json';
 import { findAddress } from '../address.js';
 import { type Client, createClient } from '../client.js';
-import { UsageError } from '../errors.js';
+import { isFeatureStoreError, UsageError } from '../errors.js';
 import type { Call } from '../program.js';
 import { formatTable, formatValue } from '../text.js';
 import { featuresOption } from './arguments.js';
@@ -15,7 +15,7 @@ export default async function getOnline(
   const { options, out } = call;
   const request = onlineRequest(featuresOption(call.args[0], options.features), options.entity);
   const client = createClient({ url: findAddress('serving', options.serving, call.env) });
-  const text = await requestOnline(client, request);
+  const text = await requestTyped(client, request);
   out.raw(text, () => renderOnline(parseOnline(text)));
 }
 
@@ -75,6 +75,21 @@ function quoted(flag: string, part: string): string {
     return JSON.parse(part) as string;
   } catch {
     throw new UsageError(`${flag}: ${part} is not a text in double quotes`, 'close the quotes, as in JSON');
+  }
+}
+
+/** A command line cannot say whether digits are a number; serving can: keys that it wants as text are given as text. */
+async function requestTyped(client: Client, request: OnlineRequest): Promise<string> {
+  for (;;) {
+    try {
+      return await requestOnline(client, request);
+    } catch (error) {
+      const column = isFeatureStoreError(error) ? error.details.column : undefined;
+      const values = typeof column === 'string' ? request.entities[column] : undefined;
+      if (!isFeatureStoreError(error) || error.code !== 'FS_KEY_INVALID') throw error;
+      if (!values?.some((value) => typeof value === 'number')) throw error;
+      request.entities[column as string] = values.map(String);
+    }
   }
 }
 

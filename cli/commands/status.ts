@@ -1,21 +1,18 @@
 import { FeatureStoreError } from '../../core/error.js';
+import { formatDuration, WEEK } from '../../core/time.js';
 import { connect } from '../address.js';
 import { findRunningStack } from '../local.js';
 import type { Call } from '../program.js';
-import { formatTable, formatValue } from '../text.js';
+import { type Cell, formatTable } from '../text.js';
 
 export default async function status(
   call: Call<{ registry?: string; env?: boolean; name?: string }>,
 ): Promise<void> {
   const { options, out } = call;
   if (options.env) {
-    const stack = findRunningStack(options.name === undefined ? undefined : [options.name]);
-    if (!stack)
-      throw new FeatureStoreError('FS_CONFIG_MISSING', 'no local stack runs', {
-        fix: 'start one with "npm run up"',
-      });
-    out.result(stack.env, () =>
-      Object.entries(stack.env)
+    const env = stackEnvironment(options.name);
+    out.result(env, () =>
+      Object.entries(env)
         .map(([name, value]) => `export ${name}=${shellQuoted(value)}\n`)
         .join(''),
     );
@@ -26,27 +23,96 @@ export default async function status(
   out.result(found, () => renderStatus(found));
 }
 
-export interface Status {
-  [part: string]: unknown;
+function stackEnvironment(name: string | undefined): Record<string, string> {
+  const stack = findRunningStack(name === undefined ? undefined : [name]);
+  if (stack) return stack.env;
+  throw new FeatureStoreError(
+    'FS_CONFIG_MISSING',
+    name === undefined ? 'no local stack runs' : `the local stack "${name}" does not run`,
+    { fix: 'start one with "npm run up"' },
+  );
 }
 
-/** Each part of the answer that is a list becomes a table. */
+/** What of the answer of GET /v1/status is shown; --json gives all of it. */
+export interface Status {
+  environment: string;
+  postgres: string;
+  temporal: string;
+  revision: number;
+  appliedBy: string | null;
+  appliedAt: string | null;
+  sources: Array<{ source: string; input: string; events: number; origin: string | null }>;
+  imports: Array<{
+    source: string;
+    name: string;
+    state: string;
+    shiftMs: number;
+    counts: Record<string, number>;
+    bytesDone: number;
+    bytesTotal: number;
+  }>;
+  views: Array<{
+    view: string;
+    version: number;
+    state: string;
+    kind: string;
+    lastTick: string | null;
+    lastEvent: string | null;
+    entities: number | null;
+    chunksDone: number | null;
+    chunks: number | null;
+  }>;
+  services: Array<{ service: string; owner: string; features: number }>;
+  runs: Array<{ id: string; startedAt: string }>;
+}
+
 export function renderStatus(status: Status): string {
-  return Object.entries(status)
-    .map(([part, value]) => {
-      if (!Array.isArray(value)) return `${part}  ${formatValue(value)}\n`;
-      if (value.length === 0) return `\n${part}: none\n`;
-      const names = [...new Set(value.flatMap((row) => Object.keys(row as object)))];
-      const rows = value.map((row) =>
-        names.map((name) => {
-          const cell = (row as Record<string, unknown>)[name];
-          if (cell === null || cell === undefined) return null;
-          return typeof cell === 'number' || typeof cell === 'string' ? cell : JSON.stringify(cell);
-        }),
-      );
-      return `\n${part}\n${formatTable(names, rows)}`;
-    })
-    .join('');
+  const { environment, revision, appliedBy, appliedAt, postgres, temporal } = status;
+  const applied =
+    revision === 0
+      ? 'nothing applied yet'
+      : `revision ${revision}, applied by ${appliedBy} at ${instant(appliedAt)}`;
+  const parts = [`${environment}: ${applied}\n`];
+  for (const [server, said] of [['postgres', postgres], ['temporal', temporal]]) // biome-ignore format: pairs
+    if (said !== 'ok') parts.push(`!! ${server}: ${said}\n`);
+  const add = (headings: string[], rows: Cell[][]): void => {
+    if (rows.length > 0) parts.push(`\n${formatTable(headings, rows)}`);
+  };
+  add(['source', 'input', 'events'], status.sources.map((each) => [each.source, each.input, each.events])); // biome-ignore format: a table
+  add(
+    ['import', 'state', 'done', 'shifted', 'archived', 'set aside'],
+    status.imports.map(({ source, name, state, shiftMs, counts, bytesDone, bytesTotal }) => [
+      source === name ? source : `${source}/${name}`,
+      state,
+      percent(bytesDone, bytesTotal),
+      shiftMs % WEEK === 0 ? `${shiftMs / WEEK} weeks` : formatDuration(Math.abs(shiftMs)),
+      counts.archived ?? 0,
+      (counts.invalid ?? 0) + (counts.conflict ?? 0),
+    ]),
+  );
+  add(
+    ['view', 'state', 'entities', 'last tick', 'last event', 'backfill'],
+    status.views.map(({ view, version, state, entities, lastTick, lastEvent, chunksDone, chunks }) => [
+      `${view}@${version}`,
+      state,
+      entities,
+      instant(lastTick),
+      instant(lastEvent),
+      chunks === null ? null : percent(chunksDone ?? 0, chunks),
+    ]),
+  );
+  add(['service', 'features', 'owner'], status.services.map((each) => [each.service, each.features, each.owner])); // biome-ignore format: a table
+  add(['run', 'since'], status.runs.map(({ id, startedAt }) => [id, instant(startedAt)])); // biome-ignore format: a table
+  return parts.join('');
+}
+
+/** To the minute: seconds are for --json. */
+function instant(iso: string | null): string | null {
+  return iso === null ? null : `${iso.slice(0, 16)}Z`;
+}
+
+function percent(done: number, total: number): string {
+  return total === 0 ? '-' : `${Math.floor((100 * done) / total)} %`;
 }
 
 function shellQuoted(text: string): string {

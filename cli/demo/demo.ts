@@ -28,6 +28,7 @@ import { askServing } from './ask-serving.js';
 import { compareTrainingSets } from './compare.js';
 import { labelsCsv, makeLabels } from './labels.js';
 import type { DemoReport } from './report.js';
+import { connectSchedules } from './schedule.js';
 import { readEncounters } from './shop-files.js';
 import { readViewProgress } from './view-progress.js';
 
@@ -127,16 +128,16 @@ async function runSteps({ seed: given, env, out }: DemoOptions): Promise<Omit<De
     }
   });
 
-  await stage('materialize', 'the last tick, by each view’s schedule', async () => {
-    for (const view of stored)
-      if (view.kind === 'sql' || view.mode.type === 'batch')
-        await runOne(
-          client,
-          `materializing ${view.name}`,
-          '/v1/materializations',
-          { view: view.name, trigger: true },
-          out,
-        );
+  await stage('materialize', 'the last tick, by the schedule of each view', async () => {
+    const schedules = await connectSchedules(urls.ALMANAC_TEMPORAL_ADDRESS!, 'default');
+    try {
+      for (const view of stored.filter((each) => each.kind === 'sql' || each.mode.type === 'batch'))
+        await out.step(`materializing ${view.name}`, async (step) => {
+          await followRun(client, await schedules.trigger(view.name, 1), step); // a fresh registry: version 1
+        });
+    } finally {
+      await schedules.close();
+    }
   });
 
   const views = await readEncounters(join(dir, 'interactions.csv'), 'view', shiftMs);

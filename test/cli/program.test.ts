@@ -100,7 +100,6 @@ describe('misuse: exit 2, three lines, nothing asked of a server', () => {
     [['backfill', 'a', '--all'], /name a view or give --all/],
     [['backfill', 'a@x'], /"a@x" is not a view/],
     [['backfill', 'a', '--start', 'yesterday'], /--start: "yesterday"/],
-    [['materialize', 'a', '--trigger', '--tick', '2026-01-01T00:00:00Z'], /schedule knows its own ticks/],
     [['refill'], /name a view or give --all/],
     [['get-online'], /name a service or features/],
     [['get-online', 's'], /no entity was given/],
@@ -228,6 +227,19 @@ describe('--json: one document on stdout, and nothing else there', () => {
       entities: { a: [1, 'b', '7'] },
     });
     expect((await run(['get-online', 's', '--entity', 'a=1'], env)).stdout).toContain('9007199254740993');
+  });
+  test('digits are text where serving wants text', async () => {
+    const env = await serve((_asked, body, _request, response) => {
+      const { entities } = JSON.parse(body.toString());
+      if (typeof entities.user_id[0] === 'number')
+        return problem(response, 422, 'FS_KEY_INVALID', { column: 'user_id' });
+      return { entities };
+    });
+    const { stdout } = await run(
+      ['get-online', 's', '--entity', 'user_id=7', '--entity', 'item_id=8', '--json'],
+      env,
+    );
+    expect(JSON.parse(stdout)).toEqual({ entities: { user_id: ['7'], item_id: [8] } });
   });
   test('of a failure: the problem', async () => {
     const env = await serve((_asked, _body, _request, response) =>
