@@ -38,7 +38,11 @@ function write(value: unknown, path: string, open: Set<object>): string {
     return JSON.stringify(value); // -0 is written as 0
   }
   if (typeof value !== 'object')
-    return refuse(path, `holds a ${typeof value}`, 'give plain JSON: text, numbers, booleans, null, lists, objects');
+    return refuse(
+      path,
+      `holds a ${typeof value}`,
+      'give plain JSON: text, numbers, booleans, null, lists, objects',
+    );
   if (open.has(value)) refuse(path, 'contains itself', 'give plain JSON');
   open.add(value);
   const written = Array.isArray(value)
