@@ -270,10 +270,7 @@ async function openVersion(
   const view = change.definition!;
   const { source, entity } = copiesFor(view, definitions);
   const state = view.kind === 'onDemand' ? 'draft' : 'backfilling';
-  const { rows: old } = await client.query<{ state: OpenedVersion['before'] }>(
-    'select state from view_version where view = $1 and version = $2 and hash = $3',
-    [view.name, change.version, change.hash],
-  );
+  const before = await findOpened(client, change);
   const { rows } = await client.query<{ id: number }>(
     `insert into view_version (view, version, hash, kind, definition, source, entity, state)
      values ($1, $2, $3, $4, $5, $6, $7, $8)
@@ -298,9 +295,31 @@ async function openVersion(
     view: view.name,
     version: change.version,
     kind: view.kind,
-    before: old[0]?.state ?? null,
+    before,
     rowsToScan: change.rowsToScan,
   };
+}
+
+/** The state of the version that the plan names, null if there is none. A plan made before another gave up its versions may clash. */
+async function findOpened(
+  client: PoolClient,
+  { name, version, hash }: ViewChange,
+): Promise<OpenedVersion['before']> {
+  const { rows } = await client.query<{ version: number; hash: string; state: KnownVersion['state'] }>(
+    'select version, hash, state from view_version where view = $1 and (version = $2 or hash = $3)',
+    [name, version, hash],
+  );
+  const [found] = rows;
+  if (!found) return null;
+  if (found.version === version && found.hash === hash) return found.state;
+  throw new FeatureStoreError(
+    'FS_PLAN_STALE',
+    `${name} v${version} was taken by another plan, given up since`,
+    {
+      fix: 'plan again: it gets another number',
+      view: name,
+    },
+  );
 }
 
 async function moveReaders(client: PoolClient, change: ViewChange): Promise<void> {

@@ -151,7 +151,7 @@ describe('transaction', () => {
     await expect(
       transaction(pool, async (client) => {
         const { rows } = await client.query<{ pid: number }>('select pg_backend_pid() as pid');
-        const gone = once(client, 'end');
+        const gone = new Promise((resolve) => client.once('end', resolve)); // once() would also wait for 'error'
         await pool.query('select pg_terminate_backend($1)', [rows[0]!.pid]);
         await gone;
         await client.query('select 1');

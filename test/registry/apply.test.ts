@@ -1,0 +1,398 @@
+import { beforeEach, describe, expect, test } from 'vitest';
+import { assertDefinitions } from '../../core/check.js';
+import type { AggregationView, Definitions } from '../../core/definition.js';
+import { FeatureStoreError } from '../../core/error.js';
+import { abandonPlan, activate, computePlan, openRevision, savePlan } from '../../registry/apply.js';
+import { migrate } from '../../registry/migrate.js';
+import { compileServingPlan, findRevision, resolveView } from '../../registry/resolve.js';
+import { transaction } from '../../registry/sql.js';
+import { archiveTable } from '../../registry/tables.js';
+import { createDatabase } from './database.js';
+import { changed, definitions, sqlView } from './definitions.js';
+
+const { pool, environment } = await createDatabase();
+
+beforeEach(async () => {
+  await pool.query(`drop schema ${environment} cascade`);
+  await migrate(pool, environment);
+});
+
+async function save(next: Definitions): Promise<string> {
+  const plan = await computePlan(pool, next);
+  await savePlan(pool, plan, assertDefinitions(next));
+  return plan.hash;
+}
+
+async function apply(next: Definitions): Promise<string> {
+  const hash = await save(next);
+  await openRevision(pool, hash);
+  await activate(pool, hash, 'test');
+  return hash;
+}
+
+/** Everything a reader can see. */
+async function seen(): Promise<unknown> {
+  const revision = await findRevision(pool);
+  return {
+    revision: revision?.revision ?? 0,
+    definitions: revision?.definitions ?? null,
+    serving: revision ? await compileServingPlan(pool) : null,
+  };
+}
+
+async function versions(): Promise<string[]> {
+  const { rows } = await pool.query<{ name: string }>(
+    `select format('%s@%s %s', view, version, state) as name from view_version order by view, version`,
+  );
+  return rows.map(({ name }) => name);
+}
+
+async function tables(): Promise<string[]> {
+  const { rows } = await pool.query<{ name: string }>(
+    `select relname as name from pg_class
+      where relnamespace = $1::regnamespace and relkind = 'r' and relname ~ '^(archive|rows)_' order by 1`,
+    [environment],
+  );
+  return rows.map(({ name }) => name);
+}
+
+const other = changed((all) => {
+  (all.views[0] as AggregationView).minEvents = 2;
+});
+const another = changed((all) => {
+  (all.views[0] as AggregationView).minEvents = 3;
+});
+
+test('nobody sees a plan before it is activated; then all of it', async () => {
+  const hash = await save(definitions());
+  const before = await seen();
+  const opened = await openRevision(pool, hash);
+  expect(opened).toMatchObject({ revision: 1, applied: false });
+  expect(
+    opened.opened.map(({ view, version, kind, rowsToScan }) => [view, version, kind, rowsToScan]),
+  ).toEqual([
+    ['user_now', 1, 'onDemand', 0],
+    ['user_orders', 1, 'aggregation', 0],
+    ['user_rank', 1, 'sql', null],
+  ]);
+  expect(await seen()).toEqual(before);
+  expect(await versions()).toEqual([
+    'user_now@1 draft',
+    'user_orders@1 backfilling',
+    'user_rank@1 backfilling',
+  ]);
+  const ids = opened.opened.map(({ versionId }) => versionId);
+  expect(await tables()).toEqual(['archive_orders', `rows_${ids[1]}`, `rows_${ids[2]}`]);
+
+  expect(await activate(pool, hash, 'me')).toEqual({ revision: 1 });
+  expect(await versions()).toEqual(['user_now@1 live', 'user_orders@1 live', 'user_rank@1 live']);
+  const revision = await findRevision(pool);
+  expect(revision).toMatchObject({
+    revision: 1,
+    appliedBy: 'me',
+    planHash: hash,
+    definitions: assertDefinitions(definitions()),
+  });
+  const plan = await compileServingPlan(pool);
+  expect(plan).toMatchObject({ layout: 1, revision: 1 });
+  expect(plan.views.map((view) => [view.view.name, view.versionId])).toEqual([['user_orders', ids[1]], ['user_rank', ids[2]]]); // biome-ignore format: a table
+  expect(plan.onDemand.map(({ view }) => view.name)).toEqual(['user_now']);
+  expect((await computePlan(pool, definitions())).empty).toBe(true);
+});
+
+test('every step may be repeated', async () => {
+  const hash = await save(definitions());
+  const opened = await openRevision(pool, hash);
+  expect(await openRevision(pool, hash)).toEqual(opened);
+  const first = await activate(pool, hash, 'test');
+  expect(await activate(pool, hash, 'test')).toEqual(first);
+  expect(await openRevision(pool, hash)).toEqual({ ...opened, applied: true });
+  expect(await abandonPlan(pool, hash)).toEqual({ versionIds: [] });
+  expect((await seen()) as object).toMatchObject({ revision: 1 });
+});
+
+test('an empty plan is applied without a revision', async () => {
+  await apply(definitions());
+  const hash = await apply(definitions());
+  expect(await findRevision(pool)).toMatchObject({ revision: 1 });
+  expect(await openRevision(pool, hash)).toMatchObject({ revision: 1, applied: true });
+});
+
+test('a new version takes the readers; the old one stays as it was', async () => {
+  await apply(definitions());
+  await pool.query(
+    `insert into view_progress (version_id, last_tick_ms) select id, 5 from view_version where view = 'user_orders'`,
+  );
+  await apply(other);
+  expect(await versions()).toEqual([
+    'user_now@1 live',
+    'user_orders@1 deprecated',
+    'user_orders@2 live',
+    'user_rank@1 live',
+  ]);
+  const [v1, v2] = [await resolveView(pool, 'user_orders@1'), await resolveView(pool, 'user_orders')];
+  expect(v2.version).toBe(2);
+  expect(v2.id).not.toBe(v1.id);
+  expect((v1.view as AggregationView).minEvents).toBe(0);
+});
+
+test('what is no part of a version changes in place', async () => {
+  await apply(definitions());
+  const next = changed((all) => {
+    (all.views[0] as AggregationView).owner = 'else';
+    all.sources[0]!.columns.note = { type: 'string', nullable: true };
+  });
+  const before = await resolveView(pool, 'user_orders');
+  await apply(next);
+  const after = await resolveView(pool, 'user_orders');
+  expect(after).toMatchObject({ id: before.id, version: 1, hash: before.hash, view: { owner: 'else' } });
+  expect(after.source?.columns.note).toEqual({ type: 'string', nullable: true });
+  await pool.query(`insert into archive_orders (partition, "offset", sequence, event_ms, arrived_ms, arrival_assumed, ordinal, event_id, c_note)
+                    values (-1, 1, 1, 1, 1, true, 0, 'x', 'new')`);
+});
+
+describe('giving up', () => {
+  test('leaves nothing of the versions it made', async () => {
+    await apply(definitions());
+    const before = await seen();
+    const standing = await tables();
+    const hash = await save(other);
+    const { opened } = await openRevision(pool, hash);
+    const { versionId } = opened[0]!;
+    await pool.query(`insert into snapshot values ($1, '\\x01', 1, 1, 1, 1, null, '\\x00')`, [versionId]);
+    await pool.query('insert into view_progress (version_id) values ($1)', [versionId]);
+    await pool.query('insert into tick values ($1, 1, 1, true)', [versionId]);
+    await pool.query(
+      `with b as (insert into backfill (version_id, start_ms, end_ms, sequence, state) values ($1, 0, 1, 1, 'running') returning id)
+       insert into backfill_chunk (backfill_id, chunk, hash_start, hash_end) select id, 0, 0, 1 from b`,
+      [versionId],
+    );
+    expect(await abandonPlan(pool, hash)).toEqual({ versionIds: [versionId] });
+    expect(await abandonPlan(pool, hash)).toEqual({ versionIds: [versionId] });
+    expect(await seen()).toEqual(before);
+    expect(await tables()).toEqual(standing);
+    for (const table of ['snapshot', 'view_progress', 'tick', 'backfill', 'backfill_chunk'])
+      expect((await pool.query(`select * from ${table}`)).rowCount).toBe(0);
+    expect(await versions()).toContain('user_orders@2 abandoned');
+    await expect(activate(pool, hash, 'test')).rejects.toMatchObject({ code: 'FS_CONFLICT' });
+  });
+  test('the same plan can be tried again, with the version it had', async () => {
+    await apply(definitions());
+    const hash = await save(other);
+    const first = await openRevision(pool, hash);
+    await abandonPlan(pool, hash);
+    expect(await save(other)).not.toBe(''); // now the version counts as known
+    const again = await openRevision(pool, hash);
+    expect(again.opened[0]).toMatchObject({ versionId: first.opened[0]!.versionId, before: 'abandoned' });
+    await activate(pool, hash, 'test');
+    expect(await versions()).toContain('user_orders@2 live');
+  });
+  test('a version taken up again is as it was before', async () => {
+    await apply(definitions());
+    await apply(other);
+    const v1 = await resolveView(pool, 'user_orders@1');
+    const hash = await save(definitions());
+    expect((await openRevision(pool, hash)).opened).toMatchObject([
+      { versionId: v1.id, version: 1, before: 'deprecated' },
+    ]);
+    expect(await abandonPlan(pool, hash)).toEqual({ versionIds: [] });
+    expect(await versions()).toContain('user_orders@1 deprecated');
+    expect(await tables()).toContain(`rows_${v1.id}`);
+  });
+  test('makes room for the next, which is planned again: numbers of versions are not given twice', async () => {
+    const [first, second] = [await save(definitions()), await save(other)];
+    await openRevision(pool, first);
+    await expect(openRevision(pool, second)).rejects.toMatchObject({ code: 'FS_PLAN_STALE' });
+    await abandonPlan(pool, first);
+    await expect(openRevision(pool, second)).rejects.toMatchObject({
+      code: 'FS_PLAN_STALE',
+      details: { view: 'user_orders' },
+    });
+    const again = await apply(other);
+    expect(await findRevision(pool)).toMatchObject({ revision: 1, planHash: again });
+    expect((await versions()).filter((name) => name.startsWith('user_orders'))).toEqual([
+      'user_orders@1 abandoned',
+      'user_orders@2 live',
+    ]);
+  });
+});
+
+describe('two at once', () => {
+  test('twenty applies of two plans: one wins, all others are told, nothing is mixed', async () => {
+    await apply(definitions());
+    const hashes = [await save(other), await save(another)];
+    const attempts = await Promise.allSettled(
+      Array.from({ length: 20 }, async (_, index) => {
+        const hash = hashes[index % 2]!;
+        await openRevision(pool, hash);
+        return [hash, (await activate(pool, hash, `by ${index}`)).revision];
+      }),
+    );
+    const revision = await findRevision(pool);
+    expect(revision?.revision).toBe(2);
+    const winner = revision!.planHash;
+    for (const attempt of attempts)
+      if (attempt.status === 'fulfilled') expect(attempt.value).toEqual([winner, 2]);
+      else {
+        expect(attempt.reason).toBeInstanceOf(FeatureStoreError);
+        expect((attempt.reason as FeatureStoreError).code).toBe('FS_PLAN_STALE');
+        expect((attempt.reason as FeatureStoreError).status).toBe(409);
+      }
+    const refused = attempts.filter(({ status }) => status === 'rejected').length;
+    expect(refused).toBe(10);
+    expect((await versions()).filter((name) => name.startsWith('user_orders'))).toEqual([
+      'user_orders@1 deprecated',
+      'user_orders@2 live',
+    ]);
+    expect(revision?.definitions).toEqual(assertDefinitions(winner === hashes[0] ? other : another));
+  });
+  test('a plan whose base has moved is refused', async () => {
+    const [first, second] = [await save(definitions()), await save(other)];
+    await openRevision(pool, first);
+    await activate(pool, first, 'test');
+    await expect(openRevision(pool, second)).rejects.toMatchObject({
+      code: 'FS_PLAN_STALE',
+      details: { baseRevision: 0, revision: 1 },
+    });
+  });
+  test('a plan nobody saved is not found', () =>
+    expect(openRevision(pool, 'f'.repeat(64))).rejects.toMatchObject({ code: 'FS_NOT_FOUND' }));
+});
+
+test('killed at any statement, it is as if it had not begun, and can be done again', async () => {
+  await apply(definitions());
+  const next = changed((all) => {
+    (all.views[0] as AggregationView).minEvents = 4;
+    all.views = all.views.filter(({ name }) => name !== 'user_rank');
+    all.views.push(sqlView('user_place'));
+    (all.views.at(-1) as ReturnType<typeof sqlView>).features[0]!.name = 'user_spend_place';
+    (all.views.at(-1) as ReturnType<typeof sqlView>).query =
+      'select user_id, at as event_timestamp, r as user_spend_place from ranks where at <= :as_of';
+  });
+  const hash = await save(next);
+  const before = await seen();
+  const start = await versions();
+  for (const step of [() => openRevision(dying, hash), () => activate(dying, hash, 'test')]) {
+    let statement = 0;
+    for (let killAt = 1; ; killAt++) {
+      statement = 0;
+      dyingAt = () => ++statement === killAt;
+      try {
+        await step();
+        expect(statement).toBeGreaterThan(5);
+        break;
+      } catch (error) {
+        expect(error).toMatchObject({ message: 'killed' });
+        expect(await seen()).toEqual(before);
+        if (step.toString().includes('openRevision')) expect(await versions()).toEqual(start);
+      }
+    }
+  }
+  expect(await findRevision(pool)).toMatchObject({ revision: 2, definitions: assertDefinitions(next) });
+});
+
+// The pool, whose connections die before the statement that is told.
+let dyingAt = (): boolean => false;
+const dying = new Proxy(pool, {
+  get(target, name) {
+    if (name !== 'connect') return Reflect.get(target, name) as unknown;
+    return async () => {
+      const client = await target.connect();
+      const query = client.query.bind(client) as (...given: unknown[]) => unknown;
+      let dead = false;
+      const release = client.release.bind(client);
+      client.release = (() => {
+        client.query = query as typeof client.query;
+        client.release = release;
+        release(dead);
+      }) as typeof client.release;
+      client.query = ((...given: unknown[]) => {
+        dead ||= dyingAt();
+        return dead ? Promise.reject(new Error('killed')) : query(...given);
+      }) as typeof client.query;
+      return client;
+    };
+  },
+});
+
+describe('archives', () => {
+  const event = (columns: string, values: string): Promise<unknown> =>
+    pool.query(
+      `insert into ${archiveTable('orders')} (partition, "offset", sequence, event_ms, arrived_ms, arrival_assumed, ordinal, event_id, ${columns})
+       values (-1, 1, 1, 1, 1, true, 0, 'x', ${values})`,
+    );
+  const typed = changed((all) => {
+    all.sources[0]!.columns.shop!.type = 'int64';
+  });
+  test('a column changes its type while there is no event', async () => {
+    await apply(definitions());
+    await apply(typed);
+    await event('c_shop', '7');
+  });
+  test('and not any more once there is one, whatever the ledger of imports says', async () => {
+    await apply(definitions());
+    await event('c_shop', `'seven'`);
+    await expect(computePlan(pool, typed)).rejects.toMatchObject({
+      code: 'FS_DEFINITION_INVALID',
+      details: { problems: [{ path: 'sources.orders.columns.shop.type' }] },
+    });
+  });
+  test('a source that comes back finds its events', async () => {
+    await apply(definitions());
+    await event('c_shop', `'seven'`);
+    await apply({ entities: [], sources: [], views: [], services: [] });
+    await apply(definitions());
+    expect((await pool.query('select c_shop from archive_orders')).rows).toEqual([{ c_shop: 'seven' }]);
+  });
+  test('entities are found by an index', async () => {
+    await apply(definitions());
+    const { rows } = await transaction(pool, async (client) => {
+      await client.query('set local enable_seqscan = off');
+      return client.query<{ 'QUERY PLAN': string }>(
+        'explain select * from archive_orders where hashint8extended(c_user_id, 0) between 1 and 1000',
+      );
+    });
+    expect(rows.map((row) => row['QUERY PLAN']).join()).toMatch(/archive_key_/);
+  });
+  test('rows hold typed columns, a tick for people, lists', async () => {
+    await apply(definitions());
+    const { id } = await resolveView(pool, 'user_orders');
+    await pool.query(
+      `insert into rows_${id} (user_id, key, key_hash, tick_ms, committed_ms, event_timestamp, event_ms, user_user_orders_count_7d)
+       values (7, '\\x01', 1, 86400001, 1, now(), 1, 3)`,
+    );
+    const { rows } = await pool.query(`select user_id, tick, user_user_orders_count_7d as n from rows_${id}`);
+    expect(rows).toEqual([{ user_id: 7, tick: 86_400_001, n: 3 }]);
+  });
+});
+
+describe('resolveView', () => {
+  test.each([
+    ['user_orders', 'user_orders@2 live'],
+    ['user_orders@1', 'user_orders@1 deprecated'],
+    ['user_orders@2', 'user_orders@2 live'],
+  ])('%s', async (reference, expected) => {
+    await apply(definitions());
+    await apply(other);
+    const found = await resolveView(pool, reference);
+    expect(`${found.view.name}@${found.version} ${found.state}`).toBe(expected);
+  });
+  test.each([
+    ['user_order', 'FS_NOT_FOUND', 'did you mean "user_orders"?'],
+    ['user_orders@9', 'FS_NOT_FOUND', 'it has v1 (live)'],
+    ['zzzzzzzzzzzzzzz', 'FS_NOT_FOUND', 'use one of: user_now, user_orders, user_rank'],
+    ['user_orders@', 'FS_REQUEST_INVALID', /@2/],
+    ['user_orders@0', 'FS_REQUEST_INVALID', /@2/],
+    ['', 'FS_REQUEST_INVALID', /@2/],
+    [`'; drop table view_version; --`, 'FS_NOT_FOUND', /use one of/],
+  ])('%j is refused as %s', async (reference, code, fix) => {
+    await apply(definitions());
+    const error = await resolveView(pool, reference).catch((caught: unknown) => caught as FeatureStoreError);
+    expect(error).toMatchObject({ code });
+    expect((error as FeatureStoreError).details.fix).toMatch(fix);
+  });
+  test('while no version is live, the one on its way', async () => {
+    await openRevision(pool, await save(definitions()));
+    expect(await resolveView(pool, 'user_orders')).toMatchObject({ version: 1, state: 'backfilling' });
+  });
+});
