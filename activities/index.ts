@@ -1,7 +1,10 @@
 /** Every activity, over one set of dependencies. Workflows know the type alone. */
 import { createApplyActivities } from './apply.js';
+import { createBackfillActivities } from './backfill.js';
 import type { Deps } from './deps.js';
 import { createImportActivities } from './import.js';
+import { createMaterializeActivities } from './materialize.js';
+import { createRefillActivities } from './refill.js';
 
 export type { Deps } from './deps.js';
 export { ErrorInterceptor, toFailure } from './errors.js';
@@ -10,7 +13,10 @@ export { assertKeepsRecords, createRedis, untilReady } from './online/client.js'
 export function createActivities(deps: Deps) {
   return {
     ...createApplyActivities(deps),
+    ...createBackfillActivities(deps),
     ...createImportActivities(deps),
+    ...createMaterializeActivities(deps),
+    ...createRefillActivities(deps),
   };
 }
 

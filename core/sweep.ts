@@ -105,6 +105,8 @@ export interface TickRow {
   tick: number;
   /** As read at the tick. */
   reading: Reading;
+  /** What is stored, as bytes (encodeValues): the features, read at any later moment before the next row, come from it. */
+  stored: Uint8Array;
 }
 
 /**
@@ -140,7 +142,7 @@ export function sweepTicks(
     if (tick > after && !(previous && equalBytes(values, previous))) {
       const reading = readState(compiled, state, tick);
       assert(reading, 'a state with events has a reading');
-      rows.push({ tick, reading });
+      rows.push({ tick, reading, stored: values });
     }
     previous = values;
   }

@@ -1,0 +1,317 @@
+/**
+ * Materialize: the ticks of a version since its newest published one. Only entities with arrivals since then are computed, and those
+ * whose next leaving step has come. A batch view's snapshot says how far the entity is (its as-of is a tick it was looked at, and
+ * every event that had entered by then is in), so a range may be computed again, by two at once, or up to another tick.
+ * A streaming view's rows are computed from the entity's whole archive: its snapshot is ahead of its ticks.
+ */
+import { cancellationSignal } from '@temporalio/activity';
+import { columnsRead } from '../core/canonical.js';
+import { FeatureStoreError } from '../core/error.js';
+import type { Event } from '../core/event.js';
+import { createState, decodeState } from '../core/state.js';
+import { entryTick, sweepTicks, ticksOf } from '../core/sweep.js';
+import { floorTo, formatTimestamp } from '../core/time.js';
+import { getVersion, resolveStoredView, type StoredVersion } from '../registry/resolve.js';
+import { type Pool, transaction } from '../registry/sql.js';
+import { archiveTable } from '../registry/tables.js';
+import { parseMoment, referenceOf } from './backfill.js';
+import type { Deps } from './deps.js';
+import { archiveBound, type HashRange, MAX_HASH, MIN_HASH, readEvents } from './offline/archive.js';
+import {
+  countDueSnapshots,
+  findSnapshots,
+  listDueSnapshots,
+  readSnapshots,
+  type Snapshot,
+} from './offline/snapshots.js';
+import { cadenceOf, findProgress, newestCompleteTick, readClock, recordTicks } from './offline/ticks.js';
+import {
+  type AggregationVersion, assertOnline, type Compiled, type Counts, compileVersion, computeEntity, createTurns, type Entity, nameOf, Output,
+} from './output.js'; // biome-ignore format: one list
+import { assertReadable, type SqlVersion, writeSqlTick } from './sql-view.js';
+
+export interface OpenMaterializeInput {
+  view: string;
+  version?: number;
+  /** ISO. */
+  tick?: string;
+  /** Without a tick: the newest one that had settled by then (epoch ms). */
+  at: number;
+}
+
+export interface MaterializeStatus {
+  versionId: number;
+  view: string;
+  version: number;
+  owner: string;
+  /** ISO; the newest published tick before this run, and the one it brings the view to. Equal: nothing to do. */
+  after: string;
+  until: string;
+  /** Ticks to publish. */
+  ticks: number;
+  /** Parts of the work; of a sql view: the ticks. */
+  parts: number;
+  inOrder: boolean;
+  /** The archive's bound. */
+  sequence: number;
+}
+
+export interface MaterializePart {
+  versionId: number;
+  after: string;
+  until: string;
+  sequence: number;
+  part: number;
+  parts: number;
+}
+
+const WORK_PER_PART = 50_000;
+const MAX_PARTS = 1_000;
+// Our clock and the database's are different ones; a tick is computed when the database's is past it.
+const CLOCKS_APART_MS = 10_000;
+
+export function createMaterializeActivities(deps: Deps) {
+  const { pool } = deps;
+  return {
+    async openMaterialize(input: OpenMaterializeInput): Promise<MaterializeStatus> {
+      const version = await resolveStoredView(pool, referenceOf(input));
+      const after = await getLastTick(pool, version);
+      const until = Math.max(after, tickOf(version, input, await readClock(pool)));
+      const status = {
+        versionId: version.id,
+        view: version.view.name,
+        version: version.version,
+        owner: version.view.owner,
+        after: formatTimestamp(after),
+        until: formatTimestamp(until),
+        ticks: (until - after) / cadenceOf(version).cadenceMs,
+        inOrder: version.kind === 'sql',
+      };
+      if (until === after) return { ...status, parts: 0, sequence: 0 };
+      if (version.kind === 'sql') {
+        const first = firstSqlTick(
+          version as SqlVersion,
+          after,
+          until,
+          newestCompleteTick(version, await readClock(pool)),
+        );
+        return { ...status, parts: (until - first) / cadenceOf(version).cadenceMs + 1, sequence: 0 };
+      }
+      // Whoever archived at an arrival that this tick sees has committed: the bound waits for them.
+      const sequence = await archiveBound(pool);
+      const work = await countWork(pool, version as AggregationVersion, after, until);
+      return {
+        ...status,
+        sequence,
+        parts: Math.min(MAX_PARTS, Math.max(1, Math.ceil(work / WORK_PER_PART))),
+      };
+    },
+
+    async materializePart(input: MaterializePart): Promise<Counts> {
+      await assertOnline(deps);
+      const version = await getVersion(pool, input.versionId);
+      const after = parseMoment(input.after);
+      const until = parseMoment(input.until);
+      if (version.kind === 'sql') {
+        const tick = until - (input.parts - 1 - input.part) * version.view.cadenceMs;
+        return writeSqlTick(deps, version, tick);
+      }
+      const work = compileVersion(version as AggregationVersion);
+      const range = evenRange(input.part, input.parts);
+      const span: Span = { after, until, sequence: input.sequence, range };
+      return work.compiled.view.mode.type === 'batch'
+        ? computeBatch(deps, work, span)
+        : computeStreaming(deps, work, span);
+    },
+
+    /** Publishes the ticks in Postgres: the database's clock says when. */
+    async recordMaterialize({
+      versionId, after, until, sequence, parts,
+    }: { versionId: number; after: string; until: string; sequence: number; parts: number }): Promise<void> {
+      const version = (await getVersion(pool, versionId)) as StoredVersion;
+      const { cadenceMs } = cadenceOf(version);
+      const end = parseMoment(until);
+      const start = version.kind === 'sql' ? end - (parts - 1) * cadenceMs : parseMoment(after) + cadenceMs;
+      await transaction(pool, (client) =>
+        recordTicks(client, version, { start, end, sequence: streaming(version) ? null : sequence }),
+      );
+    }, // biome-ignore format: one argument
+  };
+}
+
+const streaming = ({ view }: StoredVersion): boolean =>
+  view.kind === 'aggregation' && view.mode.type === 'streaming';
+
+async function getLastTick(pool: Pool, version: StoredVersion): Promise<number> {
+  const last = (await findProgress(pool, version.id))?.lastTickMs ?? null;
+  if (last !== null) return last;
+  const name = `${version.view.name}@${version.version}`;
+  throw new FeatureStoreError('FS_CONFLICT', `${name} was never backfilled: there is no tick to go on from`, {
+    fix: `almanac backfill ${name}`,
+    view: version.view.name,
+    version: version.version,
+  });
+}
+
+function tickOf(version: StoredVersion, { tick, at }: OpenMaterializeInput, nowMs: number): number {
+  const { cadenceMs, settleMs } = cadenceOf(version);
+  const view = version.view.name;
+  const wanted = tick === undefined ? floorTo(at - settleMs, cadenceMs) : parseMoment(tick);
+  const newest = newestCompleteTick(version, nowMs);
+  if (wanted !== floorTo(wanted, cadenceMs))
+    throw new FeatureStoreError(
+      'FS_REQUEST_INVALID',
+      `${formatTimestamp(wanted)} is no tick of view "${view}", whose ticks are ${cadenceMs} ms apart`,
+      { fix: `give ${formatTimestamp(floorTo(wanted, cadenceMs))}, the tick before it`, view },
+    );
+  if (wanted <= newest) return wanted;
+  if (tick === undefined && wanted + settleMs - nowMs < CLOCKS_APART_MS)
+    throw new FeatureStoreError(
+      'FS_NOT_READY',
+      `tick ${formatTimestamp(wanted)} of view "${view}" settles now`,
+      {
+        fix: 'nothing to do: it is tried again',
+        view,
+      },
+    );
+  throw new FeatureStoreError(
+    'FS_REQUEST_INVALID',
+    `tick ${formatTimestamp(wanted)} of view "${view}" is in the future`,
+    { fix: `give ${formatTimestamp(newest)}, the newest complete tick, or an earlier one`, view },
+  );
+}
+
+/** All ticks that were missed; of tables without history only the newest. */
+function firstSqlTick(version: SqlVersion, after: number, until: number, newest: number): number {
+  if (version.view.reads.every(({ kind }) => kind === 'append')) return after + version.view.cadenceMs;
+  assertReadable(version, until, newest);
+  return until;
+}
+
+/** Hash range `part` of `parts` equal ones. */
+export function evenRange(part: number, parts: number): HashRange {
+  const width = 2n ** 64n;
+  const bound = (index: number): bigint => MIN_HASH + (width * BigInt(index)) / BigInt(parts);
+  return { start: bound(part), end: part === parts - 1 ? MAX_HASH : bound(part + 1) - 1n };
+}
+
+async function countWork(
+  pool: Pool,
+  version: AggregationVersion,
+  after: number,
+  until: number,
+): Promise<number> {
+  const { settleMs } = cadenceOf(version);
+  const { rows } = await pool.query<{ count: number }>(
+    `select count(*) as count from ${archiveTable(version.source.name)} where arrived_ms > $1 and arrived_ms <= $2`,
+    [after, until + settleMs],
+  );
+  return rows[0]!.count + (await countDueSnapshots(pool, version.id, until));
+}
+
+interface Span {
+  after: number;
+  until: number;
+  sequence: number;
+  range: HashRange;
+}
+
+/** By entity, the events of a range that enter at a tick of (after, until]. */
+async function enteringEvents(
+  { pool }: Deps,
+  { version, compiled }: Compiled,
+  { after, until, sequence, range }: Span,
+): Promise<Map<string, Entity & { events: Event[] }>> {
+  const { cadenceMs, settleMs } = ticksOf(version.view);
+  const found = new Map<string, Entity & { events: Event[] }>();
+  const of = { source: version.source, entity: version.entity, keyColumns: version.view.key };
+  for await (const { key, keyHash, events } of readEvents(pool, of, {
+    sequence,
+    hashStart: range.start,
+    hashEnd: range.end,
+    // what happened after the last tick has arrived after it too
+    arrivedAfterMs: after,
+    arrivedUntilMs: until + settleMs,
+    columns: columnsRead(version.view),
+    signal: cancellationSignal(),
+  })) {
+    const entering = events.filter((event) => {
+      const tick = entryTick(event, cadenceMs, settleMs);
+      return tick > after && tick <= until && compiled.accepts(event);
+    });
+    if (entering.length > 0) found.set(nameOf(key), { key, keyHash, events: entering });
+  }
+  return found;
+}
+
+async function computeBatch(deps: Deps, work: Compiled, span: Span): Promise<Counts> {
+  const { version, compiled } = work;
+  const { after, until, range } = span;
+  const { cadenceMs, settleMs } = ticksOf(version.view);
+  const output = new Output(deps, work);
+  const turn = createTurns();
+  const entering = await enteringEvents(deps, work, span);
+  const snapshots = new Map<string, Snapshot>();
+  const known = await findSnapshots(
+    deps.pool,
+    version.id,
+    [...entering.values()].map(({ key }) => key),
+  );
+  for (const each of known) snapshots.set(nameOf(each.key), each);
+  for (const each of await listDueSnapshots(deps.pool, version.id, range, until, null))
+    snapshots.set(nameOf(each.key), each);
+
+  for (const name of new Set([...snapshots.keys(), ...entering.keys()])) {
+    const snapshot = snapshots.get(name);
+    const arrived = entering.get(name);
+    const state = snapshot ? decodeState(compiled, snapshot.state) : createState(compiled);
+    // What it was looked at for already, in an earlier attempt, is in it.
+    const from = Math.max(after, state.asOf);
+    const events = arrived?.events.filter((event) => entryTick(event, cadenceMs, settleMs) > from) ?? [];
+    const swept = sweepTicks(compiled, events, { after: from, until, state });
+    await output.add(snapshot ?? arrived!, swept.rows, swept.state, events.length);
+    await turn();
+  }
+  await output.flush();
+  await repeatRecords(deps, work, span, output);
+  return output.counts;
+}
+
+/** Records of an earlier attempt may have missed Redis: what Postgres has moved since the last tick is written again. */
+async function repeatRecords(
+  deps: Deps,
+  { version, compiled }: Compiled,
+  span: Span,
+  output: Output,
+): Promise<void> {
+  const { entities } = output.counts;
+  for await (const snapshots of readSnapshots(deps.pool, version.id, span.range, { asOfAfter: span.after }))
+    for (const snapshot of snapshots) await output.addRecord(snapshot, decodeState(compiled, snapshot.state));
+  await output.flush();
+  output.counts.entities = entities;
+}
+
+async function computeStreaming(deps: Deps, work: Compiled, span: Span): Promise<Counts> {
+  const { version, compiled } = work;
+  const { after, until, sequence, range } = span;
+  const output = new Output(deps, work);
+  const turn = createTurns();
+  const touched = new Map<string, Entity>(await enteringEvents(deps, work, span));
+  for (const each of await listDueSnapshots(deps.pool, version.id, range, until, after))
+    touched.set(nameOf(each.key), each);
+  const of = { source: version.source, entity: version.entity, keyColumns: version.view.key };
+  for (const hash of new Set([...touched.values()].map(({ keyHash }) => keyHash)))
+    for await (const one of readEvents(deps.pool, of, {
+      sequence,
+      hashStart: hash,
+      hashEnd: hash,
+      columns: columnsRead(version.view),
+      signal: cancellationSignal(),
+    })) {
+      const { rows, state } = computeEntity(compiled, one.events, { after, until });
+      await output.add(one, rows, state, one.events.length);
+      await turn();
+    }
+  await output.flush();
+  return output.counts;
+}

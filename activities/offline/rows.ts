@@ -1,0 +1,161 @@
+/**
+ * Rows of a view version: its values as typed columns, one row per entity and tick where something stored changed. Only added;
+ * a row that is there stays as it is, so writing the same rows again changes nothing.
+ */
+
+import { decodeKey } from '../../core/codec/key.js';
+import type { Entity, StoredView } from '../../core/definition.js';
+import { FeatureStoreError } from '../../core/error.js';
+import type { FeatureValue } from '../../core/event.js';
+import { formatTimestamp } from '../../core/time.js';
+import { type Pool, type PoolClient, quote } from '../../registry/sql.js';
+import { rowsTable } from '../../registry/tables.js';
+import { type CopyValue, copyLine, copyLines } from './copy.js';
+
+/** Whose rows. */
+export interface RowsOf {
+  id: number;
+  view: StoredView;
+  entity: Entity;
+}
+
+export interface Row {
+  key: Uint8Array;
+  keyHash: bigint;
+  tickMs: number;
+  eventMs: number;
+  /** In the view's feature order. */
+  values: readonly FeatureValue[];
+  /** Canonical values of an aggregation view; null: a sql view's. */
+  record: Uint8Array | null;
+}
+
+/** The database's clock as epoch ms: what is stored as a time of the platform comes from it. */
+export const CLOCK = `floor(extract(epoch from clock_timestamp()) * 1000)::bigint`;
+
+/** A row as a line for `insertRows`. Throws FS_NUMBER_RANGE for a whole number that no bigint column holds. */
+export function rowLine({ view, entity }: RowsOf, row: Row): string {
+  return copyLine([
+    ...decodeKey(entity, row.key),
+    row.key,
+    row.keyHash,
+    row.tickMs,
+    formatTimestamp(row.eventMs),
+    row.eventMs,
+    ...view.features.map((feature, index) => stored(view, feature, row.values[index] ?? null)),
+    row.record,
+  ]);
+}
+
+function stored(view: StoredView, feature: StoredView['features'][number], value: FeatureValue): CopyValue {
+  if (value !== null && feature.type === 'timestamp') return formatTimestamp(value as number);
+  if (typeof value === 'bigint' && BigInt.asIntN(64, value) !== value)
+    throw new FeatureStoreError(
+      'FS_NUMBER_RANGE',
+      `feature "${feature.name}" of view "${view.name}" is ${value} for some entity, beyond 64 bits`,
+      { fix: 'sum a smaller unit range, or a float64', view: view.name, feature: feature.name },
+    );
+  return value;
+}
+
+function columns({ view, entity }: RowsOf): string {
+  return [
+    ...entity.keys.map(({ name }) => quote(name)),
+    'key, key_hash, tick_ms, event_timestamp, event_ms',
+    ...view.features.map(({ name }) => quote(name)),
+    'record',
+  ].join(', ');
+}
+
+/** Adds what is not there yet, in the caller's transaction, and gives how many that were. @param lines made by rowLine */
+export async function insertRows(client: PoolClient, of: RowsOf, lines: readonly string[]): Promise<number> {
+  if (lines.length === 0) return 0;
+  const names = columns(of);
+  await copyToTemporary(client, of, lines);
+  const { rowCount } = await client.query(
+    `insert into ${rowsTable(of.id)} (${names}, committed_ms)
+     select ${names}, ${CLOCK} from incoming_rows on conflict (key, tick_ms) do nothing`,
+  );
+  return rowCount ?? 0;
+}
+
+/** Adds those that differ from their entity's row before them: rows of one tick of a sql view. */
+export async function insertChangedRows(
+  client: PoolClient,
+  of: RowsOf,
+  lines: readonly string[],
+): Promise<number> {
+  if (lines.length === 0) return 0;
+  const names = columns(of);
+  const compared = ['event_ms', ...of.view.features.map(({ name }) => quote(name))];
+  const list = (alias: string): string => compared.map((name) => `${alias}.${name}`).join(', ');
+  await copyToTemporary(client, of, lines);
+  const { rowCount } = await client.query(
+    `insert into ${rowsTable(of.id)} (${names}, committed_ms)
+     select ${names}, ${CLOCK} from incoming_rows as incoming
+      where not exists (
+        select 1
+          from (select * from ${rowsTable(of.id)} as stored
+                 where stored.key = incoming.key and stored.tick_ms < incoming.tick_ms
+                 order by stored.tick_ms desc limit 1) as before
+         where (${list('before')}) is not distinct from (${list('incoming')}))
+     on conflict (key, tick_ms) do nothing`,
+  );
+  return rowCount ?? 0;
+}
+
+async function copyToTemporary(client: PoolClient, of: RowsOf, lines: readonly string[]): Promise<void> {
+  const names = columns(of);
+  await client.query(
+    `create temporary table incoming_rows on commit drop as select ${names} from ${rowsTable(of.id)} with no data`,
+  );
+  await copyLines(client, `incoming_rows (${names})`, lines);
+}
+
+/** A stored row of a sql view. */
+export interface StoredRow {
+  key: Uint8Array;
+  tickMs: number;
+  committedMs: number;
+  eventMs: number;
+  values: FeatureValue[];
+}
+
+type RowCells = [
+  key: Buffer,
+  tickMs: number,
+  committedMs: number,
+  eventMs: number,
+  ...values: FeatureValue[],
+];
+
+/** Newest rows per entity, in order of key, some thousands at a time; with `tickMs`, only those of that tick. */
+export async function* readNewestRows(
+  pool: Pool,
+  of: RowsOf,
+  { tickMs, limit = 5_000 }: { tickMs?: number; limit?: number } = {},
+): AsyncGenerator<StoredRow[]> {
+  const features = of.view.features.map(({ name }) => quote(name)).join(', ');
+  let after: Buffer | null = null;
+  for (;;) {
+    const { rows }: { rows: RowCells[] } = await pool.query<RowCells>({
+      rowMode: 'array',
+      text: `select distinct on (key) key, tick_ms, committed_ms, event_ms, ${features}
+               from ${rowsTable(of.id)}
+              where ($1::bytea is null or key > $1) and ($2::bigint is null or tick_ms = $2)
+              order by key, tick_ms desc
+              limit $3`,
+      values: [after, tickMs ?? null, limit],
+    });
+    if (rows.length > 0)
+      yield rows.map(([key, tick, committedMs, eventMs, ...values]) => ({
+        key,
+        tickMs: tick,
+        committedMs,
+        eventMs,
+        values,
+      }));
+    if (rows.length < limit) return;
+    after = rows.at(-1)![0];
+  }
+}

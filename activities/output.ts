@@ -1,0 +1,227 @@
+/**
+ * What computed entities become: rows and snapshots in Postgres, records in Redis. Postgres first, in one transaction, then Redis:
+ * everything online can be written again from what Postgres holds, never the reverse. Whatever is written again, or by two at
+ * once, ends the same: rows are only added, of snapshots and records the newest wins.
+ */
+import { onlineKey } from '../core/codec/key.js';
+import type { CompiledView } from '../core/compile.js';
+import { compileView } from '../core/compile.js';
+import { FeatureStoreError } from '../core/error.js';
+import type { Event } from '../core/event.js';
+import { encodeRecord, RECORD_BYTES } from '../core/record.js';
+import { generationKey } from '../core/serving-plan.js';
+import { fold, type State } from '../core/state.js';
+import { entryTick, sweepTicks, type TickRow, ticksOf } from '../core/sweep.js';
+import type { StoredVersion, ViewVersion } from '../registry/resolve.js';
+import { transaction } from '../registry/sql.js';
+import type { Deps } from './deps.js';
+import { beat } from './heartbeat.js';
+import { insertRows, rowLine } from './offline/rows.js';
+import { snapshotLine, writeSnapshots } from './offline/snapshots.js';
+import { readGeneration } from './offline/ticks.js';
+import { call } from './online/client.js';
+import { type RecordRow, writeRecords } from './online/write.js';
+
+export type AggregationVersion = Extract<ViewVersion, { kind: 'aggregation' }>;
+
+/** A version that is ready to compute. */
+export interface Compiled {
+  version: AggregationVersion;
+  compiled: CompiledView;
+}
+
+export function compileVersion(version: AggregationVersion): Compiled {
+  return { version, compiled: compileView(version.view, version.source) };
+}
+
+/** Entities, of whichever source, and what was made of them. */
+export interface Counts {
+  events: number;
+  entities: number;
+  rows: number;
+  /** Online records that were newer than what was there. */
+  records: number;
+}
+
+export const NO_COUNTS: Counts = { events: 0, entities: 0, rows: 0, records: 0 };
+
+export function addCounts(a: Counts, b: Counts): Counts {
+  return {
+    events: a.events + b.events,
+    entities: a.entities + b.entities,
+    rows: a.rows + b.rows,
+    records: a.records + b.records,
+  };
+}
+
+/**
+ * Rows of the ticks (after, until] and the state at their end, from all events of an entity. A batch view's state is that of its
+ * last tick; a streaming view's holds every event.
+ */
+export function computeEntity(
+  compiled: CompiledView,
+  events: readonly Event[],
+  { after, until }: { after: number; until: number },
+): { rows: TickRow[]; state: State } {
+  const own = events.filter((event) => compiled.accepts(event));
+  const { rows, state } = sweepTicks(compiled, own, { after, until });
+  if (compiled.view.mode.type === 'streaming') {
+    const { cadenceMs, settleMs } = ticksOf(compiled.view);
+    for (const event of own) if (entryTick(event, cadenceMs, settleMs) > until) fold(compiled, state, event);
+  }
+  return { rows, state };
+}
+
+/** The online record of a state. A batch view's says its tick; it was settled, hence the same, whoever writes it. */
+export function recordOf(compiled: CompiledView, state: State): Buffer {
+  const { mode } = compiled.view;
+  const bytes = encodeRecord(
+    compiled,
+    state,
+    mode.type === 'batch'
+      ? { tick: { tick: state.asOf, committedAt: state.asOf + mode.settleMs } }
+      : { maxBytes: RECORD_BYTES },
+  );
+  return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+}
+
+export interface Entity {
+  key: Uint8Array;
+  keyHash: bigint;
+}
+
+// A transaction of this size takes about a second, and four of them under way take little memory.
+const FLUSH_BYTES = 8 << 20;
+
+/** Gathers what entities became and writes it, whole entities at a time. */
+export class Output {
+  readonly #deps: Deps;
+  readonly #work: Compiled;
+  readonly counts: Counts = { ...NO_COUNTS };
+  #rows: string[] = [];
+  #snapshots: string[] = [];
+  #records: RecordRow[] = [];
+  #bytes = 0;
+
+  constructor(deps: Deps, work: Compiled) {
+    this.#deps = deps;
+    this.#work = work;
+  }
+
+  /** @param rows to add @param state null: what is stored of the entity stays */
+  async add(entity: Entity, rows: readonly TickRow[], state: State | null, events: number): Promise<void> {
+    const { version, compiled } = this.#work;
+    this.counts.events += events;
+    this.counts.entities += 1;
+    this.counts.rows += rows.length;
+    for (const { tick, reading, stored } of rows) {
+      const line = rowLine(version, {
+        ...entity,
+        tickMs: tick,
+        eventMs: reading.eventTimestamp,
+        values: reading.values,
+        record: stored,
+      });
+      this.#rows.push(line);
+      this.#bytes += line.length;
+    }
+    if (state !== null && state.eventCount > 0) {
+      const line = snapshotLine(compiled, entity, state);
+      const record = this.#record(entity, recordOf(compiled, state));
+      this.#snapshots.push(line);
+      this.#records.push(record);
+      this.#bytes += line.length + record.record.length + record.key.length;
+    }
+    if (this.#bytes > FLUSH_BYTES) await this.flush();
+  }
+
+  /** A record of what Postgres holds already. */
+  async addRecord(entity: Entity, state: State): Promise<void> {
+    const record = this.#record(entity, recordOf(this.#work.compiled, state));
+    this.counts.entities += 1;
+    this.#records.push(record);
+    this.#bytes += record.record.length + record.key.length;
+    if (this.#bytes > FLUSH_BYTES) await this.flush();
+  }
+
+  #record({ key }: Entity, record: Buffer): RecordRow {
+    const { version } = this.#work;
+    return {
+      key: onlineKey(this.#deps.config.environment, version.entity.name, key),
+      field: String(version.id),
+      record,
+    };
+  }
+
+  async flush(): Promise<void> {
+    const { version } = this.#work;
+    if (this.#rows.length > 0 || this.#snapshots.length > 0)
+      await transaction(this.#deps.pool, async (client) => {
+        await insertRows(client, version, this.#rows);
+        await writeSnapshots(client, version.id, version.view.mode.type, this.#snapshots);
+      });
+    beat();
+    this.counts.records += await writeOnline(this.#deps, version, this.#records);
+    this.#rows = [];
+    this.#snapshots = [];
+    this.#records = [];
+    this.#bytes = 0;
+  }
+}
+
+/** Guarded writes; gives how many were newer than what was there. Throws FS_PARITY for two records that both claim one moment. */
+export async function writeOnline(
+  { redis }: Deps,
+  version: StoredVersion,
+  records: readonly RecordRow[],
+): Promise<number> {
+  const { written, conflict } = await writeRecords(redis, records);
+  if (conflict === 0) return written;
+  throw new FeatureStoreError(
+    'FS_PARITY',
+    `${conflict} online records of ${version.view.name}@${version.version} differ from the computed ones of the same moment`,
+    {
+      fix: `compare them with the archive: almanac verify --view ${version.view.name}`,
+      view: version.view.name,
+      version: version.version,
+    },
+  );
+}
+
+/**
+ * Asked before anything is computed for Redis in vain, or for another installation's: it answers, and holds this generation or none.
+ * Throws FS_UNAVAILABLE, FS_DEADLINE, FS_CONFLICT.
+ */
+export async function assertOnline({ config, pool, redis }: Deps): Promise<void> {
+  const [stored, generation] = await Promise.all([
+    call(redis.get(generationKey(config.environment))),
+    readGeneration(pool),
+  ]);
+  if (stored === null || stored === generation) return;
+  throw new FeatureStoreError(
+    'FS_CONFLICT',
+    `Redis holds the records of generation ${stored}; Postgres is generation ${generation}`,
+    { fix: 'they do not belong together: correct ALMANAC_REDIS_URL or ALMANAC_POSTGRES_URL' },
+  );
+}
+
+/** An entity's name in memory. */
+export const nameOf = (key: Uint8Array): string => Buffer.from(key).toString('latin1');
+
+// Long enough to cost nothing, short enough for heartbeats and health checks to be answered in time.
+const TURN_MS = 50;
+
+/** Lets other work of this process have its turn; called after every entity. */
+export function createTurns(): () => Promise<void> | undefined {
+  let began = performance.now();
+  return () => {
+    if (performance.now() - began < TURN_MS) return undefined;
+    beat();
+    return new Promise((resolve) =>
+      setImmediate(() => {
+        began = performance.now();
+        resolve();
+      }),
+    );
+  };
+}

@@ -1,0 +1,175 @@
+/**
+ * Refill: Redis from what Postgres holds. A batch view's records are its snapshots', a sql view's its newest rows; a streaming
+ * view's are its snapshots and what was archived since, which makes newer snapshots of them.
+ */
+import { cancellationSignal } from '@temporalio/activity';
+import { columnsRead } from '../core/canonical.js';
+import { FeatureStoreError } from '../core/error.js';
+import type { Event } from '../core/event.js';
+import { createState, decodeState, fold } from '../core/state.js';
+import { getVersion, resolveStoredView, type StoredVersion } from '../registry/resolve.js';
+import type { Pool } from '../registry/sql.js';
+import { referenceOf } from './backfill.js';
+import type { Deps } from './deps.js';
+import { evenRange } from './materialize.js';
+import { archiveBound, readEvents } from './offline/archive.js';
+import { countSnapshots, findSnapshots, readSnapshots } from './offline/snapshots.js';
+import { findProgress } from './offline/ticks.js';
+import {
+  type AggregationVersion, assertOnline, type Compiled, type Counts, compileVersion, createTurns, type Entity, NO_COUNTS, nameOf, Output,
+} from './output.js'; // biome-ignore format: one list
+import { writeSqlRecords } from './sql-view.js';
+
+export interface RefillStatus {
+  versionId: number;
+  view: string;
+  version: number;
+  owner: string;
+  /** Entities with a snapshot; null: not counted. */
+  entities: number | null;
+  parts: number;
+  /** A streaming view's: events after `sequenceAfter`, up to `sequence`, are folded in. */
+  sequenceAfter: number;
+  sequence: number;
+}
+
+export interface RefillPart {
+  versionId: number;
+  sequenceAfter: number;
+  sequence: number;
+  part: number;
+  parts: number;
+}
+
+const ENTITIES_PER_PART = 50_000;
+
+export function createRefillActivities(deps: Deps) {
+  const { pool } = deps;
+  return {
+    async openRefill(input: { view: string; version?: number }): Promise<RefillStatus> {
+      const version = await resolveStoredView(pool, referenceOf(input));
+      await assertOnline(deps);
+      const progress = await findProgress(pool, version.id);
+      const name = `${version.view.name}@${version.version}`;
+      if (progress === null)
+        throw new FeatureStoreError(
+          'FS_CONFLICT',
+          `${name} was never backfilled: there is nothing to refill from`,
+          {
+            fix: `almanac backfill ${name}`,
+            view: version.view.name,
+            version: version.version,
+          },
+        );
+      const status = {
+        versionId: version.id,
+        view: version.view.name,
+        version: version.version,
+        owner: version.view.owner,
+        sequenceAfter: progress.sequence,
+      };
+      if (version.kind === 'sql') return { ...status, entities: null, parts: 1, sequence: progress.sequence };
+      const entities = await countSnapshots(pool, version.id);
+      return {
+        ...status,
+        entities,
+        parts: Math.max(1, Math.ceil(entities / ENTITIES_PER_PART)),
+        sequence: streaming(version) ? await archiveBound(pool) : progress.sequence,
+      };
+    },
+
+    async refillPart(input: RefillPart): Promise<Counts> {
+      await assertOnline(deps);
+      const version = await getVersion(pool, input.versionId);
+      if (version.kind === 'sql') {
+        const counts = { ...NO_COUNTS };
+        counts.records = await writeSqlRecords(deps, version, {}, (rows) => {
+          counts.entities += rows;
+        });
+        return counts;
+      }
+      const work = compileVersion(version as AggregationVersion);
+      const output = new Output(deps, work);
+      const newer = await foldNewer(deps, work, input, output);
+      await writeStored(deps, work, input, output, newer);
+      return output.counts;
+    },
+
+    /** Everything up to the bound is in the view's records and snapshots now. */
+    async recordRefill({ versionId, sequence }: { versionId: number; sequence: number }): Promise<void> {
+      await pool.query(
+        'update view_progress set sequence = greatest(sequence, $2), last_write = clock_timestamp() where version_id = $1',
+        [versionId, sequence],
+      );
+    },
+  };
+}
+
+const streaming = ({ view }: StoredVersion): boolean =>
+  view.kind === 'aggregation' && view.mode.type === 'streaming';
+
+/** Entities of a streaming view with events after what its snapshots are known to hold; gives their names. */
+async function foldNewer(
+  { pool }: Deps,
+  { version, compiled }: Compiled,
+  { sequenceAfter, sequence, part, parts }: RefillPart,
+  output: Output,
+): Promise<ReadonlySet<string>> {
+  const names = new Set<string>();
+  if (!streaming(version) || sequence <= sequenceAfter) return names;
+  const range = evenRange(part, parts);
+  const turn = createTurns();
+  const of = { source: version.source, entity: version.entity, keyColumns: version.view.key };
+  let batch: Array<Entity & { events: Event[] }> = [];
+  const foldBatch = async (): Promise<void> => {
+    const snapshots = await byName(pool, version.id, batch);
+    for (const one of batch) {
+      const snapshot = snapshots.get(nameOf(one.key));
+      const state = snapshot ? decodeState(compiled, snapshot.state) : createState(compiled);
+      const known = state.sequence;
+      const events = one.events.filter((event) => event.sequence > known);
+      for (const event of events) fold(compiled, state, event);
+      await output.add(one, [], state, events.length);
+      names.add(nameOf(one.key));
+      await turn();
+    }
+    batch = [];
+  };
+  for await (const one of readEvents(pool, of, {
+    sequence,
+    sequenceAfter,
+    hashStart: range.start,
+    hashEnd: range.end,
+    columns: columnsRead(version.view),
+    signal: cancellationSignal(),
+  })) {
+    batch.push(one);
+    if (batch.length === 1_000) await foldBatch();
+  }
+  await foldBatch();
+  await output.flush();
+  return names;
+}
+
+async function byName(pool: Pool, versionId: number, entities: readonly Entity[]) {
+  const snapshots = await findSnapshots(pool, versionId, entities.map(({ key }) => key)); // biome-ignore format: short
+  return new Map(snapshots.map((snapshot) => [nameOf(snapshot.key), snapshot]));
+}
+
+/** The snapshots as they are, but for those just written. */
+async function writeStored(
+  { pool }: Deps,
+  { version, compiled }: Compiled,
+  { part, parts }: RefillPart,
+  output: Output,
+  written: ReadonlySet<string>,
+): Promise<void> {
+  const turn = createTurns();
+  for await (const snapshots of readSnapshots(pool, version.id, evenRange(part, parts)))
+    for (const snapshot of snapshots) {
+      if (written.has(nameOf(snapshot.key))) continue;
+      await output.addRecord(snapshot, decodeState(compiled, snapshot.state));
+      await turn();
+    }
+  await output.flush();
+}

@@ -1,0 +1,382 @@
+/**
+ * A tick of a sql view: its query, run read-only where its tables are, every column checked against the definition, and what
+ * changed since each entity's last row written as rows and records. A tick whose rows are there is not asked again: a snapshot
+ * table would answer something else.
+ */
+import pg from 'pg';
+import { encodeKey, onlineKey } from '../core/codec/key.js';
+import type { Environment } from '../core/config.js';
+import type { ColumnType, Entity, FeatureType, SqlView } from '../core/definition.js';
+import { FeatureStoreError } from '../core/error.js';
+import type { FeatureValue, Value } from '../core/event.js';
+import { encodeSqlRecord } from '../core/record.js';
+import { formatTimestamp, parseTimestamp } from '../core/time.js';
+import type { ViewVersion } from '../registry/resolve.js';
+import { keyHashOf, type Pool, transaction, translate } from '../registry/sql.js';
+import { rowsTable } from '../registry/tables.js';
+import type { Deps } from './deps.js';
+import { beat } from './heartbeat.js';
+import { connectionUrl } from './offline/export-table.js';
+import { insertChangedRows, readNewestRows, rowLine } from './offline/rows.js';
+import { type Counts, NO_COUNTS, nameOf, writeOnline } from './output.js';
+
+export type SqlVersion = Extract<ViewVersion, { kind: 'sql' }>;
+
+// One tick's query; the view's own statement timeout. Beyond it the query is hopeless at any cadence worth having.
+const QUERY_MS = 600_000;
+const FETCH_ROWS = 5_000;
+
+/** Runs the view at a tick and writes what changed. Repeated, it writes the same. */
+export async function writeSqlTick(deps: Deps, version: SqlVersion, tickMs: number): Promise<Counts> {
+  const counts = { ...NO_COUNTS };
+  if (!(await hasRows(deps.pool, version, tickMs))) {
+    const rows = await collect(deps.env, version, tickMs, counts);
+    const hashes = await hashKeys(deps.pool, version.entity, rows);
+    const lines = rows.map(({ key, eventMs, values }, index) =>
+      rowLine(version, { key, keyHash: hashes[index]!, tickMs, eventMs, values, record: null }),
+    );
+    await transaction(deps.pool, async (client) => {
+      await client.query(`set local statement_timeout = ${QUERY_MS}`);
+      counts.rows = await insertChangedRows(client, version, lines);
+    });
+  }
+  counts.records = await writeSqlRecords(deps, version, { tickMs });
+  return counts;
+}
+
+/** The newest row of each entity, or those of one tick, as records online. */
+export async function writeSqlRecords(
+  deps: Deps,
+  version: SqlVersion,
+  of: { tickMs?: number },
+  onRows: (rows: number) => void = () => {},
+): Promise<number> {
+  let written = 0;
+  for await (const rows of readNewestRows(deps.pool, version, of)) {
+    written += await writeOnline(
+      deps,
+      version,
+      rows.map(({ key, tickMs, committedMs, eventMs, values }) => ({
+        key: onlineKey(deps.config.environment, version.entity.name, key),
+        field: String(version.id),
+        record: Buffer.from(
+          encodeSqlRecord(version.view, eventMs, values, { tick: tickMs, committedAt: committedMs }),
+        ),
+      })),
+    );
+    onRows(rows.length);
+    beat();
+  }
+  return written;
+}
+
+async function hasRows(pool: Pool, version: SqlVersion, tickMs: number): Promise<boolean> {
+  const { rowCount } = await pool.query(`select 1 from ${rowsTable(version.id)} where tick_ms = $1 limit 1`, [
+    tickMs,
+  ]);
+  return rowCount !== 0;
+}
+
+interface Answer {
+  key: Uint8Array;
+  parts: Value[];
+  eventMs: number;
+  values: FeatureValue[];
+}
+
+async function collect(
+  env: Environment,
+  version: SqlVersion,
+  tickMs: number,
+  counts: Counts,
+): Promise<Answer[]> {
+  const answers: Answer[] = [];
+  const seen = new Set<string>();
+  for await (const answer of runQuery(env, version.view, version.entity, tickMs)) {
+    const name = nameOf(answer.key);
+    if (seen.has(name))
+      throw refuse(
+        version.view,
+        'gives more than one row for an entity',
+        'give one row per entity: select distinct on (key) ... order by key, event_timestamp desc',
+        version.entity.keys[0]!.name,
+      );
+    seen.add(name);
+    answers.push(answer);
+    counts.entities += 1;
+  }
+  return answers;
+}
+
+/** The hashes that Postgres gives the keys, as everywhere. */
+async function hashKeys(pool: Pool, entity: Entity, rows: readonly Answer[]): Promise<bigint[]> {
+  const types = entity.keys.map(({ type }) => (type === 'int64' ? 'bigint' : 'text'));
+  const names = entity.keys.map((_, index) => `k${index}`);
+  const hashes: bigint[] = [];
+  for (let i = 0; i < rows.length; i += 10_000) {
+    const chunk = rows.slice(i, i + 10_000);
+    const { rows: found } = await pool.query<{ hash: string }>(
+      `select (${keyHashOf(entity, names)})::text as hash
+         from unnest(${types.map((type, index) => `$${index + 1}::${type}[]`).join(', ')}) with ordinality
+           as keys (${names.join(', ')}, place)
+        order by place`,
+      types.map((_, index) => chunk.map(({ parts }) => parts[index])),
+    );
+    for (const { hash } of found) hashes.push(BigInt(hash));
+  }
+  return hashes;
+}
+
+/** Rows of the view's query at a tick, checked and typed. */
+async function* runQuery(
+  env: Environment,
+  view: SqlView,
+  entity: Entity,
+  tickMs: number,
+): AsyncGenerator<Answer> {
+  const client = new pg.Client({
+    connectionString: connectionUrl(view.connection, env),
+    application_name: 'almanac view',
+    connectionTimeoutMillis: 10_000,
+    options: '-c TimeZone=UTC -c DateStyle=ISO -c extra_float_digits=1 -c default_transaction_read_only=on',
+    statement_timeout: QUERY_MS,
+    query_timeout: QUERY_MS + 5_000,
+    keepAlive: true,
+    types: { getTypeParser: () => (text: string) => text }, // every cell as its text: parsed by the declared type
+  });
+  client.on('error', () => {}); // of a connection in use: its query is refused and says so
+  try {
+    await client.connect();
+    await client.query('begin transaction isolation level repeatable read read only');
+    await declare(client, view, tickMs);
+    let read: ((row: Array<string | null>) => Answer) | null = null;
+    for (;;) {
+      const { fields, rows } = await client.query<Array<string | null>>({
+        text: `fetch ${FETCH_ROWS} from answers`,
+        rowMode: 'array',
+      });
+      beat();
+      read ??= createReader(view, entity, fields, tickMs);
+      for (const row of rows) yield read(row);
+      if (rows.length < FETCH_ROWS) break;
+    }
+    await client.query('commit');
+  } catch (error) {
+    throw translate(error);
+  } finally {
+    await client.end().catch(() => {}); // closing what is gone
+  }
+}
+
+async function declare(client: pg.Client, view: SqlView, tickMs: number): Promise<void> {
+  const { text, bound } = bindAsOf(view.query);
+  try {
+    await client.query(
+      `declare answers no scroll cursor for ${text}`,
+      bound ? [formatTimestamp(tickMs)] : [],
+    );
+  } catch (error) {
+    // a wrong table, column or word in the author's query: 42xxx; what it may not do (write): 25006
+    if (error instanceof pg.DatabaseError && /^(42|25006|22|0A)/.test(error.code ?? ''))
+      throw new FeatureStoreError(
+        'FS_DATA_INVALID',
+        `the query of view "${view.name}" cannot be run: ${error.message}`,
+        { fix: 'correct the query, or its database', view: view.name },
+        { cause: error },
+      );
+    throw error;
+  }
+}
+
+/** The query with :as_of as its parameter, wherever that is not inside a text, a quoted name or a comment. */
+export function bindAsOf(query: string): { text: string; bound: boolean } {
+  let bound = false;
+  const text = query
+    .trim()
+    .replace(/;$/, '')
+    .replace(
+      /'(?:[^']|'')*'|"(?:[^"]|"")*"|--[^\n]*|\/\*[\s\S]*?\*\/|(\$\w*\$)[\s\S]*?\1|(?<!:):as_of\b/g,
+      (found) => {
+        if (found !== ':as_of') return found;
+        bound = true;
+        return '$1::timestamptz';
+      },
+    );
+  return { text, bound };
+}
+
+const TEXT = new Set([25, 1043, 1042, 19, 2950]); // text, varchar, bpchar, name, uuid
+const WHOLE = new Set([20, 21, 23]); // int8, int2, int4
+const FLOAT = new Set([701, 700, ...WHOLE]); // float8, float4
+const ACCEPTS: Record<FeatureType, ReadonlySet<number>> = {
+  string: TEXT,
+  int64: WHOLE,
+  float64: FLOAT,
+  bool: new Set([16]),
+  timestamp: new Set([1184]),
+  'list<string>': new Set([1009, 1015]), // text[], varchar[]
+  'list<int64>': new Set([1016, 1007, 1005]),
+  'list<float64>': new Set([1022, 1021, 1016, 1007, 1005]),
+};
+const CAST: Record<FeatureType, string> = {
+  string: 'text', int64: 'bigint', float64: 'double precision', bool: 'boolean', timestamp: 'timestamptz',
+  'list<string>': 'text[]', 'list<int64>': 'bigint[]', 'list<float64>': 'double precision[]',
+}; // biome-ignore format: a table of types
+
+/** Checks the answer's columns; gives a reader of its rows. Throws FS_DATA_INVALID, FS_TIMESTAMP_INVALID naming the column. */
+function createReader(
+  view: SqlView,
+  entity: Entity,
+  fields: readonly pg.FieldDef[],
+  tickMs: number,
+): (row: Array<string | null>) => Answer {
+  const wanted = new Map<string, FeatureType>([
+    ...entity.keys.map(({ name, type }): [string, FeatureType] => [name, type]),
+    ['event_timestamp', 'timestamp'],
+    ...view.features.map(({ name, type }): [string, FeatureType] => [name, type]),
+  ]);
+  const found = fields.map(({ name }) => name);
+  for (const name of found) {
+    if (!wanted.has(name))
+      throw refuse(
+        view,
+        `gives a column "${name}" that is no key and no feature`,
+        'leave it out, or declare it',
+        name,
+      );
+    if (found.indexOf(name) !== found.lastIndexOf(name))
+      throw refuse(view, `gives two columns "${name}"`, 'give each column one name', name);
+  }
+  const indexOf = (name: string): number => {
+    const type = wanted.get(name)!;
+    const index = found.indexOf(name);
+    if (index === -1)
+      throw refuse(
+        view,
+        `gives no column "${name}"`,
+        `select it, as ${CAST[type]}; it gives ${found.join(', ')}`,
+        name,
+      );
+    const { dataTypeID } = fields[index]!;
+    if (ACCEPTS[type].has(dataTypeID)) return index;
+    if (type === 'timestamp' && dataTypeID === 1114)
+      throw new FeatureStoreError(
+        'FS_TIMESTAMP_INVALID',
+        `the query of view "${view.name}" gives "${name}" as a timestamp without time zone`,
+        { fix: `say its zone: ${name} at time zone 'UTC'`, view: view.name, column: name },
+      );
+    throw refuse(
+      view,
+      `gives "${name}" as a type that is not ${type}`,
+      `cast it: ${name}::${CAST[type]}`,
+      name,
+    );
+  };
+  const keys = entity.keys.map(({ name, type }) => ({ name, type, index: indexOf(name) }));
+  const eventTime = indexOf('event_timestamp');
+  const features = view.features.map(({ name, type }) => ({ name, type, index: indexOf(name) }));
+
+  return (row) => {
+    const parts = keys.map(({ name, type, index }) => {
+      const cell = row[index]!;
+      if (cell === null)
+        throw refuse(
+          view,
+          `gives a null in its key "${name}"`,
+          `leave those rows out: where ${name} is not null`,
+          name,
+        );
+      return parseScalar(view, name, type, cell) as Value;
+    });
+    const at = row[eventTime]!;
+    if (at === null)
+      throw refuse(view, 'gives a null event_timestamp', 'say since when the values hold', 'event_timestamp');
+    const eventMs = parseScalar(view, 'event_timestamp', 'timestamp', at) as number;
+    if (eventMs > tickMs)
+      throw refuse(
+        view,
+        `gives an event_timestamp of ${formatTimestamp(eventMs)}, after its tick ${formatTimestamp(tickMs)}`,
+        'read only what was there: where ... <= :as_of',
+        'event_timestamp',
+      );
+    return {
+      key: encodeKey(entity, parts),
+      parts,
+      eventMs,
+      values: features.map(({ name, type, index }) => {
+        const cell = row[index]!;
+        return cell === null ? null : parseFeature(view, name, type, cell);
+      }),
+    };
+  };
+}
+
+function parseFeature(view: SqlView, name: string, type: FeatureType, cell: string): FeatureValue {
+  if (!type.startsWith('list<')) return parseScalar(view, name, type as ColumnType, cell);
+  const items = parseTextList(cell);
+  return items.map((item) => {
+    if (item === null)
+      throw refuse(view, `gives a null inside the list "${name}"`, `array_remove(${name}, null)`, name);
+    return parseScalar(view, name, type.slice(5, -1) as ColumnType, item) as string | number;
+  });
+}
+
+const parseTextList = (text: string): Array<string | null> =>
+  (pg.types.getTypeParser(1009 as number, 'text') as (text: string) => Array<string | null>)(text);
+
+function parseScalar(view: SqlView, name: string, type: ColumnType, cell: string): Value {
+  switch (type) {
+    case 'string':
+      return cell;
+    case 'bool':
+      return cell === 't';
+    case 'timestamp':
+      try {
+        return parseTimestamp(cell.replace(/\+00$/, 'Z'));
+      } catch (error) {
+        throw new FeatureStoreError(
+          'FS_TIMESTAMP_INVALID',
+          `the query of view "${view.name}" gives "${cell.slice(0, 60)}" in "${name}"`,
+          { fix: 'give instants of the years 0001 to 9999', view: view.name, column: name },
+          { cause: error },
+        );
+      }
+    case 'int64': {
+      const value = Number(cell);
+      if (Number.isSafeInteger(value)) return value;
+      throw new FeatureStoreError(
+        'FS_NUMBER_RANGE',
+        `the query of view "${view.name}" gives ${cell} in "${name}", beyond ±(2^53 - 1)`,
+        { fix: 'keep int64 values within ±9,007,199,254,740,991', view: view.name, column: name },
+      );
+    }
+    case 'float64': {
+      const value = Number(cell);
+      if (Number.isFinite(value)) return value + 0; // no negative zero
+      throw refuse(view, `gives ${cell} in "${name}"`, `give null instead: nullif(${name}, 'NaN')`, name);
+    }
+  }
+}
+
+function refuse(view: SqlView, what: string, fix: string, column: string): FeatureStoreError {
+  return new FeatureStoreError('FS_DATA_INVALID', `the query of view "${view.name}" ${what}`, {
+    fix,
+    view: view.name,
+    column,
+  });
+}
+
+/** Throws FS_REQUEST_INVALID for a tick that a table without history cannot answer any more. */
+export function assertReadable({ view }: SqlVersion, tickMs: number, newestTick: number): void {
+  const table = view.reads.find(({ kind }) => kind === 'snapshot')?.table;
+  if (table === undefined || tickMs === newestTick) return;
+  throw new FeatureStoreError(
+    'FS_REQUEST_INVALID',
+    `tick ${formatTimestamp(tickMs)} of view "${view.name}" is past, and table ${table} keeps no history`,
+    {
+      fix: `compute the newest tick, ${formatTimestamp(newestTick)}; or declare ${table} as append if its rows are only added`,
+      view: view.name,
+      table,
+    },
+  );
+}

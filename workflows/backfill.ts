@@ -1,0 +1,86 @@
+/**
+ * Backfill: the history and the present of a view version, from the archive (a sql view: from its query).
+ *   open (range, bound, chunks) → chunks, a few at a time → ticks published in Postgres → progress to serving → finished
+ * How far it is stands in Postgres: a new run of the same backfill goes on where the last one stopped. Aborting leaves rows,
+ * snapshots and records that are right; no tick of them is published.
+ */
+import { continueAsNew, proxyActivities } from '@temporalio/workflow';
+import type { BackfillStatus } from '../activities/backfill.js';
+import type { Activities } from '../activities/index.js';
+import { followRun } from './progress.js';
+import { queue } from './queues.js';
+
+export interface BackfillInput {
+  view: string;
+  /** Default: the live version; while none is live, the newest one on its way. */
+  version?: number;
+  /** First tick: an ISO instant or day. Default: that of the first event; for a sql view the newest complete tick. */
+  start?: string;
+  /** Last tick. Default: the newest complete tick. */
+  end?: string;
+}
+
+// Two cores: one computes while others wait for Postgres and Redis.
+const CHUNKS_AT_ONCE = 4;
+// A chunk is three events of the history; its limit is 10,240 before Temporal warns.
+const CHUNKS_PER_RUN = 2_000;
+const CHUNKS_PER_LIST = 500;
+
+export async function backfill(input: BackfillInput): Promise<BackfillStatus> {
+  const retry = { initialInterval: '500 ms', maximumInterval: '15 s' } as const;
+  // Counts the archive once and samples it: 2 s per 10 million events.
+  const { openBackfill, listOpenChunks, recordBackfill, publishTicks, finishBackfill } =
+    proxyActivities<Activities>({
+      taskQueue: queue('batch'),
+      startToCloseTimeout: '10 min',
+      retry,
+    });
+  // A chunk takes about 5 s; a sql view's query up to 10 min. It lives as long as it gives a sign every 30 s.
+  const { backfillChunk } = proxyActivities<Activities>({
+    taskQueue: queue('batch'),
+    startToCloseTimeout: '1 h',
+    heartbeatTimeout: '30 s',
+    retry,
+  });
+  const run = followRun('chunks');
+  run.report({ message: 'opening' });
+  const opened = await openBackfill(input);
+  const counts = { ...opened.counts };
+  let done = opened.chunksDone;
+  run.fact('View', `${opened.view}@${opened.version}`);
+  run.fact('Ticks', `${opened.start} to ${opened.end}`);
+  run.report({ done, total: opened.chunks, counts: { ...counts }, message: 'computing' });
+  if (opened.finished) {
+    await run.end('it was backfilled before: nothing changed');
+    return opened;
+  }
+
+  const { backfillId, versionId } = opened;
+  // Named in full from here on: what is typed as a view alone must stay the version it was.
+  const same = { ...input, view: opened.view, version: opened.version };
+  for (let inThisRun = 0; ; ) {
+    const pending = await listOpenChunks({ backfillId, limit: CHUNKS_PER_LIST });
+    if (pending.length === 0) break;
+    if (inThisRun >= CHUNKS_PER_RUN) {
+      await run.end('continued in a new run');
+      await continueAsNew<typeof backfill>(same);
+    }
+    inThisRun += pending.length;
+    const worker = async (): Promise<void> => {
+      for (let chunk = pending.shift(); chunk !== undefined; chunk = pending.shift()) {
+        await run.mayGoOn();
+        const written = await backfillChunk({ backfillId, chunk });
+        for (const name of Object.keys(written) as Array<keyof typeof written>) counts[name] += written[name];
+        done += 1;
+        run.report({ done, counts: { ...counts } });
+      }
+    };
+    await Promise.all(Array.from({ length: opened.inOrder ? 1 : CHUNKS_AT_ONCE }, worker));
+  }
+  run.report({ message: 'publishing' });
+  await recordBackfill({ backfillId });
+  await publishTicks({ versionId });
+  const finished = await finishBackfill({ backfillId });
+  await run.end(`${counts.entities} entities, ${counts.rows} rows`);
+  return { ...finished, counts };
+}

@@ -1,0 +1,75 @@
+/**
+ * Materialize: the ticks of a view version since its newest published one, up to a given tick; started by its Schedule.
+ *   open (which ticks) → ranges of entities (a sql view: tick by tick) → ticks published in Postgres → progress to serving
+ * A tick that is published changes nothing, and what was computed before an abort is right: a new run goes on from it.
+ */
+import { proxyActivities, workflowInfo } from '@temporalio/workflow';
+import type { Activities } from '../activities/index.js';
+import { followRun } from './progress.js';
+import { queue } from './queues.js';
+import { workThrough } from './work-through.js';
+
+export interface MaterializeInput {
+  view: string;
+  /** Default: the live version; while none is live, the newest one on its way. */
+  version?: number;
+  /** An ISO instant. Default: the newest tick that had settled when the run was due. */
+  tick?: string;
+}
+
+export interface MaterializeResult {
+  view: string;
+  version: number;
+  /** The newest published tick. */
+  tick: string;
+  /** Ticks that this run published. */
+  ticks: number;
+  entities: number;
+  rows: number;
+  records: number;
+}
+
+const PARTS_AT_ONCE = 4;
+
+export async function materialize(input: MaterializeInput): Promise<MaterializeResult> {
+  const retry = { initialInterval: '500 ms', maximumInterval: '15 s' } as const;
+  // Counts what arrived since the last tick, by block ranges.
+  const { openMaterialize, recordMaterialize, publishTicks } = proxyActivities<Activities>({
+    taskQueue: queue('batch'),
+    startToCloseTimeout: '5 min',
+    retry,
+  });
+  // 50,000 events or entities take about 5 s, a sql view's query up to 10 min. It lives as long as it gives a sign every 30 s.
+  const { materializePart } = proxyActivities<Activities>({
+    taskQueue: queue('batch'),
+    startToCloseTimeout: '1 h',
+    heartbeatTimeout: '30 s',
+    retry,
+  });
+  const run = followRun('parts');
+  run.report({ message: 'opening' });
+  const opened = await openMaterialize({ ...input, at: dueAt() });
+  const { versionId, after, until, sequence, parts, view, version, ticks } = opened;
+  run.fact('View', `${view}@${version}`);
+  run.fact('Ticks', ticks === 0 ? 'none new' : `after ${after} up to ${until}`);
+  const result = { view, version, tick: until, ticks };
+  if (ticks === 0) {
+    await run.end(`tick ${until} is published already: nothing changed`);
+    return { ...result, entities: 0, rows: 0, records: 0 };
+  }
+  const counts = await workThrough(run, parts, opened.inOrder ? 1 : PARTS_AT_ONCE, (part) =>
+    materializePart({ versionId, after, until, sequence, part, parts }),
+  );
+  run.report({ message: 'publishing' });
+  await recordMaterialize({ versionId, after, until, sequence, parts });
+  await publishTicks({ versionId });
+  await run.end(`tick ${until} published: ${counts.entities} entities, ${counts.rows} rows`);
+  return { ...result, entities: counts.entities, rows: counts.rows, records: counts.records };
+}
+
+/** When a Schedule meant it to start, however late it did; else when it started. */
+function dueAt(): number {
+  const { searchAttributes, startTime } = workflowInfo();
+  const scheduled = searchAttributes.TemporalScheduledStartTime?.[0];
+  return (scheduled instanceof Date ? scheduled : startTime).getTime();
+}

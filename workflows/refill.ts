@@ -1,0 +1,56 @@
+/**
+ * Refill: a view version's records in Redis from what Postgres holds, as after a loss of Redis.
+ *   open → ranges of entities → progress and generation to serving
+ * Nothing online is made older by it; it may be repeated and aborted at any point.
+ */
+import { proxyActivities } from '@temporalio/workflow';
+import type { Activities } from '../activities/index.js';
+import { followRun } from './progress.js';
+import { queue } from './queues.js';
+import { workThrough } from './work-through.js';
+
+export interface RefillInput {
+  view: string;
+  /** Default: the live version; while none is live, the newest one on its way. */
+  version?: number;
+}
+
+export interface RefillResult {
+  view: string;
+  version: number;
+  entities: number;
+  /** Events that were archived after the snapshots, and are in them now. */
+  events: number;
+  /** Records that were newer than what was there. */
+  records: number;
+}
+
+const PARTS_AT_ONCE = 4;
+
+export async function refill(input: RefillInput): Promise<RefillResult> {
+  const retry = { initialInterval: '500 ms', maximumInterval: '15 s' } as const;
+  const { openRefill, recordRefill, publishTicks } = proxyActivities<Activities>({
+    taskQueue: queue('batch'),
+    startToCloseTimeout: '1 min',
+    retry,
+  });
+  // 50,000 entities take about 3 s; a sql view is one part. It lives as long as it gives a sign every 30 s.
+  const { refillPart } = proxyActivities<Activities>({
+    taskQueue: queue('batch'),
+    startToCloseTimeout: '1 h',
+    heartbeatTimeout: '30 s',
+    retry,
+  });
+  const run = followRun('parts');
+  run.report({ message: 'opening' });
+  const { versionId, view, version, sequenceAfter, sequence, parts } = await openRefill(input);
+  run.fact('View', `${view}@${version}`);
+  const counts = await workThrough(run, parts, PARTS_AT_ONCE, (part) =>
+    refillPart({ versionId, sequenceAfter, sequence, part, parts }),
+  );
+  run.report({ message: 'publishing' });
+  await recordRefill({ versionId, sequence });
+  await publishTicks({ versionId, generation: true });
+  await run.end(`${counts.entities} entities, ${counts.records} records written`);
+  return { view, version, entities: counts.entities, events: counts.events, records: counts.records };
+}
