@@ -335,6 +335,9 @@ function assemble(vector: Vector, request: OnlineRequest, plan: CompiledPlan, pa
   const metadata = JSON.stringify({
     feature_names: names,
     plan: { revision: plan.revision, versions: vector.versions },
+    ...(request.withVersions && {
+      feature_view_metadata: Object.entries(vector.versions).map(([name, version]) => ({ name, version })),
+    }),
   });
   return { body: `{"metadata":${metadata},"results":[${results.join(',')}]}`, counts };
 }

@@ -18,9 +18,18 @@ export interface OnlineRequest {
   target: { service: string } | { features: readonly string[] };
   fullFeatureNames: boolean;
   withReasons: boolean;
+  /** Feast's own way to ask for the versions of the views, sent by its client with every request. */
+  withVersions: boolean;
 }
 
-const FIELDS = ['entities', 'feature_service', 'features', 'full_feature_names', 'with_reasons'];
+const FIELDS = [
+  'entities',
+  'feature_service',
+  'features',
+  'full_feature_names',
+  'with_reasons',
+  'include_feature_view_version_metadata',
+];
 
 /** Throws FS_REQUEST_INVALID or FS_REQUEST_TOO_LARGE, with a JSON pointer to the place. */
 export function parseRequest(body: Uint8Array): OnlineRequest {
@@ -35,6 +44,10 @@ export function parseRequest(body: Uint8Array): OnlineRequest {
     target: parseTarget(document.feature_service, document.features),
     fullFeatureNames: parseFlag('full_feature_names', document.full_feature_names),
     withReasons: parseFlag('with_reasons', document.with_reasons),
+    withVersions: parseFlag(
+      'include_feature_view_version_metadata',
+      document.include_feature_view_version_metadata,
+    ),
   };
 }
 
@@ -73,7 +86,9 @@ function parseColumns(entities: Json | undefined): { columns: Map<string, Value[
 }
 
 function parseTarget(service: Json | undefined, features: Json | undefined): OnlineRequest['target'] {
-  const [named, listed] = [service ?? null, features ?? null];
+  const named = service ?? null;
+  // Clients that write every field give null, or an empty list, for the one they do not mean.
+  const listed = Array.isArray(features) && features.length === 0 ? null : (features ?? null);
   if (named !== null && listed !== null)
     return invalid(
       ['features'],
@@ -85,7 +100,7 @@ function parseTarget(service: Json | undefined, features: Json | undefined): Onl
       return invalid(['feature_service'], 'this is not text', 'give the name of a service');
     return { service: named };
   }
-  if (!Array.isArray(listed) || listed.length === 0)
+  if (!Array.isArray(listed))
     return invalid(
       ['features'],
       'nothing is asked for',

@@ -152,6 +152,26 @@ describe("Feast's shape", () => {
       expect([values, statuses, event_timestamps]).toEqual([[], [], []]);
   });
 
+  test('versions in the form its client reads, when it asks', async () => {
+    const request = { entities: { item_id: ['a'] }, features: ['item_price:item_price'] };
+    const [asked, not] = await Promise.all(
+      [true, false].map((flag) => ask({ ...request, include_feature_view_version_metadata: flag })),
+    );
+    expect(asked!.body.metadata).toMatchObject({
+      feature_view_metadata: [{ name: 'item_price', version: 1 }],
+    });
+    expect(not!.body.metadata).not.toHaveProperty('feature_view_metadata');
+  });
+
+  test('an empty list of features beside a service stands for none', async () => {
+    const answer = await ask({
+      entities: { user_id: [7], item_id: ['a'] },
+      feature_service: 'recommendation',
+      features: [],
+    });
+    expect(answer.status).toBe(200);
+  });
+
   test('a service gives its features in its order; null stands for not given', async () => {
     const answer = await ask({
       entities: { user_id: [7], item_id: ['a'] },
