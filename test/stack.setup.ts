@@ -2,7 +2,8 @@
  * The servers every test shares: one stack of their own, undisturbed by a running demo, started once and stopped at the end.
  * Files keep apart by environment name. A server given by its address in the environment is used and left alone.
  */
-import { stackEnv, startStack, stopStack } from '../cli/stack/stack.js';
+import { type StackState, stackEnv, startStack, stopStack } from '../cli/stack/stack.js';
+import { removeStackFiles } from '../cli/stack/state.js';
 
 // Two runs of the suite at once, or a run beside a developer's, are strangers to each other.
 const name = `test${process.pid}`;
