@@ -31,42 +31,42 @@ const Reference = z.string().regex(/^[^:]{1,63}:[^:]{1,63}$/, 'is not of the for
 export const PlanBody = z.strictObject({ definitions: z.unknown() });
 export const ApplyBody = z.strictObject({
   definitions: z.unknown(),
-  planHash: Sha256.optional(),
-  by: Text.optional(),
+  planHash: Sha256.exactOptional(),
+  by: Text.exactOptional(),
 });
 export const ImportBody = z.strictObject({
   source: Text,
-  file: Sha256.optional(),
-  name: Text.max(100).optional(),
-  format: z.enum(['csv', 'arrow']).optional(),
-  shiftMs: z.number().int().optional(),
-  until: Instant.optional(),
+  file: Sha256.exactOptional(),
+  name: Text.max(100).exactOptional(),
+  format: z.enum(['csv', 'arrow']).exactOptional(),
+  shiftMs: z.number().int().exactOptional(),
+  until: Instant.exactOptional(),
 });
 export const BackfillBody = z.strictObject({
   view: Text,
-  version: Version.optional(),
-  start: Instant.optional(),
-  end: Instant.optional(),
+  version: Version.exactOptional(),
+  start: Instant.exactOptional(),
+  end: Instant.exactOptional(),
 });
 export const MaterializeBody = z.strictObject({
   view: Text,
-  version: Version.optional(),
-  tick: Instant.optional(),
+  version: Version.exactOptional(),
+  tick: Instant.exactOptional(),
 });
-export const RefillBody = z.strictObject({ view: Text, version: Version.optional() });
+export const RefillBody = z.strictObject({ view: Text, version: Version.exactOptional() });
 export const VerifyBody = z.strictObject({
   entities: z.number().int().min(1).max(1_000_000).default(500),
   moments: z.number().int().min(1).max(1_000).default(3),
   seed: z.number().int().min(0).max(0xffff_ffff).default(1),
-  trainingSets: z.array(Text).max(100).optional(),
-  views: z.array(Text).min(1).max(1_000).optional(),
+  trainingSets: z.array(Text).max(100).exactOptional(),
+  views: z.array(Text).min(1).max(1_000).exactOptional(),
 });
 export const TrainingSetBody = z
   .strictObject({
     dataframe: Sha256,
     dataframeFormat: z.enum(['csv', 'arrow']),
-    service: Text.optional(),
-    features: z.array(Reference).min(1).max(10_000).optional(),
+    service: Text.exactOptional(),
+    features: z.array(Reference).min(1).max(10_000).exactOptional(),
     mode: z.enum(['known-then', 'event-time']),
     strict: z.boolean().default(false),
     output: z.enum(['arrow', 'parquet']),

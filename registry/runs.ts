@@ -6,6 +6,7 @@ import {
   Client,
   Connection,
   isGrpcServiceError,
+  NamespaceNotFoundError,
   QueryNotRegisteredError,
   QueryRejectedError,
   type WorkflowExecutionDescription,
@@ -21,6 +22,12 @@ import {
 } from '@temporalio/common';
 import type { Config } from '../core/config.js';
 import { ERRORS, FeatureStoreError } from '../core/error.js';
+import type { ApplyPlanInput } from '../workflows/apply-plan.js';
+import type { BackfillInput } from '../workflows/backfill.js';
+import type { ImportSourceInput } from '../workflows/import-source.js';
+import type { MaterializeInput } from '../workflows/materialize.js';
+import type { RefillInput } from '../workflows/refill.js';
+import type { TrainingSetInput } from '../workflows/training-set.js';
 
 /** How far a run is; the answer of every workflow's `progress` query. */
 export interface Progress {
@@ -46,18 +53,37 @@ export interface Run {
 }
 export type RunState = 'running' | 'completed' | 'failed' | 'cancelled' | 'terminated' | 'timed-out';
 
-export interface StartRun {
-  workflow: string;
+/** The workflows a caller may start, and what each takes. */
+interface Inputs {
+  applyPlan: ApplyPlanInput;
+  importSource: ImportSourceInput;
+  backfill: BackfillInput;
+  materialize: MaterializeInput;
+  refill: RefillInput;
+  trainingSet: TrainingSetInput;
+  verify: VerifyInput;
+}
+
+export interface VerifyInput {
+  id: string;
+  entities: number;
+  moments: number;
+  seed: number;
+  /** Default: every stored view. */
+  views?: string[];
+  trainingSets?: string[];
+}
+
+export type StartRun = { [W in keyof Inputs]: { workflow: W; input: Inputs[W] } }[keyof Inputs] & {
   /** Says what it does. A run that goes on under this id is the answer; one that has ended is followed by another. */
   id: string;
-  input: Record<string, unknown>;
   /** One line for the Temporal UI. */
   summary: string;
   /** Search attributes. */
   view?: string;
   version?: number;
   owner?: string;
-}
+};
 
 export interface RunningRun {
   id: string;
@@ -281,7 +307,10 @@ function translate(error: unknown, config: RunsConfig): unknown {
     );
   const grpc = isGrpcServiceError(error) ? error : isGrpcServiceError(error.cause) ? error.cause : null;
   if (grpc && UNAVAILABLE.has(grpc.code)) return unavailable(grpc.details || grpc.message, error);
-  if (grpc?.code === NOT_FOUND && /namespace/i.test(grpc.message))
+  if (
+    error instanceof NamespaceNotFoundError ||
+    (grpc?.code === NOT_FOUND && /namespace/i.test(grpc.message))
+  )
     return new FeatureStoreError(
       'FS_CONFIG_INVALID',
       `Temporal has no namespace "${config.temporalNamespace}"`,

@@ -88,7 +88,6 @@ function createApp(deps: RegistryDeps): FastifyInstance {
     keepAliveTimeout: 72_000,
     forceCloseConnections: 'idle',
     routerOptions: { maxParamLength: 200 },
-    disableRequestLogging: true,
     // Schemas are zod's; should one of fastify's own come in, it changes nothing it is given.
     ajv: { customOptions: { coerceTypes: false, removeAdditional: false, useDefaults: false } },
   });
@@ -433,10 +432,7 @@ async function importRun(
 }
 
 /** The service or the features there are, by the nearest name where one is not. */
-async function assertFeatures(
-  pool: Pool,
-  body: { service?: string | undefined; features?: string[] | undefined },
-): Promise<void> {
+async function assertFeatures(pool: Pool, body: { service?: string; features?: string[] }): Promise<void> {
   const { views, services } = (await findRevision(pool))?.definitions ?? { views: [], services: [] };
   if (body.service !== undefined && !services.some(({ name }) => name === body.service))
     throw unknownName('service', body.service, services.map(({ name }) => name)); // biome-ignore format: short

@@ -43,6 +43,8 @@ export interface ImportStatus {
   counts: Record<string, number>;
   bytesDone: number;
   bytesTotal: number;
+  rowsDone: number;
+  rowsTotal: number;
   startedAt: string;
   finishedAt: string | null;
 }
@@ -120,9 +122,10 @@ async function readImports(
 ): Promise<ImportStatus[]> {
   const { rows } = await client.query<{
     id: number; source: string; name: string; state: 'running' | 'finished'; shift: number; until: number | null;
-    counts: Record<string, number>; done: number; total: number; started: number; finished: number | null;
+    counts: Record<string, number>; done: number; total: number; rowsDone: number; rowsTotal: number; started: number; finished: number | null;
   }>(
     `select id, source, name, state, shift_ms as shift, until_ms as until, counts, next_byte as done, total_bytes as total,
+            next_offset as "rowsDone", total_rows as "rowsTotal",
             started_at as started, finished_at as finished
        from import
       order by id desc
@@ -139,6 +142,8 @@ async function readImports(
     counts: row.counts,
     bytesDone: row.state === 'finished' ? row.total : row.done,
     bytesTotal: row.total,
+    rowsDone: row.rowsDone,
+    rowsTotal: row.rowsTotal,
     startedAt: formatTimestamp(row.started),
     finishedAt: iso(row.finished),
   }));
