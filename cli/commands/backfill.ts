@@ -1,8 +1,7 @@
 import { connect } from '../address.js';
-import type { Run } from '../client.js';
 import type { Call } from '../program.js';
 import { instantOption } from './arguments.js';
-import { chosenViews, runOne } from './views.js';
+import { chosenViews, runEach } from './views.js';
 
 export default async function backfill(
   call: Call<{ registry?: string; all?: boolean; start?: string; end?: string }>,
@@ -13,8 +12,8 @@ export default async function backfill(
     ...(options.end === undefined ? {} : { end: instantOption('--end', options.end) }),
   };
   const client = connect(call);
-  const runs: Run[] = [];
-  for (const view of await chosenViews(client, call.args[0], options.all))
-    runs.push(await runOne(client, `backfilling ${view.view}`, '/v1/backfills', { ...view, ...range }, out));
+  const views = await chosenViews(client, call.args[0], options.all);
+  const requests = views.map((view) => ({ ...view, ...range }));
+  const runs = await runEach(client, 'backfilling', '/v1/backfills', requests, out);
   out.result({ runs }, () => '');
 }

@@ -16,7 +16,7 @@ export default async function getOnline(
   const request = onlineRequest(featuresOption(call.args[0], options.features), options.entity);
   const client = createClient({ url: findAddress('serving', options.serving, call.env) });
   const text = await requestTyped(client, request);
-  out.raw(text, () => renderOnline(parseOnline(text)));
+  out.raw(text, () => renderOnline(parseOnline(text), new Set(Object.keys(request.entities))));
 }
 
 export interface OnlineRequest {
@@ -114,7 +114,7 @@ export function parseOnline(text: string): OnlineAnswer {
 }
 
 /** One entity reads best downwards, several as rows; whatever is not PRESENT says what it is. */
-function renderOnline({ metadata, results }: OnlineAnswer): string {
+function renderOnline({ metadata, results }: OnlineAnswer, asked: ReadonlySet<string>): string {
   const names = metadata.feature_names;
   const rows = results[0]?.values.length ?? 0;
   if (rows === 1)
@@ -123,8 +123,7 @@ function renderOnline({ metadata, results }: OnlineAnswer): string {
       results.map(({ values, statuses, event_timestamps }, i) => [
         names[i] ?? '',
         formatValue(values[0]),
-        statuses[0] ?? '',
-        event_timestamps[0] ?? '',
+        ...(asked.has(names[i] ?? '') ? [null, null] : [statuses[0] ?? '', event_timestamps[0] ?? '']),
       ]),
     );
   return formatTable(

@@ -1,13 +1,11 @@
 import { connect } from '../address.js';
-import type { Run } from '../client.js';
 import type { Call } from '../program.js';
-import { chosenViews, runOne } from './views.js';
+import { chosenViews, runEach } from './views.js';
 
 export default async function refill(call: Call<{ registry?: string; all?: boolean }>): Promise<void> {
   const { options, out } = call;
   const client = connect(call);
-  const runs: Run[] = [];
-  for (const view of await chosenViews(client, call.args[0], options.all))
-    runs.push(await runOne(client, `refilling ${view.view}`, '/v1/refills', view, out));
+  const views = await chosenViews(client, call.args[0], options.all);
+  const runs = await runEach(client, 'refilling', '/v1/refills', views, out);
   out.result({ runs }, () => '');
 }

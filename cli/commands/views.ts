@@ -3,6 +3,7 @@ import type { Client, Run } from '../client.js';
 import { UsageError } from '../errors.js';
 import type { Output } from '../output.js';
 import { followRun, type Started } from '../run.js';
+import { formatCount, formatSeconds } from '../text.js';
 import { viewArgument } from './arguments.js';
 
 /** The view that was named, or every stored one. */
@@ -39,6 +40,77 @@ export async function listStoredViews(client: Client): Promise<StoredViewName[]>
       ? [{ name, kind, cadenceMs: cadenceMs ?? mode?.cadenceMs ?? null }]
       : [],
   );
+}
+
+export interface ViewRun {
+  view: string;
+  version?: number;
+  start?: string;
+  end?: string;
+}
+
+/** More at once only share the two cores of a small machine. */
+const AT_ONCE = 2;
+
+/** One run for each, two at a time, under one step; each is named when it is done. A failure lets those under way end. */
+export async function runEach(
+  client: Client,
+  title: string,
+  path: string,
+  requests: readonly ViewRun[],
+  out: Output,
+): Promise<Run[]> {
+  return out.step(title, async (step) => {
+    const waiting = [...requests.entries()];
+    const runs: Run[] = [];
+    const under = new Map<string, number>();
+    let ended = 0;
+    const show = (): void => {
+      const shares = [...under].map(([view, share]) => `${view} ${Math.floor(100 * share)} %`);
+      step.progress({
+        done: ended,
+        total: requests.length,
+        unit: 'views',
+        ratePerSecond: null,
+        message: shares.join(', '),
+      });
+    };
+    const work = async (): Promise<void> => {
+      for (let next = waiting.shift(); next; next = waiting.shift()) {
+        const [index, request] = next;
+        const began = performance.now();
+        under.set(request.view, 0);
+        show();
+        const { run } = await client.post<Started>(path, request);
+        runs[index] = await followRun(client, run, {
+          ...step,
+          progress: ({ done, total }) => {
+            under.set(request.view, total ? done / total : 0);
+            show();
+          },
+        });
+        under.delete(request.view);
+        ended++;
+        const counts = Object.entries(runs[index].progress?.counts ?? {}).map(
+          ([name, n]) => `, ${formatCount(n)} ${name}`,
+        );
+        step.note(`   ${request.view}${counts.join('')} (${formatSeconds(performance.now() - began)})`);
+      }
+    };
+    const failed = (
+      await Promise.allSettled(
+        Array.from({ length: AT_ONCE }, () =>
+          work().catch((error: unknown) => {
+            waiting.length = 0;
+            throw error;
+          }),
+        ),
+      )
+    ).find((result) => result.status === 'rejected');
+    if (failed) throw failed.reason;
+    step.done(`${ended} views`);
+    return runs;
+  });
 }
 
 /** Starts a run and follows it. */

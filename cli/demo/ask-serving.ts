@@ -4,7 +4,7 @@ import type { Client } from '../client.js';
 import { type OnlineAnswer, parseOnline, requestOnline } from '../commands/get-online.js';
 import type { Output } from '../output.js';
 import { formatCount } from '../text.js';
-import { candidateItems, type Encounter, mostActiveUser } from './labels.js';
+import { activeUser, candidateItems, type Encounter } from './labels.js';
 import { measureLatency } from './latency.js';
 import { type DataOrigin, type DemoReport, dataOrigin } from './report.js';
 
@@ -21,7 +21,7 @@ export async function askServing(options: {
   out: Output;
 }): Promise<Pick<DemoReport, 'online' | 'serving'>> {
   const { serving, service, definitions, views, nowMs, out } = options;
-  const user = mostActiveUser(views, nowMs);
+  const user = activeUser(views, nowMs);
   const items = candidateItems(views, user, ITEMS, nowMs);
   const request = { feature_service: service, entities: { user_id: [user], item_id: items } };
   const answer = await out.step(`asking for user ${user} and ${items.length} items`, async () =>

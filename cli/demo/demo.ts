@@ -7,14 +7,14 @@ import { existsSync } from 'node:fs';
 import { mkdir, writeFile } from 'node:fs/promises';
 import { userInfo } from 'node:os';
 import { join } from 'node:path';
-import type { Definitions } from '../../core/definition.js';
+import type { Definitions, StoredView } from '../../core/definition.js';
 import { FeatureStoreError } from '../../core/error.js';
-import { floorTo, formatTimestamp, WEEK } from '../../core/time.js';
+import { DAY, floorTo, formatTimestamp, WEEK } from '../../core/time.js';
 import { type Client, createClient, type Run } from '../client.js';
 import { makeTrainingSet } from '../commands/get-historical.js';
 import { outcomes, runImport } from '../commands/import.js';
 import { runVerify } from '../commands/verify.js';
-import { runOne } from '../commands/views.js';
+import { runEach, type ViewRun } from '../commands/views.js';
 import { isFeatureStoreError } from '../errors.js';
 import { loadDefinitions } from '../load.js';
 import { stackLinks, stopCommand, wipeStack } from '../local.js';
@@ -62,7 +62,9 @@ async function runSteps({ seed: given, env, out }: DemoOptions): Promise<Omit<De
   const seconds: Record<string, number> = {};
   const stage = createStages(seconds, out);
 
-  await stage('doctor', 'this machine', () => checkMachine(env));
+  await stage('doctor', 'this machine', () =>
+    out.step('checking memory, disk and servers', () => checkMachine(env)),
+  );
 
   let state = await stage('up', 'a fresh stack', async () => {
     await out.step('removing what the last demo left', () => wipe());
@@ -118,15 +120,15 @@ async function runSteps({ seed: given, env, out }: DemoOptions): Promise<Omit<De
   });
 
   const stored = definitions.views.filter((view) => view.kind !== 'onDemand');
-  await stage('backfill', 'every view, from its first event', async () => {
-    for (const view of stored) {
-      const cadenceMs =
-        view.kind === 'sql' ? view.cadenceMs : view.mode.type === 'batch' ? view.mode.cadenceMs : null;
-      // one tick is left to the schedules
-      const end = cadenceMs === null ? {} : { end: formatTimestamp(floorTo(nowMs, cadenceMs) - cadenceMs) };
-      await runOne(client, `backfilling ${view.name}`, '/v1/backfills', { view: view.name, ...end }, out);
-    }
-  });
+  await stage('backfill', 'every view, from its first event', () =>
+    runEach(
+      client,
+      'backfilling',
+      '/v1/backfills',
+      stored.map((view) => backfillOf(view, nowMs)),
+      out,
+    ),
+  );
 
   await stage('materialize', 'the last tick, by the schedule of each view', async () => {
     const schedules = await connectSchedules(urls.ALMANAC_TEMPORAL_ADDRESS!, 'default');
@@ -202,6 +204,16 @@ async function runSteps({ seed: given, env, out }: DemoOptions): Promise<Omit<De
     seconds,
     links,
   };
+}
+
+/** One tick is left to the schedules. Each tick of a sql view is a query of half a second: a day of them will do. */
+function backfillOf(view: StoredView, nowMs: number): ViewRun {
+  const cadenceMs =
+    view.kind === 'sql' ? view.cadenceMs : view.mode.type === 'batch' ? view.mode.cadenceMs : null;
+  if (cadenceMs === null) return { view: view.name };
+  const endMs = floorTo(nowMs, cadenceMs) - cadenceMs;
+  const start = view.kind === 'sql' ? { start: formatTimestamp(endMs - DAY) } : {};
+  return { view: view.name, ...start, end: formatTimestamp(endMs) };
 }
 
 /** Runs the parts under headings and takes their time; a failure says in which part, and where the logs are. */

@@ -56,18 +56,23 @@ export function labelsCsv(labels: readonly Label[]): string {
   return ['user_id,item_id,event_timestamp,bought', ...lines, ''].join('\n');
 }
 
-/** Who is asked about: the user seen most in the half hour before `untilMs`, else the one seen last; ties by name. */
-export function mostActiveUser(seen: readonly Encounter[], untilMs: number): string {
-  const recent = new Map<string, number>();
+/**
+ * Who is asked about: of the users seen in the half hour before `untilMs` the one with the longest history; in a quiet half
+ * hour the user seen last. Ties go by name.
+ */
+export function activeUser(seen: readonly Encounter[], untilMs: number): string {
+  const times = new Map<string, number>();
+  const recent = new Set<string>();
   let last: Encounter | null = null;
   for (const each of seen) {
     if (each.atMs > untilMs) continue;
-    if (each.atMs > untilMs - BUYS_WITHIN_MS) recent.set(each.user, (recent.get(each.user) ?? 0) + 1);
+    times.set(each.user, (times.get(each.user) ?? 0) + 1);
+    if (each.atMs > untilMs - BUYS_WITHIN_MS) recent.add(each.user);
     if (!last || each.atMs > last.atMs || (each.atMs === last.atMs && each.user < last.user)) last = each;
   }
-  const [most] = [...recent].sort(([a, n], [b, m]) => m - n || compare(a, b));
   assert(last, 'the shop has no events before now');
-  return most ? most[0] : last.user;
+  const [longest] = [...recent].sort((a, b) => times.get(b)! - times.get(a)! || compare(a, b));
+  return longest ?? last.user;
 }
 
 /** `count` items to rank: those this user met last, then those anybody met last. */

@@ -5,13 +5,7 @@ import { Field, Float64, List, Table, Utf8, vectorFromArray } from 'apache-arrow
 import { describe, expect, test } from 'vitest';
 import { summarize } from '../../cli/demo/ask-serving.js';
 import { compareTables } from '../../cli/demo/compare.js';
-import {
-  candidateItems,
-  type Encounter,
-  labelsCsv,
-  makeLabels,
-  mostActiveUser,
-} from '../../cli/demo/labels.js';
+import { activeUser, candidateItems, type Encounter, labelsCsv, makeLabels } from '../../cli/demo/labels.js';
 import { measureLatency, quantile } from '../../cli/demo/latency.js';
 import { type DemoReport, dataOrigin, renderReport } from '../../cli/demo/report.js';
 import { readEncounters } from '../../cli/demo/shop-files.js';
@@ -58,10 +52,10 @@ describe('labels', () => {
 
 describe('who is asked about', () => {
   const seen = [at('a', 'x', 10), at('b', 'y', 80), at('b', 'z', 85), at('c', 'x', 90), at('d', 'x', 120)];
-  test('the user seen most in the last half hour; nothing later counts', () =>
-    expect(mostActiveUser(seen, 100 * MINUTE)).toBe('b'));
+  test('of those seen in the last half hour the one seen most; nothing later counts', () =>
+    expect(activeUser(seen, 100 * MINUTE)).toBe('b'));
   test('in a quiet hour, the user seen last', () =>
-    expect(mostActiveUser(seen, 119 * MINUTE + 59_999)).toBe('c'));
+    expect(activeUser(seen, 119 * MINUTE + 59_999)).toBe('c'));
   test('candidates: their own items first, then those seen last, no item twice', () =>
     expect(candidateItems(seen, 'b', 4, 100 * MINUTE)).toEqual(['z', 'y', 'x']));
 });
