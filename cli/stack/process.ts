@@ -2,7 +2,16 @@
  * Processes that outlive us: started detached, recognised later, ended with everything they started.
  */
 import { type ChildProcess, spawn } from 'node:child_process';
-import { closeSync, openSync, readdirSync, readFileSync, readlinkSync, realpathSync } from 'node:fs';
+import {
+  closeSync,
+  openSync,
+  readdirSync,
+  readFileSync,
+  readlinkSync,
+  realpathSync,
+  renameSync,
+  statSync,
+} from 'node:fs';
 import { createServer } from 'node:net';
 import { basename } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
@@ -10,6 +19,8 @@ import { startTime } from './pids.mjs';
 import type { RunningProcess } from './state.js';
 
 const POLL_MS = 25;
+/** A log this long is put aside at the next start; the one put aside before it is dropped. */
+const LOG_BYTES_MAX = 20e6;
 
 export interface Command {
   file: string;
@@ -24,6 +35,8 @@ export interface Command {
 /** Start in a process group of its own, output appended to `log`; throws when the program cannot be executed. */
 export async function spawnDetached(command: Command, log: string): Promise<ChildProcess> {
   const { file, args, env, cwd, uid, gid } = command;
+  const size = statSync(log, { throwIfNoEntry: false })?.size ?? 0;
+  if (size > LOG_BYTES_MAX) renameSync(log, `${log}.1`);
   const output = openSync(log, 'a', 0o600);
   try {
     const child = spawn(file, args, {

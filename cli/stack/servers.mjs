@@ -409,7 +409,7 @@ async function obtainJars(machine, jars, report) {
   const [mvn] = onPath(machine, 'mvn');
   const base = machine.env.ALMANAC_MAVEN_BASE;
   const overHttps = (/** @type {string} */ into) => fetchJars(machine, base ?? MAVEN_BASE, into, report);
-  // a base given by hand is meant; Maven otherwise knows the mirrors, proxies and credentials of this place
+  // a base given by hand is meant; Maven otherwise knows the repositories, proxies and credentials of this place
   if (base || !mvn) return intoCache(machine, jars, overHttps);
   try {
     await intoCache(machine, jars, (into) => copyJars(machine, mvn, into, report));

@@ -62,7 +62,7 @@ const UNITS: Record<UnitName, Unit> = {
 const POLL_MS = 50;
 /** A living process that has answered before and does not for so long hangs: it is started again. */
 const HUNG_MS = 6_000;
-const EXTERNAL_MS = 15_000;
+const EXTERNAL_MS = 5_000;
 /** Between choosing a port and binding it somebody else may come. */
 const START_ATTEMPTS = 3;
 
@@ -100,12 +100,13 @@ export interface FoundStack {
  * Throws FS_UNAVAILABLE naming the server, its last log lines and its log; what started stays up.
  */
 export async function startStack(options: StartOptions): Promise<StackState> {
-  const { name, root = packageDir, onProgress = () => {}, env = process.env } = options;
+  const { name, root = packageDir, onProgress = () => {} } = options;
   const { servers = SERVERS, processes = PROCESSES, environment, dist = join(packageDir, 'dist') } = options;
   return withLock(lockPath(root, name), `starting the stack "${name}"`, onProgress, async () => {
     const state = openState(root, name, environment, dist);
     state.settings = { ...state.settings, ...options.settings };
     mkdirSync(join(state.dir, 'files'), { recursive: true });
+    const env = withoutOwnAddresses(options.env ?? process.env, state);
     const found = await resolve(servers, options.machine ?? createMachine({ env }));
     const supervisor = new Supervisor(state, env, found, onProgress);
     await supervisor.placePorts([...servers, ...PROCESSES]);
@@ -169,9 +170,10 @@ export async function startProcess(
   name: UnitName,
   options: Pick<StackOptions, 'env' | 'machine' | 'onProgress'> = {},
 ): Promise<StackState> {
-  const { env = process.env, onProgress = () => {} } = options;
+  const { onProgress = () => {} } = options;
   return withLock(lockPath(state.root, state.name), `starting ${name}`, onProgress, async () => {
     const now = openState(state.root, state.name, state.environment, state.dist);
+    const env = withoutOwnAddresses(options.env ?? process.env, now);
     const servers = SERVERS.filter((server) => server === name);
     const found = await resolve(servers, options.machine ?? createMachine({ env }));
     const supervisor = new Supervisor(now, env, found, onProgress);
@@ -208,6 +210,16 @@ function openState(root: string, name: string, environment: string | undefined, 
       { fix: 'use another stack name, or remove its directory under .almanac', name },
     );
   return { ...state, dist };
+}
+
+/** A shell that was given this stack's own addresses does not mean servers from elsewhere by them. */
+function withoutOwnAddresses(env: Environment, state: StackState): Environment {
+  const own = SERVERS.filter((name) => {
+    const unit = state.units[name];
+    return unit && !unit.external && env[ADDRESS_VARIABLE[name]] === unit.address;
+  });
+  const variables = new Set<string>(own.map((name) => ADDRESS_VARIABLE[name]));
+  return Object.fromEntries(Object.entries(env).filter(([key]) => !variables.has(key)));
 }
 
 async function resolve(

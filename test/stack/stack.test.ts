@@ -88,6 +88,36 @@ test('all four run, and a second start leaves every one of them', async () => {
   expect(SERVERS.map(pidOf)).toEqual(pids);
 });
 
+test('a shell that was given the addresses of this very stack does not take its servers for somebody else’s', async () => {
+  const again = await startStack({ ...options, env: { ...options.env, ...stackEnv(state) } });
+  expect(again.units).toEqual(state.units);
+});
+
+test('an address of a server elsewhere is used, and nothing is started or stopped there', async () => {
+  const other = { root, name: 'test-other', servers: ['postgres'], processes: [] } as const;
+  const ALMANAC_POSTGRES_URL = stackEnv(state).ALMANAC_POSTGRES_URL;
+  const borrowed = await startStack({ ...other, env: { ...options.env, ALMANAC_POSTGRES_URL } });
+  expect(borrowed.units.postgres).toMatchObject({
+    external: true,
+    address: ALMANAC_POSTGRES_URL,
+    process: null,
+  });
+  expect(await stopStack(other)).toEqual([]);
+  expect(findStack(options)!.dead).toEqual([]);
+});
+
+test('an address of a server elsewhere that does not answer is named, without its password', async () => {
+  const other = { root, name: 'test-absent', servers: ['redis'], processes: [] } as const;
+  const env = { ...options.env, ALMANAC_REDIS_URL: 'redis://:secret@127.0.0.1:9/0' };
+  const failure = await startStack({ ...other, env }).catch((error: unknown) => error);
+  expect(failure).toMatchObject({
+    code: 'FS_UNAVAILABLE',
+    details: { server: 'redis', fix: expect.stringContaining('ALMANAC_REDIS_URL') },
+  });
+  expect(String(failure)).toContain('ECONNREFUSED');
+  expect(String(failure)).not.toContain('secret');
+}, 30_000);
+
 test('the state file, which holds passwords, is for its owner only', () => {
   const file = join(root, '.almanac', 'test', 'stack.json');
   expect(statSync(file).mode & 0o777).toBe(0o600);
