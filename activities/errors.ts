@@ -5,7 +5,7 @@
  */
 import { ApplicationFailure, CancelledFailure, CompleteAsyncError } from '@temporalio/activity';
 import type { ActivityExecuteInput, ActivityInboundCallsInterceptor, Next } from '@temporalio/worker';
-import { FeatureStoreError } from '../core/error.js';
+import { type ErrorCode, FeatureStoreError } from '../core/error.js';
 import { translate as translatePostgres } from '../registry/sql.js';
 
 export class ErrorInterceptor implements ActivityInboundCallsInterceptor {
@@ -77,7 +77,7 @@ export function translate(error: unknown): unknown {
 /** An error of ioredis as ours; null when it is none that waiting helps. */
 export function translateRedis(error: Error): FeatureStoreError | null {
   const { name, message } = error;
-  const make = (code: 'FS_UNAVAILABLE' | 'FS_DEADLINE' | 'FS_DISK_FULL', what: string, fix: string) =>
+  const make = (code: ErrorCode, what: string, fix: string) =>
     new FeatureStoreError(code, `Redis ${what}: ${message}`, { fix }, { cause: error });
   if (message === 'Command timed out')
     return make(
@@ -91,6 +91,8 @@ export function translateRedis(error: Error): FeatureStoreError | null {
   )
     return make('FS_UNAVAILABLE', 'does not answer', 'start it, or set ALMANAC_REDIS_URL; then try again');
   if (name !== 'ReplyError') return null;
+  if (/^(NOAUTH|WRONGPASS|NOPERM)\b/.test(message))
+    return make('FS_CONFIG_INVALID', 'refuses the connection', 'correct ALMANAC_REDIS_URL');
   if (message.startsWith('OOM '))
     return make('FS_DISK_FULL', 'has no memory left', 'raise its maxmemory; then try again');
   if (/^(LOADING|MASTERDOWN|READONLY|TRYAGAIN|CLUSTERDOWN|BUSY|MISCONF|NOREPLICAS)\b/.test(message))

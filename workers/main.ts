@@ -5,7 +5,7 @@
  */
 import { parseArgs } from 'node:util';
 import { NativeConnection, Runtime, type Worker } from '@temporalio/worker';
-import { assertKeepsRecords, createRedis, toFailure, untilReady } from '../activities/index.js';
+import { assertKeepsRecords, createRedis, untilReady } from '../activities/index.js';
 import { type Config, readConfig } from '../core/config.js';
 import { FeatureStoreError } from '../core/error.js';
 import { createPool, type Pool } from '../registry/sql.js';
@@ -19,24 +19,46 @@ const POLL_MS = 500;
 async function main(): Promise<void> {
   const queues = parseQueues();
   const config = readConfig(process.env);
-  // Temporal's runtime would stop its workers on these signals by itself, before we are listening.
+  // Temporal's runtime would stop its workers on these signals by itself, before there are any.
   Runtime.install({ shutdownSignals: [] });
   const ending = endSignal();
+  const undo: Array<() => unknown> = [];
+  try {
+    const started = start(config, queues, undo);
+    const workers = await Promise.race([started, ending]);
+    if (workers === null) return; // asked to end while waiting for a store
+    const running = Promise.all(workers.map((worker) => worker.run()));
+    console.log(`workers for ${queues.map((queue) => `${config.environment}-${queue}`).join(', ')}`);
+    await Promise.race([ending, running]);
+    for (const worker of workers) if (worker.getState() === 'RUNNING') worker.shutdown();
+    await running;
+  } finally {
+    for (const step of undo) await step();
+  }
+}
 
+/** Everything up to workers that can run; `undo` grows with what has to be put down, the last first. */
+async function start(
+  config: Config,
+  queues: readonly Queue[],
+  undo: Array<() => unknown>,
+): Promise<Worker[]> {
   const pool = createPool(config, { application: `almanac worker ${queues.join(',')}`, max: 12 });
+  undo.unshift(() => pool.end());
   let redisError = 'not connected yet';
   const redis = createRedis(config.redisUrl, (error) => {
     redisError = error.message;
   });
+  undo.unshift(() => redis.disconnect());
   const metrics = createMetrics();
-  const state = { workers: [] as Worker[] };
+  let workers: Worker[] = [];
   const check = async (): Promise<string[]> => [
+    ...(workers.length === 0 ? ['still starting'] : []),
     ...(await postgresProblem(pool)),
     ...(redis.status === 'ready' ? [] : [`Redis is ${redis.status}: ${redisError}`]),
-    ...state.workers
+    ...workers
       .filter((worker) => worker.getState() !== 'RUNNING')
       .map((worker) => `${worker.options.taskQueue} is ${worker.getState()}`),
-    ...(state.workers.length === 0 ? ['still starting'] : []),
   ];
   const identity = {
     environment: config.environment,
@@ -44,13 +66,18 @@ async function main(): Promise<void> {
     queues,
   };
   const health = await startHealth(config.workerUrl, identity, check, metrics);
+  undo.unshift(() => {
+    health.close();
+    health.closeAllConnections();
+  });
 
   const deadline = Date.now() + START_MS;
   await untilSchema(pool, config, deadline);
   await untilReady(redis, Math.max(1, deadline - Date.now()));
   await assertKeepsRecords(redis);
   const connection = await connect(config, deadline);
-  state.workers = await createWorkers({
+  undo.unshift(() => connection.close());
+  workers = await createWorkers({
     connection,
     namespace: config.temporalNamespace,
     deps: { config, pool, redis, clock: Date.now, env: process.env },
@@ -58,19 +85,7 @@ async function main(): Promise<void> {
     workflowBundle: builtBundle(),
     metrics,
   });
-  const running = Promise.all(state.workers.map((worker) => worker.run()));
-  console.log(`workers for ${queues.map((queue) => `${config.environment}-${queue}`).join(', ')}`);
-  try {
-    await Promise.race([ending, running]);
-    for (const worker of state.workers) if (worker.getState() === 'RUNNING') worker.shutdown();
-    await running;
-  } finally {
-    health.close();
-    health.closeAllConnections();
-    redis.disconnect();
-    await connection.close();
-    await pool.end();
-  }
+  return workers;
 }
 
 function parseQueues(): Queue[] {
@@ -84,14 +99,14 @@ function parseQueues(): Queue[] {
 }
 
 /** The first signal ends in order; a second one at once. */
-function endSignal(): Promise<void> {
+function endSignal(): Promise<null> {
   return new Promise((resolve) => {
     let asked = false;
     for (const signal of ['SIGTERM', 'SIGINT'] as const)
       process.on(signal, () => {
         if (asked) process.exit(1);
         asked = true;
-        resolve();
+        resolve(null);
       });
   });
 }
@@ -150,9 +165,8 @@ try {
   await main();
   process.exit(0);
 } catch (error) {
-  const { message } = toFailure(error) as Error;
   console.error(
-    error instanceof FeatureStoreError ? `${error.code}: ${message}\n  ${error.details.fix}` : error,
+    error instanceof FeatureStoreError ? `${error.code}: ${error.message}\n  ${error.details.fix}` : error,
   );
   process.exit(1);
 }

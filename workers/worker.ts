@@ -6,7 +6,7 @@
  */
 import { fileURLToPath } from 'node:url';
 import { type NativeConnection, Worker, type WorkflowBundleOption } from '@temporalio/worker';
-import { createActivities, type Deps, ErrorInterceptor } from '../activities/index.js';
+import { type Activities, createActivities, type Deps, ErrorInterceptor } from '../activities/index.js';
 import type { Metrics } from './metrics.js';
 
 export const QUEUES = ['control', 'batch', 'stream'] as const;
@@ -26,11 +26,13 @@ export interface WorkerOptions {
   queues: readonly Queue[];
   workflowBundle: WorkflowBundleOption;
   metrics?: Metrics;
+  /** Default: createActivities(deps). Tests wrap them. */
+  activities?: Activities;
 }
 
 export async function createWorkers(options: WorkerOptions): Promise<Worker[]> {
   const { connection, namespace, deps, queues, workflowBundle, metrics } = options;
-  const activities = createActivities(deps);
+  const activities = options.activities ?? createActivities(deps);
   const workers: Worker[] = [];
   for (const queue of queues)
     workers.push(

@@ -347,7 +347,7 @@ async function* readRows(
     const parser = new RowParser(of, options.columns);
     const chunks = stream[Symbol.asyncIterator]() as AsyncIterator<Buffer>;
     for (;;) {
-      const chunk = await withDeadline(chunks.next(), options.signal);
+      const chunk = await withDeadline(() => chunks.next(), options.signal);
       if (chunk.done) break;
       const rows = parser.parse(chunk.value);
       if (rows.length > 0) yield rows;
@@ -362,8 +362,8 @@ async function* readRows(
   }
 }
 
-/** The promise, or FS_DEADLINE after SILENCE_MS, or the signal's reason. */
-function withDeadline<T>(promise: Promise<T>, signal: AbortSignal | undefined): Promise<T> {
+/** What comes next, or FS_DEADLINE after SILENCE_MS, or the signal's reason. */
+function withDeadline<T>(next: () => Promise<T>, signal: AbortSignal | undefined): Promise<T> {
   signal?.throwIfAborted();
   return new Promise<T>((resolve, reject) => {
     const silence = (): void =>
@@ -375,10 +375,12 @@ function withDeadline<T>(promise: Promise<T>, signal: AbortSignal | undefined): 
     const abort = (): void => reject(signal!.reason as Error);
     const timer = setTimeout(silence, SILENCE_MS);
     signal?.addEventListener('abort', abort, { once: true });
-    promise.then(resolve, reject).finally(() => {
-      clearTimeout(timer);
-      signal?.removeEventListener('abort', abort);
-    });
+    next()
+      .then(resolve, reject)
+      .finally(() => {
+        clearTimeout(timer);
+        signal?.removeEventListener('abort', abort);
+      });
   });
 }
 

@@ -34,10 +34,11 @@ export async function* readCsvBlocks(
   path: string,
   from: { byte: number; firstRow: number },
   signal?: AbortSignal,
+  blockBytes = BLOCK_BYTES,
 ): AsyncGenerator<CsvBlock> {
   const file = await open(path);
   try {
-    yield* blocks(file, from, signal);
+    yield* blocks(file, from, signal, blockBytes);
   } finally {
     await file.close();
   }
@@ -47,16 +48,17 @@ async function* blocks(
   file: FileHandle,
   from: { byte: number; firstRow: number },
   signal: AbortSignal | undefined,
+  blockBytes: number,
 ): AsyncGenerator<CsvBlock> {
   let rest: Buffer = Buffer.alloc(0); // the begin of a row whose end is not read yet
   let position = from.byte; // of the first byte after `rest`
   let row = from.firstRow;
   for (let last = false; !last; ) {
     signal?.throwIfAborted();
-    const buffer = Buffer.allocUnsafe(rest.length + BLOCK_BYTES);
+    const buffer = Buffer.allocUnsafe(rest.length + blockBytes);
     rest.copy(buffer);
-    const { bytesRead } = await file.read(buffer, rest.length, BLOCK_BYTES, position);
-    last = bytesRead < BLOCK_BYTES; // a regular file gives less only at its end
+    const { bytesRead } = await file.read(buffer, rest.length, blockBytes, position);
+    last = bytesRead < blockBytes; // a regular file gives less only at its end
     const bytes = buffer.subarray(0, rest.length + bytesRead);
     const offset = position - rest.length; // of bytes[0] in the file
     position += bytesRead;

@@ -28,22 +28,12 @@ export function createRedis(url: string, onError: (error: Error) => void): Redis
 export async function untilReady(redis: Redis, timeoutMs: number): Promise<void> {
   if (redis.status === 'ready') return;
   await new Promise<void>((resolve, reject) => {
-    let reason = 'no connection';
+    let last = new Error('no connection');
     const ready = (): void => settle(resolve);
     const note = (error: Error): void => {
-      reason = error.message;
+      last = error;
     };
-    const timer = setTimeout(
-      () =>
-        settle(() =>
-          reject(
-            new FeatureStoreError('FS_UNAVAILABLE', `Redis does not answer: ${reason}`, {
-              fix: 'start it, or set ALMANAC_REDIS_URL; then try again',
-            }),
-          ),
-        ),
-      timeoutMs,
-    );
+    const timer = setTimeout(() => settle(() => reject(away(last))), timeoutMs);
     const settle = (end: () => void): void => {
       clearTimeout(timer);
       redis.off('ready', ready);
@@ -53,6 +43,17 @@ export async function untilReady(redis: Redis, timeoutMs: number): Promise<void>
     redis.on('ready', ready);
     redis.on('error', note);
   });
+}
+
+function away(error: Error): FeatureStoreError {
+  const known = translateRedis(error);
+  if (known?.retryable === false) return known; // a wrong password, say
+  return new FeatureStoreError(
+    'FS_UNAVAILABLE',
+    `Redis does not answer: ${error.message}`,
+    { fix: 'start it, or set ALMANAC_REDIS_URL; then try again' },
+    { cause: error },
+  );
 }
 
 /**

@@ -25,7 +25,13 @@ import {
   type Worker,
 } from '@temporalio/worker';
 import { afterAll } from 'vitest';
-import { createRedis, type Deps, untilReady } from '../../activities/index.js';
+import {
+  type Activities,
+  createActivities,
+  createRedis,
+  type Deps,
+  untilReady,
+} from '../../activities/index.js';
 import { type Config, readConfig } from '../../core/config.js';
 import type { Definitions } from '../../core/definition.js';
 import { activate, computePlan, openRevision, savePlan } from '../../registry/apply.js';
@@ -43,8 +49,8 @@ export interface TestEnvironment {
   client: Client;
   /** The queue `<environment>-control`. */
   controlQueue: string;
-  /** Starts workers in this process for all queues, or makes those there are stop. */
-  startWorkers(overrides?: Partial<Deps>): Promise<RunningWorkers>;
+  /** Workers in this process for all queues. `wrap` puts something around every activity: see faults.ts. */
+  startWorkers(wrap?: (activities: Activities) => Activities): Promise<RunningWorkers>;
 }
 
 export interface RunningWorkers {
@@ -97,11 +103,12 @@ export async function createEnvironment(
       return new Client({ connection: connection!, namespace: environment });
     },
     controlQueue: `${environment}-control`,
-    async startWorkers(overrides = {}) {
+    async startWorkers(wrap = (activities) => activities) {
       const workers = await createWorkers({
         connection: native!,
         namespace: environment,
-        deps: { ...deps, ...overrides },
+        deps,
+        activities: wrap(createActivities(deps)),
         queues: QUEUES,
         workflowBundle: { codePath: await bundle() },
       });
@@ -172,7 +179,7 @@ function quiet(): void {
 }
 
 /** The workflows of the sources, bundled once for all files and runs: kept by the hash of what goes in. */
-async function bundle(): Promise<string> {
+export async function bundle(): Promise<string> {
   const hash = createHash('sha256').update(readFileSync(join(root, 'package-lock.json')));
   for (const folder of ['workflows', 'core'])
     for (const name of (readdirSync(join(root, folder), { recursive: true }) as string[]).sort()) {
