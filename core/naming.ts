@@ -15,6 +15,7 @@ const RESERVED = new Set(['constructor', 'prototype']);
 /** Columns of answers, training sets and the tables of tick rows: no feature, join key or request field is called like them. */
 const RESERVED_FIELDS = new Set([
   'key', 'key_hash', 'tick', 'tick_ms', 'committed_ms', 'event_timestamp', 'event_ms', 'created_timestamp', 'record',
+  'tableoid', 'ctid', 'xmin', 'cmin', 'xmax', 'cmax', // of every table in Postgres
 ]); // biome-ignore format: a row of words
 
 /** What is wrong with a name, if anything. `field`: it becomes a column of answers. `spare`: bytes kept for what is put around it. */

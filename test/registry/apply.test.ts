@@ -2,11 +2,12 @@ import { beforeEach, describe, expect, test } from 'vitest';
 import { assertDefinitions } from '../../core/check.js';
 import type { AggregationView, Definitions } from '../../core/definition.js';
 import { FeatureStoreError } from '../../core/error.js';
+import { nameProblem } from '../../core/naming.js';
 import { abandonPlan, activate, computePlan, openRevision, savePlan } from '../../registry/apply.js';
 import { migrate } from '../../registry/migrate.js';
 import { compileServingPlan, findRevision, resolveView } from '../../registry/resolve.js';
-import { transaction } from '../../registry/sql.js';
-import { archiveTable } from '../../registry/tables.js';
+import { quote, transaction } from '../../registry/sql.js';
+import { archiveTable, ROW_COLUMNS } from '../../registry/tables.js';
 import { createDatabase } from './database.js';
 import { changed, definitions, sqlView } from './definitions.js';
 
@@ -364,6 +365,48 @@ describe('archives', () => {
     const { rows } = await pool.query(`select user_id, tick, user_user_orders_count_7d as n from rows_${id}`);
     expect(rows).toEqual([{ user_id: 7, tick: 86_400_001, n: 3 }]);
   });
+});
+
+describe('names', () => {
+  const renamed = (name: { source: string; column: string; key: string; feature: string }): Definitions =>
+    changed((all) => {
+      all.services = [];
+      all.views = [all.views[0]!];
+      const view = all.views[0] as AggregationView;
+      const [source] = all.sources;
+      source!.name = name.source;
+      source!.columns[name.column] = { type: 'string', nullable: false };
+      all.entities[0]!.keys = [{ name: name.key, type: 'string' }];
+      Object.assign(view, { source: name.source, key: [name.column] });
+      view.features = [{ ...view.features[0]!, name: name.feature, nameException: 'a test of names' }];
+    });
+  test.each([
+    ['words of SQL', { source: 'select', column: 'from', key: 'user', feature: 'order' }],
+    [
+      'a column that Postgres has in every table',
+      { source: 'pg_class', column: 'ctid', key: 'u', feature: 'oid' },
+    ],
+    [
+      'the longest there are',
+      { source: 's'.repeat(48), column: 'c'.repeat(61), key: 'k'.repeat(63), feature: 'f'.repeat(63) },
+    ],
+  ])('%s: tables and indexes are made', async (_, name) => {
+    await apply(renamed(name));
+    const { id } = await resolveView(pool, 'user_orders');
+    await pool.query(
+      `insert into rows_${id} (${quote(name.key)}, key, key_hash, tick_ms, committed_ms, ${quote(name.feature)})
+       values ('u', '\\x01', 1, 1, 1, 3)`,
+    );
+    const { rows } = await pool.query<Record<string, unknown>>(`select * from rows_${id}`);
+    expect(rows[0]).toMatchObject({ [name.key]: 'u', [name.feature]: 3 });
+    expect(await tables()).toContain(`archive_${name.source}`);
+  });
+  test.each(ROW_COLUMNS)(
+    'no feature and no join key is called "%s", like a column of every rows table',
+    (name) => {
+      expect(nameProblem(name, '', { field: true })).not.toBeNull();
+    },
+  );
 });
 
 describe('resolveView', () => {

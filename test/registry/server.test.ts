@@ -274,7 +274,7 @@ describe('plan and apply', () => {
     const second = await post('/v1/apply', { definitions: variants[0] });
     expect(second.status).toBe(202);
     expect(await ended(second.body.run)).toMatchObject({ state: 'completed', result: { revision: 2 } });
-    expect((await get('/v1/runs?id=' + encodeURIComponent(first.body.run))).body).toMatchObject({
+    expect((await get(`/v1/runs?id=${encodeURIComponent(first.body.run)}`)).body).toMatchObject({
       state: 'terminated',
     });
   });

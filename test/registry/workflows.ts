@@ -35,9 +35,16 @@ async function wait(input: unknown): Promise<unknown> {
   let finish: string | null = null;
   let message = 'running';
   setHandler(progressQuery, () => ({ done: 3, total: 10, unit: 'rows', ratePerSecond: 1.5, message }));
-  setHandler(finishSignal, (how) => void (finish = how));
-  setHandler(pauseUpdate, () => void (message = 'paused'));
-  setHandler(resumeUpdate, () => void (message = 'running'), {
+  setHandler(finishSignal, (how) => {
+    finish = how;
+  });
+  setHandler(pauseUpdate, () => {
+    message = 'paused';
+  });
+  const resume = (): void => {
+    message = 'running';
+  };
+  setHandler(resumeUpdate, resume, {
     validator() {
       if (message !== 'paused') throw new Error('it is not paused');
     },
