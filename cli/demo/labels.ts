@@ -1,9 +1,10 @@
 /**
- * The demo's labels: a user looked at an item; did they buy it within 30 minutes? Made from the shop's own rows, before any
- * platform sees them, the same for the same data, shift and seed. Pure.
+ * The demo's labels: a user looked at an item; did they buy it within 30 minutes? Features are wanted as of the second before,
+ * when the item was recommended: at the instant of the view, the view itself would be among them. Made from the shop's own
+ * rows, before any platform sees them, the same for the same data, shift and seed. Pure.
  */
 import { assert } from '../../core/assert.js';
-import { MINUTE } from '../../core/time.js';
+import { MINUTE, SECOND } from '../../core/time.js';
 
 /** A moment at which a user met an item; times are epoch ms, shifted. */
 export interface Encounter {
@@ -17,6 +18,7 @@ export interface Label extends Encounter {
 }
 
 export const BUYS_WITHIN_MS = 30 * MINUTE;
+const RECOMMENDED_BEFORE_MS = SECOND;
 
 /**
  * `count` views, spread evenly over time, each with what came of it; fewer when there are fewer. Only views whose half hour
@@ -48,10 +50,11 @@ export function makeLabels(
   });
 }
 
-/** An entity dataframe: join keys, event timestamp, label. */
+/** An entity dataframe: join keys, the moment of the recommendation, label. */
 export function labelsCsv(labels: readonly Label[]): string {
   const lines = labels.map(
-    ({ user, item, atMs, bought }) => `${user},${item},${new Date(atMs).toISOString()},${bought ? 1 : 0}`,
+    ({ user, item, atMs, bought }) =>
+      `${user},${item},${new Date(atMs - RECOMMENDED_BEFORE_MS).toISOString()},${bought ? 1 : 0}`,
   );
   return ['user_id,item_id,event_timestamp,bought', ...lines, ''].join('\n');
 }

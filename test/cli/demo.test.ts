@@ -44,9 +44,9 @@ describe('labels', () => {
       expect(labels).toEqual(makeLabels([...views].reverse(), [], { ...all, count: 100, seed }));
     }
   });
-  test('as a dataframe', () =>
-    expect(labelsCsv([{ ...at('u', 'i', 0), bought: true }])).toBe(
-      'user_id,item_id,event_timestamp,bought\nu,i,1970-01-01T00:00:00.000Z,1\n',
+  test('as a dataframe: a second before the view', () =>
+    expect(labelsCsv([{ ...at('u', 'i', 1), bought: true }])).toBe(
+      'user_id,item_id,event_timestamp,bought\nu,i,1970-01-01T00:00:59.000Z,1\n',
     ));
 });
 
