@@ -138,7 +138,7 @@ function compare(current: Current, before: Definitions, after: Definitions, arch
         path: `${kind}s.${name}`,
         message: 'requests that name it are refused once this is applied',
       });
-  const definitionsHash = hashOf(after);
+  const definitionsHash = hashDefinitions(after);
   const meaning = changes.map((change) =>
     change.kind === 'view' ? { ...change, rowsToScan: undefined } : change,
   );
@@ -150,6 +150,11 @@ function compare(current: Current, before: Definitions, after: Definitions, arch
     hash: hashOf({ baseRevision: current.revision, definitionsHash, changes: meaning }),
     empty: changes.length === 0,
   };
+}
+
+/** What `definitionsHash` is of: canonical definitions (core/check.ts gives them). */
+export function hashDefinitions(definitions: Definitions): string {
+  return hashOf(canonicalDefinitions(definitions));
 }
 
 function hashOf(value: unknown): string {

@@ -9,7 +9,7 @@ import { collectDefaultMetrics, Histogram, Registry } from 'prom-client';
 import { assertDefinitions } from '../core/check.js';
 import type { Config } from '../core/config.js';
 import { FeatureStoreError } from '../core/error.js';
-import type { Plan } from '../core/plan.js';
+import { hashDefinitions, type Plan } from '../core/plan.js';
 import { floorTo, formatTimestamp } from '../core/time.js';
 import { abandonPlan, anotherIsOpen, computePlan, findOpenPlan, findPlanState, savePlan } from './apply.js';
 import { assertFile, keepFile, readKeptFile, removeLeftUploads } from './files.js';
@@ -194,17 +194,15 @@ function addDefinitions(app: FastifyInstance, { pool, runs }: RegistryDeps): voi
   });
   app.post('/v1/apply', async (request, reply) => {
     const { definitions, planHash, by } = parse(ApplyBody, request.body, 'body');
-    const again = planHash === undefined ? null : await findPlanState(pool, planHash);
-    // Asked again, perhaps because the first answer was lost: the same run.
-    const isRepeated = again?.state === 'open' || again?.state === 'applied';
-    const plan = again && isRepeated ? again.plan : await computePlan(pool, definitions);
+    const repeated = planHash === undefined ? null : await findRepeated(pool, planHash, definitions);
+    const plan = repeated?.plan ?? (await computePlan(pool, definitions));
     if (planHash !== undefined && plan.hash !== planHash) throw stale(planHash, plan);
-    if (!isRepeated) {
+    if (!repeated) {
       await clearOpenPlan({ pool, runs }, plan.hash);
       await savePlan(pool, plan, assertDefinitions(definitions));
     }
     const id = applyId(plan.hash);
-    if (again?.state !== 'applied')
+    if (repeated?.state !== 'applied')
       await runs.start({
         workflow: 'applyPlan',
         id,
@@ -214,6 +212,22 @@ function addDefinitions(app: FastifyInstance, { pool, runs }: RegistryDeps): voi
       });
     return reply.code(202).send({ run: id });
   });
+}
+
+/** The plan that this very request has begun or finished before, perhaps because the first answer was lost: the same run. */
+async function findRepeated(
+  pool: Pool,
+  planHash: string,
+  definitions: unknown,
+): ReturnType<typeof findPlanState> {
+  const found = await findPlanState(pool, planHash);
+  if (!found || found.plan.definitionsHash !== hashDefinitions(assertDefinitions(definitions))) return null;
+  if (found.state === 'open') return found;
+  const revision = await findRevision(pool);
+  const isPresent = found.plan.empty
+    ? revision?.revision === found.plan.baseRevision
+    : revision?.planHash === planHash;
+  return found.state === 'applied' && isPresent ? found : null;
 }
 
 const applyId = (planHash: string): string => `apply/${planHash.slice(0, 16)}`;

@@ -1,8 +1,10 @@
+import fc from 'fast-check';
 import { beforeEach, describe, expect, test } from 'vitest';
 import { assertDefinitions } from '../../core/check.js';
 import type { AggregationView, Definitions } from '../../core/definition.js';
 import { FeatureStoreError } from '../../core/error.js';
 import { nameProblem } from '../../core/naming.js';
+import { type Current, planDefinitions } from '../../core/plan.js';
 import { abandonPlan, activate, computePlan, openRevision, savePlan } from '../../registry/apply.js';
 import { migrate } from '../../registry/migrate.js';
 import { compileServingPlan, findRevision, resolveView } from '../../registry/resolve.js';
@@ -10,6 +12,7 @@ import { quote, transaction } from '../../registry/sql.js';
 import { archiveTable, ROW_COLUMNS } from '../../registry/tables.js';
 import { createDatabase } from './database.js';
 import { changed, definitions, sqlView } from './definitions.js';
+import { applyPlanTo, repository } from './model.js';
 
 const { pool, environment } = await createDatabase();
 
@@ -314,6 +317,25 @@ const dying = new Proxy(pool, {
       return client;
     };
   },
+});
+
+test('the tables do what the model does, through any history', async () => {
+  const property = fc.asyncProperty(fc.array(repository, { minLength: 2, maxLength: 4 }), async (history) => {
+    await pool.query(`drop schema ${environment} cascade`);
+    await migrate(pool, environment);
+    let model: Current = { revision: 0, definitions: null, versions: [] };
+    for (const next of history) {
+      model = applyPlanTo(model, planDefinitions(model, next, {}));
+      await apply(next);
+      const revision = await findRevision(pool);
+      expect(revision?.revision ?? 0).toBe(model.revision);
+      expect(revision?.definitions ?? null).toEqual(model.definitions);
+      expect(await versions()).toEqual(
+        model.versions.map(({ view, version, state }) => `${view}@${version} ${state}`).sort(),
+      );
+    }
+  });
+  await fc.assert(property, { numRuns: 20 });
 });
 
 describe('archives', () => {

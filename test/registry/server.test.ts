@@ -253,6 +253,16 @@ describe('plan and apply', () => {
       body,
     });
   });
+  test('a plan that was applied is not applied again with other definitions', async () => {
+    const { planHash } = (await pool.query('select plan_hash as "planHash" from revision')).rows[0];
+    const other = changed((all) => {
+      all.services[0]!.owner = 'else';
+    }, everything());
+    expect(await post('/v1/apply', { definitions: other, planHash })).toMatchObject({
+      status: 409,
+      body: { code: 'FS_PLAN_STALE' },
+    });
+  });
   test('a hash that is not that of the plan now: refused with the fresh plan', async () => {
     const { status, body } = await post('/v1/apply', { definitions: everything(), planHash: 'f'.repeat(64) });
     expect(status).toBe(409);
