@@ -56,12 +56,17 @@ export function createApplyActivities(deps: Deps) {
       return activate(pool, planHash, by);
     },
 
-    /** Schedules of live versions run; those of versions that nobody reads any more are gone. */
+    /**
+     * Schedules of live versions that have a tick to go on from run, the others wait for their backfill; those of versions that
+     * nobody reads any more are gone. After an apply, and after a backfill.
+     */
     async settleSchedules(): Promise<void> {
       const { schedule } = getClient();
+      const filled = await filledVersions();
       for (const version of await listVersions(pool, ['live'])) {
         await createSchedule(schedule, environment, version);
-        if (cadenceOf(version) !== null) await resume(schedule, scheduleId(version));
+        if (cadenceOf(version) !== null && filled.has(version.id))
+          await resume(schedule, scheduleId(version));
         beat();
       }
       const gone = await listVersions(pool, ['deprecated', 'retired', 'abandoned']);
@@ -89,6 +94,13 @@ export function createApplyActivities(deps: Deps) {
       await removeVersions(redis, environment, versionIds, beat);
     },
   };
+
+  async function filledVersions(): Promise<Set<number>> {
+    const { rows } = await pool.query<{ id: number }>(
+      'select version_id as id from view_progress where last_tick_ms is not null',
+    );
+    return new Set(rows.map(({ id }) => id));
+  }
 
   async function backfillsOf(opened: readonly OpenedVersion[]): Promise<OpenedPlan['backfills']> {
     const backfills: OpenedPlan['backfills'] = [];
