@@ -31,8 +31,7 @@ export async function build(root, report = () => {}) {
   rmSync(join(dist, STAMP), { force: true }); // until it is whole again
   report('compiling TypeScript');
   const tsc = join(root, 'node_modules', 'typescript', 'bin', 'tsc');
-  // allowJs: the set-up scripts run from dist too, as part of the CLI
-  const flags = ['--allowJs', '--noEmitOnError', '--incremental', 'false', '--pretty', 'false'];
+  const flags = ['--incremental', 'false', '--pretty', 'false'];
   await run(execPath, [tsc, '-p', join(root, 'tsconfig.build.json'), ...flags], { cwd: root });
   for (const file of sources(root, ['.sql'])) {
     mkdirSync(dirname(join(dist, file)), { recursive: true });
