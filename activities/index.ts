@@ -5,6 +5,7 @@ import type { Deps } from './deps.js';
 import { createImportActivities } from './import.js';
 import { createMaterializeActivities } from './materialize.js';
 import { createRefillActivities } from './refill.js';
+import { createTrainingSetActivities } from './training-set.js';
 
 export type { Deps } from './deps.js';
 export { ErrorInterceptor, toFailure } from './errors.js';
@@ -17,6 +18,7 @@ export function createActivities(deps: Deps) {
     ...createImportActivities(deps),
     ...createMaterializeActivities(deps),
     ...createRefillActivities(deps),
+    ...createTrainingSetActivities(deps),
   };
 }
 

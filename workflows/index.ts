@@ -4,3 +4,4 @@ export { backfill } from './backfill.js';
 export { importSource } from './import-source.js';
 export { materialize } from './materialize.js';
 export { refill } from './refill.js';
+export { trainingSet } from './training-set.js';
