@@ -11,6 +11,7 @@ import { getVersion, resolveStoredView, type StoredVersion } from '../registry/r
 import { type Pool, type PoolClient, transaction } from '../registry/sql.js';
 import { archiveTable } from '../registry/tables.js';
 import type { Deps } from './deps.js';
+import { beating } from './heartbeat.js';
 import {
   archiveBound,
   countEvents,
@@ -41,6 +42,8 @@ export interface OpenBackfillInput {
   start?: string;
   /** Last tick, ISO; default: the newest complete tick. */
   end?: string;
+  /** Default 50,000. */
+  eventsPerChunk?: number;
 }
 
 /** What an operator should know of it, and how far it is. */
@@ -77,7 +80,8 @@ export function createBackfillActivities(deps: Deps) {
       const version = await resolveStoredView(pool, referenceOf(input));
       await assertOnline(deps);
       const found = await open(pool, version, input);
-      if (found.state === 'running') await splitOnce(pool, version, found);
+      if (found.state === 'running')
+        await splitOnce(pool, version, found, input.eventsPerChunk ?? EVENTS_PER_CHUNK);
       return statusOf(pool, version, found.id);
     },
 
@@ -97,10 +101,11 @@ export function createBackfillActivities(deps: Deps) {
       if (done) return counts;
       await assertOnline(deps);
       const version = await getVersion(pool, backfill.versionId);
-      const written =
+      const written = await beating(() =>
         version.kind === 'sql'
-          ? await writeSqlTick(deps, version, backfill.start + chunk * version.view.cadenceMs)
-          : await computeRange(deps, compileVersion(version as AggregationVersion), backfill, range);
+          ? writeSqlTick(deps, version, backfill.start + chunk * version.view.cadenceMs)
+          : computeRange(deps, compileVersion(version as AggregationVersion), backfill, range),
+      );
       await pool.query(
         'update backfill_chunk set done = true, events = $3, entities = $4, rows = $5 where backfill_id = $1 and chunk = $2',
         [backfillId, chunk, written.events, written.entities, written.rows],
@@ -291,12 +296,17 @@ function rangeOf(
 }
 
 /** Writes the chunks, unless they are there. */
-async function splitOnce(pool: Pool, version: StoredVersion, backfill: BackfillRow): Promise<void> {
+async function splitOnce(
+  pool: Pool,
+  version: StoredVersion,
+  backfill: BackfillRow,
+  eventsPerChunk: number,
+): Promise<void> {
   const { rowCount } = await pool.query('select 1 from backfill_chunk where backfill_id = $1 limit 1', [
     backfill.id,
   ]);
   if (rowCount !== 0) return;
-  const ranges = await split(pool, version, backfill);
+  const ranges = await split(pool, version, backfill, eventsPerChunk);
   await pool.query(
     `insert into backfill_chunk (backfill_id, chunk, hash_start, hash_end)
      select $1, place - 1, hash_start, hash_end
@@ -306,14 +316,19 @@ async function splitOnce(pool: Pool, version: StoredVersion, backfill: BackfillR
   );
 }
 
-async function split(pool: Pool, version: StoredVersion, backfill: BackfillRow): Promise<HashRange[]> {
+async function split(
+  pool: Pool,
+  version: StoredVersion,
+  backfill: BackfillRow,
+  eventsPerChunk: number,
+): Promise<HashRange[]> {
   if (version.kind !== 'aggregation') {
     const ticks = (backfill.end - backfill.start) / cadenceOf(version).cadenceMs + 1;
     return Array.from({ length: ticks }, () => ({ start: MIN_HASH, end: MAX_HASH }));
   }
   const { source, entity, view } = version as AggregationVersion;
   const events = await countEvents(pool, source, backfill.sequence);
-  const parts = Math.min(MAX_CHUNKS, Math.max(1, Math.ceil(events / EVENTS_PER_CHUNK)));
+  const parts = Math.min(MAX_CHUNKS, Math.max(1, Math.ceil(events / Math.max(1, eventsPerChunk))));
   return hashRanges(pool, { source, entity, keyColumns: view.key }, { sequence: backfill.sequence, parts });
 }
 

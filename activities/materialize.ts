@@ -16,6 +16,7 @@ import { type Pool, transaction } from '../registry/sql.js';
 import { archiveTable } from '../registry/tables.js';
 import { parseMoment, referenceOf } from './backfill.js';
 import type { Deps } from './deps.js';
+import { beating } from './heartbeat.js';
 import { archiveBound, type HashRange, MAX_HASH, MIN_HASH, readEvents } from './offline/archive.js';
 import {
   countDueSnapshots,
@@ -114,14 +115,13 @@ export function createMaterializeActivities(deps: Deps) {
       const until = parseMoment(input.until);
       if (version.kind === 'sql') {
         const tick = until - (input.parts - 1 - input.part) * version.view.cadenceMs;
-        return writeSqlTick(deps, version, tick);
+        return beating(() => writeSqlTick(deps, version, tick));
       }
       const work = compileVersion(version as AggregationVersion);
       const range = evenRange(input.part, input.parts);
       const span: Span = { after, until, sequence: input.sequence, range };
-      return work.compiled.view.mode.type === 'batch'
-        ? computeBatch(deps, work, span)
-        : computeStreaming(deps, work, span);
+      const compute = work.compiled.view.mode.type === 'batch' ? computeBatch : computeStreaming;
+      return beating(() => compute(deps, work, span));
     },
 
     /** Publishes the ticks in Postgres: the database's clock says when. */

@@ -11,6 +11,7 @@ import { getVersion, resolveStoredView, type StoredVersion } from '../registry/r
 import type { Pool } from '../registry/sql.js';
 import { referenceOf } from './backfill.js';
 import type { Deps } from './deps.js';
+import { beating } from './heartbeat.js';
 import { evenRange } from './materialize.js';
 import { archiveBound, readEvents } from './offline/archive.js';
 import { countSnapshots, findSnapshots, readSnapshots } from './offline/snapshots.js';
@@ -18,7 +19,7 @@ import { findProgress } from './offline/ticks.js';
 import {
   type AggregationVersion, assertOnline, type Compiled, type Counts, compileVersion, createTurns, type Entity, NO_COUNTS, nameOf, Output,
 } from './output.js'; // biome-ignore format: one list
-import { writeSqlRecords } from './sql-view.js';
+import { type SqlVersion, writeSqlRecords } from './sql-view.js';
 
 export interface RefillStatus {
   versionId: number;
@@ -81,18 +82,11 @@ export function createRefillActivities(deps: Deps) {
     async refillPart(input: RefillPart): Promise<Counts> {
       await assertOnline(deps);
       const version = await getVersion(pool, input.versionId);
-      if (version.kind === 'sql') {
-        const counts = { ...NO_COUNTS };
-        counts.records = await writeSqlRecords(deps, version, {}, (rows) => {
-          counts.entities += rows;
-        });
-        return counts;
-      }
-      const work = compileVersion(version as AggregationVersion);
-      const output = new Output(deps, work);
-      const newer = await foldNewer(deps, work, input, output);
-      await writeStored(deps, work, input, output, newer);
-      return output.counts;
+      return beating(() =>
+        version.kind === 'sql'
+          ? refillSql(deps, version)
+          : refillRange(deps, compileVersion(version as AggregationVersion), input),
+      );
     },
 
     /** Everything up to the bound is in the view's records and snapshots now. */
@@ -103,6 +97,21 @@ export function createRefillActivities(deps: Deps) {
       );
     },
   };
+}
+
+async function refillSql(deps: Deps, version: SqlVersion): Promise<Counts> {
+  const counts = { ...NO_COUNTS };
+  counts.records = await writeSqlRecords(deps, version, {}, (rows) => {
+    counts.entities += rows;
+  });
+  return counts;
+}
+
+async function refillRange(deps: Deps, work: Compiled, part: RefillPart): Promise<Counts> {
+  const output = new Output(deps, work);
+  const newer = await foldNewer(deps, work, part, output);
+  await writeStored(deps, work, part, output, newer);
+  return output.counts;
 }
 
 const streaming = ({ view }: StoredVersion): boolean =>

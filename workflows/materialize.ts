@@ -39,11 +39,11 @@ export async function materialize(input: MaterializeInput): Promise<MaterializeR
     startToCloseTimeout: '5 min',
     retry,
   });
-  // 50,000 events or entities take about 5 s, a sql view's query up to 10 min. It lives as long as it gives a sign every 30 s.
+  // 50,000 events or entities take about 5 s, a sql view's query up to 10 min. A dead worker is noticed after 15 s.
   const { materializePart } = proxyActivities<Activities>({
     taskQueue: queue('batch'),
     startToCloseTimeout: '1 h',
-    heartbeatTimeout: '30 s',
+    heartbeatTimeout: '15 s',
     retry,
   });
   const run = followRun('parts');

@@ -11,7 +11,7 @@ const start = floorTo(now, DAY) - 6 * DAY;
 
 beforeAll(async () => {
   await applyDefinitions(env, world);
-  await archive(env, makeEvents(3_000, { start, end: now - 1000, seed: 1 }));
+  await archive(env, makeEvents(2_000, { start, end: now - 1000, seed: 1 }));
   await env.startWorkers();
 });
 

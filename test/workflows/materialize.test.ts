@@ -1,0 +1,117 @@
+import { beforeAll, describe, expect, test } from 'vitest';
+import { ticksOf } from '../../core/sweep.js';
+import { DAY, floorTo, formatTimestamp, HOUR, MINUTE } from '../../core/time.js';
+import { backfill } from '../../workflows/backfill.js';
+import { materialize } from '../../workflows/materialize.js';
+import { refill } from '../../workflows/refill.js';
+import { applyDefinitions, createEnvironment, type TestEnvironment } from './environment.js';
+import { repeating } from './faults.js';
+import {
+  archive, checkWithOracle, comparable, type MadeEvent, makeEvents, random, readStored, userHourly, userNow, VIEWS, world,
+} from './world.js'; // biome-ignore format: one list
+
+// One environment lives through a day and more tick by tick, the other is backfilled at their end.
+const ticked = await createEnvironment();
+const whole = await createEnvironment();
+const now = Date.now();
+const today = floorTo(now, DAY);
+const half = today - DAY;
+const events = makeEvents(1_500, { start: today - 4 * DAY, end: now - 1000, seed: 2 });
+// What had arrived when the first was backfilled, settle times included; the rest came later.
+const early = (event: MadeEvent): boolean => event.arrivedAt <= half + 15 * MINUTE;
+
+beforeAll(async () => {
+  for (const env of [ticked, whole]) {
+    await applyDefinitions(env, world);
+    await archive(env, events.filter(early), -1);
+  }
+  await ticked.startWorkers(repeating);
+  await whole.startWorkers();
+});
+
+const onBatch = (env: TestEnvironment, workflowId: string) => ({
+  workflowId,
+  taskQueue: `${env.config.environment}-batch`,
+});
+const runBackfill = (env: TestEnvironment, view: string, end?: string) =>
+  env.client.workflow.execute(backfill, {
+    ...onBatch(env, `backfill/${view}/${end}`),
+    args: [{ view, eventsPerChunk: 400, ...(end !== undefined && { end }) }],
+  });
+const runTick = (view: string, tick?: number) =>
+  ticked.client.workflow.execute(materialize, {
+    ...onBatch(ticked, `materialize/${view}@1/${tick}`),
+    args: [{ view, ...(tick !== undefined && { tick: formatTimestamp(tick) }) }],
+  });
+
+test('a view that was never backfilled is refused', async () => {
+  await expect(runTick('user_hourly')).rejects.toMatchObject({
+    cause: { cause: { type: 'FS_CONFLICT', details: [{ fix: 'almanac backfill user_hourly@1' }] } },
+  });
+});
+
+describe('a day and more', () => {
+  beforeAll(async () => {
+    for (const view of VIEWS) await runBackfill(ticked, view.name, formatTimestamp(half));
+    for (const env of [ticked, whole])
+      await archive(
+        env,
+        events.filter((event) => !early(event)),
+        -2,
+      );
+    for (const view of VIEWS) await runBackfill(whole, view.name);
+  });
+
+  test.each(VIEWS)('$name: tick by tick is the backfill of the range, byte for byte', async (view) => {
+    const { cadenceMs, settleMs } = ticksOf(view);
+    const wanted = await readStored(whole, view);
+    const end = wanted.progress!.last_tick_ms;
+    const next = random(3);
+    // now and then a few ticks were missed and come at once
+    for (let tick = half; tick < end; ) {
+      const missed = next() < 0.2 ? Math.floor(next() * 6) : 0;
+      tick = Math.min(end, tick + (1 + missed) * cadenceMs);
+      const result = await runTick(view.name, tick);
+      expect(result.tick).toBe(formatTimestamp(tick));
+    }
+    // a streaming view's records take in what no tick has seen yet
+    if (view.mode.type === 'streaming')
+      await ticked.client.workflow.execute(refill, {
+        ...onBatch(ticked, `refill/${view.name}`),
+        args: [{ view: view.name }],
+      });
+    const found = await readStored(ticked, view);
+    const [a, b] = [comparable(found), comparable(wanted)];
+    expect(a.rows).toEqual(b.rows);
+    expect(a.snapshots).toEqual(b.snapshots);
+    expect(a.records).toEqual(b.records);
+    expect(found.ticks.map(({ tick_ms }) => tick_ms)).toEqual(wanted.ticks.map(({ tick_ms }) => tick_ms));
+    for (const tick of found.ticks) {
+      expect(tick.backfilled).toBe(tick.tick_ms <= half);
+      if (tick.backfilled) expect(tick.published_ms).toBe(tick.tick_ms + settleMs);
+      else expect(tick.published_ms).toBeGreaterThanOrEqual(now);
+    }
+    expect(found.onlineTick).toBe(wanted.onlineTick);
+    const first = floorTo(Math.min(...events.map(({ timestamp }) => timestamp)), cadenceMs);
+    await checkWithOracle(ticked, view, { start: first, end });
+  });
+
+  test.each([userHourly, userNow])('$name: a published tick changes nothing', async (view) => {
+    const before = await readStored(ticked, view);
+    const result = await ticked.client.workflow.execute(materialize, {
+      ...onBatch(ticked, `materialize/${view.name}/again`),
+      args: [{ view: view.name, tick: formatTimestamp(before.progress!.last_tick_ms - HOUR) }],
+    });
+    expect(result).toMatchObject({ ticks: 0, rows: 0, records: 0 });
+    expect(await readStored(ticked, view)).toEqual(before);
+  });
+
+  test.each([
+    { tick: now + DAY - (now % HOUR), why: 'is in the future' },
+    { tick: half + 1, why: 'is no tick' },
+  ])('a tick that $why is refused', async ({ tick, why }) => {
+    await expect(runTick('user_hourly', tick)).rejects.toMatchObject({
+      cause: { cause: { type: 'FS_REQUEST_INVALID', message: expect.stringContaining(why) } },
+    });
+  });
+});
