@@ -254,7 +254,8 @@ async function askProgress(ask: () => Promise<unknown>): Promise<Progress | null
   } catch (error) {
     if (error instanceof FeatureStoreError && error.code === 'FS_UNAVAILABLE') return null;
     if (error instanceof QueryNotRegisteredError || error instanceof QueryRejectedError) return null;
-    if (isGrpcServiceError(error)) return null;
+    // the client wraps some of them; a run whose history fails to replay answers like that, too
+    if (isGrpcServiceError(error) || (error instanceof Error && isGrpcServiceError(error.cause))) return null;
     throw error;
   }
 }
