@@ -71,10 +71,10 @@ const SAY_EVERY_MS = 10_000;
 export function createClient({ url, patienceMs = PATIENCE_MS, onWait = () => {} }: ClientOptions): Client {
   const base = url.replace(/\/+$/, '');
   let hasAnswered = false;
+  let saidAt = -Infinity; // once for all calls under way
 
   async function attempt<T>(once: () => Promise<T>): Promise<T> {
     const began = performance.now();
-    let saidAt = -Infinity;
     for (let pause = 100; ; pause = Math.min(2 * pause, 1_000)) {
       try {
         const value = await once();

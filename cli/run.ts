@@ -2,14 +2,27 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { FeatureStoreError } from '../core/error.js';
 import type { Client, Run } from './client.js';
-import { fromWire } from './errors.js';
+import { EXIT, fromWire } from './errors.js';
 import type { Step } from './output.js';
 
 const POLL_MIN_MS = 100;
 const POLL_MAX_MS = 1_000;
 
-/** The finished run. Throws what it failed with. */
+/** The finished run. Throws what it failed with. An interruption ends the following, never the run, and says so. */
 export async function followRun(client: Client, id: string, step: Step): Promise<Run> {
+  const interrupted = (): void => {
+    step.note(`${id} goes on; see "almanac status", or stop it in the Temporal UI`);
+    process.exit(EXIT.interrupted);
+  };
+  process.once('SIGINT', interrupted);
+  try {
+    return await poll(client, id, step);
+  } finally {
+    process.off('SIGINT', interrupted);
+  }
+}
+
+async function poll(client: Client, id: string, step: Step): Promise<Run> {
   for (let pause = POLL_MIN_MS; ; pause = Math.min(1.5 * pause, POLL_MAX_MS)) {
     const run = await client.get<Run>(`/v1/runs?id=${encodeURIComponent(id)}`);
     if (run.progress) step.progress(run.progress);

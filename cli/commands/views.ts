@@ -91,8 +91,8 @@ export async function runEach(
         });
         under.delete(request.view);
         ended++;
-        const counts = Object.entries(runs[index].progress?.counts ?? {}).map(
-          ([name, n]) => `, ${formatCount(n)} ${name}`,
+        const counts = Object.entries(runs[index].progress?.counts ?? {}).flatMap(([name, n]) =>
+          n === 0 ? [] : [`, ${formatCount(n)} ${name}`],
         );
         step.note(`   ${request.view}${counts.join('')} (${formatSeconds(performance.now() - began)})`);
       }
