@@ -218,7 +218,8 @@ async function open(pool: Pool, version: StoredVersion, input: OpenBackfillInput
       `select ${BACKFILL} from backfill where version_id = $1 and state = 'running' order by id limit 1`,
       [version.id],
     );
-    if (running[0]) return join(version, running[0], input);
+    if (running[0] && !(await dropUnanswerable(client, version, running[0])))
+      return join(version, running[0], input);
     const sequence = version.kind === 'sql' ? 0 : await archiveBound(client);
     const later = await firstEvent(client, version, { after: seen, until: sequence });
     const range = rangeOf(version, input, least(first, later), await readClock(client));
@@ -230,6 +231,24 @@ async function open(pool: Pool, version: StoredVersion, input: OpenBackfillInput
     );
     return rows[0]!;
   });
+}
+
+/**
+ * A backfill over a table without history that did not end within its tick never will: what it asks for is gone. Nothing of it is
+ * published, so it is forgotten.
+ */
+async function dropUnanswerable(
+  client: PoolClient,
+  version: StoredVersion,
+  running: BackfillRow,
+): Promise<boolean> {
+  if (version.kind !== 'sql') return false;
+  const { reads } = (version as SqlVersion).view;
+  if (reads.every(({ kind }) => kind === 'append')) return false;
+  if (running.end === newestCompleteTick(version, await readClock(client))) return false;
+  await client.query('delete from backfill_chunk where backfill_id = $1', [running.id]);
+  await client.query('delete from backfill where id = $1', [running.id]);
+  return true;
 }
 
 const least = (a: number | null, b: number | null): number | null =>

@@ -28,7 +28,7 @@ const now = Date.now();
 const today = floorTo(now, DAY);
 const end = formatTimestamp(today);
 const made = makeEvents(1_500, { start: today - 4 * DAY, end: now - 1000, seed: 4 });
-const ended: Array<() => Promise<unknown> | unknown> = [];
+const ended: Array<() => unknown> = [];
 afterAll(async () => {
   for (const each of ended.reverse()) await each();
 });

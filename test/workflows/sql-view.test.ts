@@ -1,0 +1,254 @@
+/** Sql views: their query at a tick, what it may not answer, rows and records of what changed. */
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { bindAsOf } from '../../activities/sql-view.js';
+import { encodeKey, onlineKey } from '../../core/codec/key.js';
+import type { Definitions, Entity, SqlView } from '../../core/definition.js';
+import { readSqlRecord } from '../../core/record.js';
+import { progressKey } from '../../core/serving-plan.js';
+import { DAY, floorTo, formatTimestamp, HOUR } from '../../core/time.js';
+import { resolveView } from '../../registry/resolve.js';
+import { backfill } from '../../workflows/backfill.js';
+import { materialize } from '../../workflows/materialize.js';
+import { refill } from '../../workflows/refill.js';
+import { applyDefinitions, createEnvironment } from './environment.js';
+
+const env = await createEnvironment({ env: { SHOP_DATABASE_URL: process.env.ALMANAC_POSTGRES_URL! } });
+const { pool, redis, config } = env.deps;
+const shop = config.environment; // the shop's tables live beside ours, under names of their own
+
+const item: Entity = {
+  name: 'item',
+  description: 'what is sold',
+  owner: 'shop',
+  tags: [],
+  keys: [{ name: 'item_id', type: 'string' }],
+};
+
+function priceView(name: string, query: string, kind: 'append' | 'snapshot' = 'append'): SqlView {
+  const feature = { description: 'made up', nameException: 'made up' };
+  return {
+    kind: 'sql',
+    name,
+    description: 'prices',
+    owner: 'shop',
+    tags: [],
+    entity: 'item',
+    ttlMs: null,
+    freshness: { tier: 'hourly', expectedEveryMs: HOUR },
+    connection: 'env:SHOP_DATABASE_URL',
+    query,
+    reads: [{ table: `${shop}.prices`, kind }],
+    cadenceMs: HOUR,
+    settleMs: 0,
+    features: [
+      { ...feature, name: 'percentile', type: 'float64', coldStart: 0 },
+      { ...feature, name: 'cents', type: 'int64', coldStart: 0 },
+      { ...feature, name: 'since', type: 'timestamp', coldStart: null },
+      { ...feature, name: 'labels', type: 'list<string>', coldStart: [] },
+    ],
+  };
+}
+
+const PRICES = `
+  -- newest price of each item, :as_of included
+  with current as (
+    select distinct on (item_id) item_id, cents, valid_from from ${shop}.prices
+    where valid_from <= :as_of order by item_id, valid_from desc
+  )
+  select item_id, valid_from as event_timestamp, percent_rank() over (order by cents) as percentile,
+    cents, valid_from as since, array['a,"b"', item_id] as labels
+  from current;`;
+
+// Each breaks one rule.
+const wrong = (select: string): string =>
+  `select ${select} from (select item_id, valid_from as event_timestamp, 0.5::float8 as percentile, 1::bigint as cents,
+     valid_from as since, array['a'] as labels from ${shop}.prices where valid_from <= :as_of limit 1) as right_one`;
+const all = 'item_id, event_timestamp, percentile, cents, since, labels';
+const BROKEN = [
+  { name: 'no_column', query: wrong('item_id, event_timestamp, percentile, since, labels'), code: 'FS_DATA_INVALID', column: 'cents' },
+  { name: 'one_more', query: wrong(`${all}, 1 as more`), code: 'FS_DATA_INVALID', column: 'more' },
+  { name: 'wrong_type', query: wrong(all.replace('cents', 'cents::text as cents')), code: 'FS_DATA_INVALID', column: 'cents' },
+  { name: 'no_zone', query: wrong(all.replace('since', "since at time zone 'UTC' as since")), code: 'FS_TIMESTAMP_INVALID', column: 'since' },
+  { name: 'not_a_number', query: wrong(all.replace('percentile', "'NaN'::float8 as percentile")), code: 'FS_DATA_INVALID', column: 'percentile' },
+  { name: 'too_large', query: wrong(all.replace('cents', '9007199254740992 as cents')), code: 'FS_NUMBER_RANGE', column: 'cents' },
+  { name: 'null_key', query: wrong(all.replace('item_id', 'null::text as item_id')), code: 'FS_DATA_INVALID', column: 'item_id' },
+  { name: 'null_time', query: wrong(all.replace('event_timestamp', 'null::timestamptz as event_timestamp')), code: 'FS_DATA_INVALID', column: 'event_timestamp' },
+  { name: 'future', query: wrong(all.replace('event_timestamp', "now() + interval '1 day' as event_timestamp")), code: 'FS_DATA_INVALID', column: 'event_timestamp' },
+  { name: 'null_in_list', query: wrong(all.replace('labels', "array['a', null] as labels")), code: 'FS_DATA_INVALID', column: 'labels' },
+  { name: 'twice', query: `${wrong(all)} union all ${wrong(all)}`, code: 'FS_DATA_INVALID', column: 'item_id' },
+  { name: 'no_table', query: `${wrong(all)} union all select * from ${shop}.no_such_table`, code: 'FS_DATA_INVALID', column: undefined },
+  { name: 'writes', query: `with gone as (delete from ${shop}.prices where valid_from <= :as_of returning *) select 1 from gone`, code: 'FS_DATA_INVALID', column: undefined },
+]; // biome-ignore format: a table
+
+const now = Date.now();
+const newest = floorTo(now - 1, HOUR);
+const definitions: Definitions = {
+  entities: [item],
+  sources: [],
+  views: [
+    priceView('prices', PRICES),
+    priceView('prices_now', PRICES, 'snapshot'),
+    ...BROKEN.map(({ name, query }) => priceView(name, query)),
+  ],
+  services: [],
+};
+
+const setPrice = (id: string, cents: number, at: number) =>
+  pool.query(`insert into ${shop}.prices values ($1, $2, $3)`, [id, cents, formatTimestamp(at)]);
+
+beforeAll(async () => {
+  await pool.query(`create table ${shop}.prices (item_id text, cents bigint, valid_from timestamptz)`);
+  await setPrice('a', 100, newest - 3 * DAY);
+  await setPrice('b', 200, newest - 5 * HOUR);
+  await setPrice('é', 300, newest - 5 * HOUR);
+  await setPrice('a', 250, newest - 2 * HOUR + 1);
+  await applyDefinitions(env, definitions);
+  await env.startWorkers();
+});
+afterAll(async () => {
+  await pool.query(`drop table if exists ${shop}.prices`);
+});
+
+let runs = 0;
+const options = () => ({ workflowId: `sql/${runs++}`, taskQueue: `${config.environment}-batch` });
+const runBackfill = (view: string, range: { start?: string; end?: string } = {}) =>
+  env.client.workflow.execute(backfill, { ...options(), args: [{ view, ...range }] });
+
+async function readRows(view: string) {
+  const { id } = await resolveView(pool, view);
+  const { rows } = await pool.query(
+    `select item_id, tick_ms, event_ms, percentile, cents, since, labels, committed_ms from rows_${id} order by tick_ms, item_id collate "C"`,
+  );
+  return rows as Array<
+    Record<string, unknown> & { item_id: string; tick_ms: number; event_ms: number; committed_ms: number }
+  >;
+}
+
+async function readOnline(view: string) {
+  const version = await resolveView(pool, view);
+  const readings = new Map<string, ReturnType<typeof readSqlRecord>>();
+  for (const id of ['a', 'b', 'é', 'c']) {
+    const key = onlineKey(config.environment, 'item', encodeKey(item, [id]));
+    const record = await redis.hgetBuffer(key, String(version.id));
+    if (record) readings.set(id, readSqlRecord(version.view as SqlView, record));
+  }
+  return readings;
+}
+
+const failure = (code: string, more: object = {}) => ({ cause: { cause: { type: code, ...more } } });
+
+describe('an append table', () => {
+  test('a range: rows where an entity changed, its newest row online', async () => {
+    const start = newest - 6 * HOUR;
+    const status = await runBackfill('prices', {
+      start: formatTimestamp(start),
+      end: formatTimestamp(newest - HOUR),
+    });
+    expect(status.chunks).toBe(6);
+    const rows = await readRows('prices');
+    expect(
+      rows.map(({ item_id, tick_ms, cents, percentile }) => [
+        item_id,
+        (tick_ms - newest) / HOUR,
+        cents,
+        percentile,
+      ]),
+    ).toEqual([
+      ['a', -6, 100, 0],
+      ['b', -5, 200, 0.5],
+      ['é', -5, 300, 1],
+      ['a', -1, 250, 0.5],
+      ['b', -1, 200, 0],
+    ]);
+    expect(rows.at(-1)).toMatchObject({
+      since: newest - 5 * HOUR,
+      labels: ['a,"b"', 'b'],
+      event_ms: newest - 5 * HOUR,
+    });
+    const online = await readOnline('prices');
+    expect(online.get('a')).toMatchObject({
+      asOf: newest - HOUR,
+      eventTimestamp: newest - 2 * HOUR + 1,
+      values: [0.5, 250, newest - 2 * HOUR + 1, ['a,"b"', 'a']],
+    });
+    expect(online.get('é')).toMatchObject({
+      asOf: newest - 5 * HOUR,
+      values: [1, 300, newest - 5 * HOUR, ['a,"b"', 'é']],
+    });
+    const { rows: ticks } = await pool.query(
+      `select count(*) as ticks, bool_and(published_ms = tick_ms and backfilled) as settled from tick where version_id = $1`,
+      [status.versionId],
+    );
+    expect(ticks).toEqual([{ ticks: 6, settled: true }]);
+  });
+
+  test('the next tick, after a price that is new; again, it changes nothing', async () => {
+    await setPrice('c', 50, newest - 1);
+    const args: [{ view: string; tick: string }] = [{ view: 'prices', tick: formatTimestamp(newest) }];
+    const result = await env.client.workflow.execute(materialize, { ...options(), args });
+    expect(result).toMatchObject({ ticks: 1, rows: 3 }); // c is new, a and b are not where they were
+    const { id } = await resolveView(pool, 'prices');
+    expect(await redis.hget(progressKey(config.environment), String(id))).toBe(String(newest));
+    expect((await readOnline('prices')).get('c')).toMatchObject({
+      asOf: newest,
+      values: [0, 50, newest - 1, ['a,"b"', 'c']],
+    });
+
+    const before = await readRows('prices');
+    expect(await env.client.workflow.execute(materialize, { ...options(), args })).toMatchObject({
+      ticks: 0,
+    });
+    expect(await readRows('prices')).toEqual(before);
+  });
+
+  test('a refill brings the same readings back', async () => {
+    const before = await readOnline('prices');
+    for (const id of ['a', 'b', 'é', 'c'])
+      await redis.del(onlineKey(config.environment, 'item', encodeKey(item, [id])));
+    const result = await env.client.workflow.execute(refill, { ...options(), args: [{ view: 'prices' }] });
+    expect(result).toMatchObject({ entities: 4, records: 4 });
+    expect(await readOnline('prices')).toEqual(before);
+  });
+});
+
+describe('a snapshot table', () => {
+  test('past ticks are refused by name', async () => {
+    await expect(runBackfill('prices_now', { start: formatTimestamp(newest - HOUR) })).rejects.toMatchObject(
+      failure('FS_REQUEST_INVALID', { message: expect.stringContaining(`${shop}.prices keeps no history`) }),
+    );
+  });
+
+  test('the newest tick alone is computed, once', async () => {
+    const status = await runBackfill('prices_now');
+    expect([status.start, status.end]).toEqual([formatTimestamp(newest), formatTimestamp(newest)]);
+    const before = await readRows('prices_now');
+    expect(before.map(({ item_id }) => item_id)).toEqual(['a', 'b', 'c', 'é']);
+    await setPrice('d', 1, newest - 10);
+    await runBackfill('prices_now', { end: formatTimestamp(newest) });
+    expect(await readRows('prices_now')).toEqual(before);
+  });
+});
+
+test.each(BROKEN)('$name is refused: $code', async ({ name, code, column }) => {
+  await expect(runBackfill(name)).rejects.toMatchObject(
+    failure(code, {
+      details: [expect.objectContaining({ view: name, fix: expect.any(String), ...(column && { column }) })],
+    }),
+  );
+  expect(await readRows(name)).toEqual([]);
+});
+
+test.each([
+  ['select :as_of', 'select $1::timestamptz'],
+  [
+    'select \':as_of\', ":as_of", x::as_of -- :as_of\n, :as_of;',
+    'select \':as_of\', ":as_of", x::as_of -- :as_of\n, $1::timestamptz',
+  ],
+  [
+    '/* :as_of */ select $$:as_of$$ where a <= :as_of and b > :as_of',
+    '/* :as_of */ select $$:as_of$$ where a <= $1::timestamptz and b > $1::timestamptz',
+  ],
+  ['select :as_of_day', 'select :as_of_day'],
+])('%j binds its moment', (query, text) => {
+  expect(bindAsOf(query).text).toBe(text);
+});
