@@ -1,10 +1,11 @@
 /**
  * A worker process: `node dist/workers/main.js --queues control,batch,stream`. Configuration → dependencies → run.
- * Stores that are away at its start are waited for, up to START_MS; later ones show in /health and in the retries of activities.
+ * Stores that are away at its start are waited for, up to WAIT_SECONDS; later ones show in /health and in the retries of activities.
  * Ends on SIGTERM or SIGINT: 0 when all is put down in order, 1 when it could not start or a worker failed.
  */
+import type { AddressInfo } from 'node:net';
 import { parseArgs } from 'node:util';
-import { NativeConnection, Runtime, type Worker } from '@temporalio/worker';
+import { NativeConnection, Runtime, type Worker, type WorkflowBundleOption } from '@temporalio/worker';
 import { assertKeepsRecords, createRedis, untilReady } from '../activities/index.js';
 import { type Config, readConfig } from '../core/config.js';
 import { FeatureStoreError } from '../core/error.js';
@@ -13,22 +14,22 @@ import { startHealth } from './health.js';
 import { createMetrics } from './metrics.js';
 import { builtBundle, createWorkers, QUEUES, type Queue } from './worker.js';
 
-const START_MS = 60_000;
+const WAIT_SECONDS = 60;
 const POLL_MS = 500;
 
 async function main(): Promise<void> {
-  const queues = parseQueues();
+  const given = parseArguments();
   const config = readConfig(process.env);
   // Temporal's runtime would stop its workers on these signals by itself, before there are any.
   Runtime.install({ shutdownSignals: [] });
   const ending = endSignal();
   const undo: Array<() => unknown> = [];
   try {
-    const started = start(config, queues, undo);
+    const started = start(config, given, undo);
     const workers = await Promise.race([started, ending]);
     if (workers === null) return; // asked to end while waiting for a store
     const running = Promise.all(workers.map((worker) => worker.run()));
-    console.log(`workers for ${queues.map((queue) => `${config.environment}-${queue}`).join(', ')}`);
+    console.log(`workers run for ${workers.map(({ options }) => options.taskQueue).join(', ')}`);
     await Promise.race([ending, running]);
     for (const worker of workers) if (worker.getState() === 'RUNNING') worker.shutdown();
     await running;
@@ -40,7 +41,7 @@ async function main(): Promise<void> {
 /** Everything up to workers that can run; `undo` grows with what has to be put down, the last first. */
 async function start(
   config: Config,
-  queues: readonly Queue[],
+  { queues, workflowBundle, waitMs }: Arguments,
   undo: Array<() => unknown>,
 ): Promise<Worker[]> {
   const pool = createPool(config, { application: `almanac worker ${queues.join(',')}`, max: 12 });
@@ -66,12 +67,14 @@ async function start(
     queues,
   };
   const health = await startHealth(config.workerUrl, identity, check, metrics);
+  const { address, port } = health.address() as AddressInfo;
+  console.log(`workers listen on http://${address}:${port}`);
   undo.unshift(() => {
     health.close();
     health.closeAllConnections();
   });
 
-  const deadline = Date.now() + START_MS;
+  const deadline = Date.now() + waitMs;
   await untilSchema(pool, config, deadline);
   await untilReady(redis, Math.max(1, deadline - Date.now()));
   await assertKeepsRecords(redis);
@@ -82,17 +85,35 @@ async function start(
     namespace: config.temporalNamespace,
     deps: { config, pool, redis, clock: Date.now, env: process.env },
     queues,
-    workflowBundle: builtBundle(),
+    workflowBundle,
     metrics,
   });
   return workers;
 }
 
-function parseQueues(): Queue[] {
-  const { values } = parseArgs({ options: { queues: { type: 'string', default: QUEUES.join(',') } } });
+interface Arguments {
+  queues: Queue[];
+  workflowBundle: WorkflowBundleOption;
+  /** How long a store may be away at the start. */
+  waitMs: number;
+}
+
+function parseArguments(): Arguments {
+  const { values } = parseArgs({
+    options: {
+      queues: { type: 'string', default: QUEUES.join(',') },
+      bundle: { type: 'string' }, // default: the one of the build
+      wait: { type: 'string', default: String(WAIT_SECONDS) }, // seconds
+    },
+  });
   const names = values.queues.split(',').filter(Boolean);
   const unknown = names.find((name) => !(QUEUES as readonly string[]).includes(name));
-  if (unknown === undefined && names.length > 0) return names as Queue[];
+  if (unknown === undefined && names.length > 0)
+    return {
+      queues: names as Queue[],
+      waitMs: 1_000 * Number(values.wait),
+      workflowBundle: values.bundle === undefined ? builtBundle() : { codePath: values.bundle },
+    };
   throw new FeatureStoreError('FS_REQUEST_INVALID', `"${unknown ?? ''}" is not a task queue`, {
     fix: `--queues takes some of ${QUEUES.join(', ')}, separated by commas`,
   });

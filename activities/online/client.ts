@@ -9,8 +9,16 @@ import { translateRedis } from '../errors.js';
 /** A batch of 100 guarded writes takes Redis about 1 ms; this is for one that is stopped or loading its file. */
 export const COMMAND_MS = 2_000;
 
-/** Connects by itself, also again; `onError` hears why it could not. Until then every command is refused. */
+/**
+ * Throws FS_CONFIG_INVALID for what is no address. Connects by itself, also again; `onError` hears why it could not. Until then every
+ * command is refused.
+ */
 export function createRedis(url: string, onError: (error: Error) => void): Redis {
+  if (!/^rediss?:$/.test(URL.canParse(url) ? new URL(url).protocol : ''))
+    throw new FeatureStoreError('FS_CONFIG_INVALID', `ALMANAC_REDIS_URL is no Redis address`, {
+      fix: 'set it to redis://host:port, or rediss:// for TLS',
+      variable: 'ALMANAC_REDIS_URL',
+    });
   const redis = new Redis(url, {
     enableOfflineQueue: false,
     maxRetriesPerRequest: 0,
@@ -24,7 +32,7 @@ export function createRedis(url: string, onError: (error: Error) => void): Redis
   return redis;
 }
 
-/** Resolves when commands are taken. Throws FS_UNAVAILABLE after `timeoutMs`. */
+/** Resolves when commands are taken. Throws FS_UNAVAILABLE after `timeoutMs`, FS_CONFIG_INVALID as soon as it is refused. */
 export async function untilReady(redis: Redis, timeoutMs: number): Promise<void> {
   if (redis.status === 'ready') return;
   await new Promise<void>((resolve, reject) => {
@@ -32,6 +40,7 @@ export async function untilReady(redis: Redis, timeoutMs: number): Promise<void>
     const ready = (): void => settle(resolve);
     const note = (error: Error): void => {
       last = error;
+      if (translateRedis(error)?.retryable === false) settle(() => reject(away(error)));
     };
     const timer = setTimeout(() => settle(() => reject(away(last))), timeoutMs);
     const settle = (end: () => void): void => {
