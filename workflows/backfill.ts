@@ -31,7 +31,7 @@ const CHUNKS_PER_LIST = 500;
 export async function backfill(input: BackfillInput): Promise<BackfillStatus> {
   const retry = { initialInterval: '500 ms', maximumInterval: '15 s' } as const;
   // Counts the archive once and samples it: 2 s per 10 million events.
-  const { openBackfill, listOpenChunks, recordBackfill, publishTicks, finishBackfill } =
+  const { openBackfill, listOpenChunks, recordBackfill, publishTicks, finishBackfill, settleSchedules } =
     proxyActivities<Activities>({
       taskQueue: queue('batch'),
       startToCloseTimeout: '10 min',
@@ -83,6 +83,7 @@ export async function backfill(input: BackfillInput): Promise<BackfillStatus> {
   await recordBackfill({ backfillId });
   await publishTicks({ versionId });
   const finished = await finishBackfill({ backfillId });
+  await settleSchedules(); // it has a tick to go on from
   await run.end(`${counts.entities} entities, ${counts.rows} rows`);
   return { ...finished, counts };
 }
