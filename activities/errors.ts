@@ -38,11 +38,11 @@ export function toFailure(error: unknown): unknown {
       details: [known.details],
       cause: known,
     });
-  const message = error instanceof Error ? error.message : String(error);
   return ApplicationFailure.create({
-    type: error instanceof Error ? error.name : typeof error,
-    message,
+    type: 'FS_INTERNAL' satisfies ErrorCode,
+    message: String(error),
     nonRetryable: true,
+    details: [{ fix: 'report it with the stack trace below' }],
     ...(error instanceof Error && { cause: error }),
   });
 }
