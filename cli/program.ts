@@ -159,6 +159,18 @@ const COMMANDS: Array<Spec<any>> = [
     load: () => import('./commands/get-historical.js'),
   },
   {
+    usage: 'test [file]',
+    summary: 'check definitions here, and try them on a sample of events',
+    details:
+      'Needs no server. With --sample: each feature’s type, share of nulls and distribution over the sample’s entities.',
+    example: 'almanac test features.ts --sample clicks.csv',
+    options: (command) =>
+      command
+        .option('--sample <file>', 'events of one source: CSV with a header, plain or .gz')
+        .option('--source <name>', 'which source (default: the one whose columns the file has)'),
+    load: () => import('./commands/test.js'),
+  },
+  {
     usage: 'verify',
     summary: 'recompute entities from archived events by the oracle and compare',
     example: 'almanac verify --entities 500 --moments 3 --seed 7',

@@ -1,12 +1,21 @@
 /** Following a run to its end: polls, survives a registry or a Temporal that goes away for a while, says why it failed. */
 import { setTimeout as delay } from 'node:timers/promises';
 import { FeatureStoreError } from '../core/error.js';
-import type { Client, Run } from './client.js';
+import type { Client, Progress, Run } from './client.js';
 import { EXIT, fromWire } from './errors.js';
 import type { Step } from './output.js';
 
 const POLL_MIN_MS = 100;
 const POLL_MAX_MS = 1_000;
+/** A workflow answers as soon as a worker has begun it. */
+const SILENT_MS = 5_000;
+const SILENT: Progress = {
+  done: 0,
+  total: null,
+  unit: '',
+  ratePerSecond: null,
+  message: 'no worker reports on it',
+};
 
 /** The finished run. Throws what it failed with. An interruption ends the following, never the run, and says so. */
 export async function followRun(client: Client, id: string, step: Step): Promise<Run> {
@@ -23,9 +32,11 @@ export async function followRun(client: Client, id: string, step: Step): Promise
 }
 
 async function poll(client: Client, id: string, step: Step): Promise<Run> {
+  const began = performance.now();
   for (let pause = POLL_MIN_MS; ; pause = Math.min(1.5 * pause, POLL_MAX_MS)) {
     const run = await client.get<Run>(`/v1/runs?id=${encodeURIComponent(id)}`);
     if (run.progress) step.progress(run.progress);
+    else if (performance.now() - began > SILENT_MS) step.progress(SILENT);
     if (run.state !== 'running') return finished(run);
     await delay(pause);
   }

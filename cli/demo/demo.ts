@@ -26,6 +26,7 @@ import { stackEnv, startStack, stopStack } from '../stack/stack.js';
 import { formatCount } from '../text.js';
 import { askServing } from './ask-serving.js';
 import { compareTrainingSets } from './compare.js';
+import { generateShop } from './generate.js';
 import { labelsCsv, makeLabels } from './labels.js';
 import type { DemoReport } from './report.js';
 import { connectSchedules } from './schedule.js';
@@ -66,18 +67,18 @@ async function runSteps({ seed: given, env, out }: DemoOptions): Promise<Omit<De
     out.step('checking memory, disk and servers', () => checkMachine(env)),
   );
 
-  let state = await stage('up', 'a fresh stack', async () => {
-    await out.step('removing what the last demo left', () => wipe());
-    return out.step('starting the servers', (step) =>
+  await stage('wipe', 'a fresh stack', () => out.step('removing what the last demo left', () => wipe()));
+  const dir = join(packageDir, '.almanac', NAME, 'shop');
+  await mkdir(dir, { recursive: true });
+  const generating = generateShop({ directory: dir, seed }); // while the servers start
+  let state = await stage('up', 'its servers', () =>
+    out.step('starting the servers', (step) =>
       startStack({ name: NAME, env, processes: [], onProgress: (line) => step.note(`   ${line}`) }),
-    );
-  });
-  const dir = join(state.dir, 'shop');
-
+    ),
+  );
   const written = await stage('generate', 'the shop', () =>
     out.step('simulating a year around the real purchases', async (step) => {
-      await mkdir(dir, { recursive: true });
-      const files = await shop.writeShop(dir, { seed });
+      const files = await generating;
       step.done(`${formatCount(files.files.reduce((sum, { rows }) => sum + rows, 0))} rows`);
       return files;
     }),
