@@ -2,7 +2,6 @@
  * What a feature repository gives on a sample of events: for each feature of each view over one source, its type, how often
  * it is null, its statuses and its distribution over the sample's entities, at the moment the last event has arrived.
  */
-import { encodeKey } from './codec/key.js';
 import { compileView } from './compile.js';
 import type { AggregationView, Definitions, FeatureType } from './definition.js';
 import type { Event, FeatureValue } from './event.js';
@@ -39,13 +38,12 @@ export function sampleFeatures(
     (view): view is AggregationView => view.kind === 'aggregation' && view.source === sourceName,
   );
   return views.flatMap((view) => {
-    const entity = definitions.entities.find(({ name }) => name === view.entity)!;
     const compiled = compileView(view, source);
     const groups = new Map<string, Event[]>();
     for (const event of events) {
       const parts = compiled.keyOf(event);
       if (parts.includes(null)) continue;
-      const key = String(encodeKey(entity, parts));
+      const key = JSON.stringify(parts);
       const group = groups.get(key);
       if (group) group.push(event);
       else groups.set(key, [event]);
