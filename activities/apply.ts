@@ -12,7 +12,7 @@ import { abandonPlan, activate, type OpenedVersion, openRevision } from '../regi
 import { compileServingPlan, getVersion, listVersions, type ViewVersion } from '../registry/resolve.js';
 import { archiveTable } from '../registry/tables.js';
 import type { Deps } from './deps.js';
-import { beat } from './heartbeat.js';
+import { beat, beating } from './heartbeat.js';
 import { publishPlan } from './online/publish.js';
 import { removeVersions } from './online/remove.js';
 
@@ -32,13 +32,15 @@ export function createApplyActivities(deps: Deps) {
   return {
     /** New versions with their tables and indexes; nobody reads them yet. */
     async openPlan({ planHash }: { planHash: string }): Promise<OpenedPlan> {
-      const { revision, applied, opened } = await openRevision(pool, planHash);
-      return {
-        revision,
-        applied,
-        versions: opened.map(({ view, version }) => ({ view, version })),
-        backfills: applied ? [] : await backfillsOf(opened),
-      };
+      return beating(async () => {
+        const { revision, applied, opened } = await openRevision(pool, planHash);
+        return {
+          revision,
+          applied,
+          versions: opened.map(({ view, version }) => ({ view, version })),
+          backfills: applied ? [] : await backfillsOf(opened),
+        };
+      });
     },
 
     /** Schedules of the plan's batch and sql versions, paused: a tick before the version is filled would compute nothing true. */
@@ -53,7 +55,7 @@ export function createApplyActivities(deps: Deps) {
 
     /** One transaction moves every reader. */
     async activatePlan({ planHash, by }: { planHash: string; by: string }): Promise<{ revision: number }> {
-      return activate(pool, planHash, by);
+      return beating(() => activate(pool, planHash, by));
     },
 
     /**
@@ -86,7 +88,7 @@ export function createApplyActivities(deps: Deps) {
 
     /** Undo of everything before activation: versions, tables, schedules, online records. */
     async abandonPlan({ planHash }: { planHash: string }): Promise<void> {
-      const { versionIds } = await abandonPlan(pool, planHash);
+      const { versionIds } = await beating(() => abandonPlan(pool, planHash));
       if (versionIds.length === 0) return;
       const versions: ViewVersion[] = [];
       for (const id of versionIds) versions.push(await getVersion(pool, id));

@@ -11,7 +11,7 @@ import { getSource } from '../registry/resolve.js';
 import { archiveColumn, type Pool, type PoolClient, transaction } from '../registry/sql.js';
 import { archiveTable } from '../registry/tables.js';
 import type { Deps } from './deps.js';
-import { beat } from './heartbeat.js';
+import { beat, beating } from './heartbeat.js';
 import { type ArchiveRow, appendEvents, lockArchiveShared, nextSequence } from './offline/archive.js';
 import { exportTable } from './offline/export-table.js';
 import { checkFile, type FileFormat, type FileRow, formOf, readFileRows } from './offline/import-file.js';
@@ -77,7 +77,10 @@ export function createImportActivities({ config, pool, env }: Deps) {
     async exportSource({ source: name }: { source: string }): Promise<{ sha256: string }> {
       const source = await getSource(pool, name);
       await assertIdentifiable(pool, source);
-      const { sha256 } = await exportTable(source, env, config.filesDir, beat, cancellationSignal());
+      // its database may sort for minutes before the first row comes
+      const { sha256 } = await beating(() =>
+        exportTable(source, env, config.filesDir, beat, cancellationSignal()),
+      );
       return { sha256 };
     },
 
@@ -150,7 +153,7 @@ export function createImportActivities({ config, pool, env }: Deps) {
     /** Statistics for the planner, and the sums of what was done. */
     async finishImport({ importId, already }: { importId: number; already: boolean }): Promise<ImportResult> {
       const row = await getImport(pool, importId);
-      if (!already) await analyze(pool, row.source);
+      if (!already) await beating(() => analyze(pool, row.source));
       const { rows } = await pool.query<{ first: number | null; last: number | null }>(
         `select min(event_ms) as first, max(event_ms) as last from ${archiveTable(row.source)} where partition = $1`,
         [-importId],

@@ -29,15 +29,11 @@ export interface ApplyPlanResult {
 const BACKFILLS_AT_ONCE = 2;
 
 export async function applyPlan({ planHash, by }: ApplyPlanInput): Promise<ApplyPlanResult> {
-  // Statements of the registry may build an index on a grown archive: 10 min each (registry/tables.ts).
-  const { openPlan, activatePlan } = proxyActivities<Activities>({
+  // Statements of the registry may build an index on a grown archive: 10 min each (registry/tables.ts). Schedules and keys take one
+  // remote call each. All give a sign every 2 s, so a dead worker is noticed after 15 s.
+  const steps = proxyActivities<Activities>({
     startToCloseTimeout: '1 h',
-    retry: { initialInterval: '500 ms', maximumInterval: '15 s' },
-  });
-  // One remote call per version or per thousand keys, each with a beat.
-  const { abandonPlan, createSchedules, settleSchedules, publishServingPlan } = proxyActivities<Activities>({
-    startToCloseTimeout: '1 h',
-    heartbeatTimeout: '60 s',
+    heartbeatTimeout: '15 s',
     retry: { initialInterval: '500 ms', maximumInterval: '15 s' },
   });
   const run = followRun('steps');
@@ -46,8 +42,8 @@ export async function applyPlan({ planHash, by }: ApplyPlanInput): Promise<Apply
   const undo: Array<() => Promise<void>> = [];
   try {
     run.report({ total: 5, message: 'making versions and tables' });
-    undo.unshift(() => abandonPlan({ planHash }));
-    const plan = await openPlan({ planHash });
+    undo.unshift(() => steps.abandonPlan({ planHash }));
+    const plan = await steps.openPlan({ planHash });
     run.fact('Revision', plan.revision);
     run.fact(
       'Versions',
@@ -55,17 +51,17 @@ export async function applyPlan({ planHash, by }: ApplyPlanInput): Promise<Apply
     );
     if (!plan.applied) {
       run.report({ done: 1, total: 5 + plan.backfills.length, message: 'making schedules' });
-      await createSchedules({ planHash });
+      await steps.createSchedules({ planHash });
       await backfillAll(plan.backfills, run);
       await run.mayGoOn();
       run.report({ message: 'activating' });
-      await activatePlan({ planHash, by });
+      await steps.activatePlan({ planHash, by });
     }
     undo.length = 0; // readers have moved
     run.report({ done: 3 + plan.backfills.length, total: 5 + plan.backfills.length, message: 'publishing' });
     await CancellationScope.nonCancellable(async () => {
-      await settleSchedules();
-      await publishServingPlan();
+      await steps.settleSchedules();
+      await steps.publishServingPlan();
     });
     run.report({ done: 5 + plan.backfills.length });
     await run.end(`revision ${plan.revision} is live`);

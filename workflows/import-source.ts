@@ -41,7 +41,7 @@ export async function importSource(input: ImportSourceInput): Promise<ImportResu
   const { exportSource, openImport, finishImport } = proxyActivities<Activities>({
     taskQueue: queue('batch'),
     startToCloseTimeout: '6 h',
-    heartbeatTimeout: '2 min',
+    heartbeatTimeout: '30 s',
     retry: { initialInterval: '500 ms', maximumInterval: '15 s' },
   });
   const untilMs = input.until === undefined ? null : parseTimestamp(input.until);

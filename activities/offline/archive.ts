@@ -7,7 +7,7 @@
  * Reading. Events of an entity are together only by the 8-byte hash of its key, computed by Postgres over the key columns (an
  * expression index). Readers take ranges of hashes in order, hold one hash's events at a time, and sort those here: the order of
  * ids is JavaScript's, not a collation's. Rows whose key has a null part, or one no entity can have (a text over 1,024 bytes),
- * belong to no entity. COPY in binary form, because it was the fastest way out: see bench/archive.
+ * belong to no entity. COPY in binary form, because it was the fastest way out: docs/decisions/0006.
  */
 import { pipeline } from 'node:stream/promises';
 import { from as copyFrom, to as copyTo } from 'pg-copy-streams';
