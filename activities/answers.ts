@@ -17,7 +17,7 @@ import { rowsTable } from '../registry/tables.js';
 import { featureData, featureField, makeBatch } from './arrow.js';
 import { beat } from './heartbeat.js';
 import { readEntity, readEvents } from './offline/archive.js';
-import type { Labels } from './offline/dataframe.js';
+import type { Labels, LabelTimes } from './offline/dataframe.js';
 import type { Published } from './offline/published.js';
 import { type AggregationVersion, createTurns, nameOf } from './output.js';
 import type { SqlVersion } from './sql-view.js';
@@ -44,9 +44,25 @@ export async function answerView(
   scope: Scope,
 ): Promise<Answers> {
   const answers = new Answers(version, features, labels, scope);
-  if (version.view.kind === 'sql') await answerSqlView(pool, version as SqlVersion, answers);
-  else await answerAggregationView(pool, version as AggregationVersion, answers);
+  await readEach(pool, version, labels, scope, (row, reading) => {
+    answers.set(row, reading);
+  });
   return answers;
+}
+
+/** @param reading null: no history by the row's time */
+type Take = (row: number, reading: Reading | null) => void;
+
+/** The reading of every row, once each and in any order, before it is judged. */
+export async function readEach(
+  pool: Pool,
+  version: StoredVersion,
+  labels: LabelTimes,
+  scope: Scope,
+  take: Take,
+): Promise<void> {
+  if (version.view.kind === 'sql') await readSqlView(pool, version as SqlVersion, labels, scope, take);
+  else await readAggregationView(pool, version as AggregationVersion, labels, scope, take);
 }
 
 /** The columns in the making. */
@@ -74,7 +90,6 @@ export class Answers {
     );
   }
 
-  /** @param reading null: no history by the row's time */
   set(row: number, reading: Reading | null): void {
     const at = this.labels.atMs[row]! - (this.scope.strict ? 1 : 0);
     const { statuses, values } = judge(this.#version.view, reading, at);
@@ -100,14 +115,15 @@ export class Answers {
   }
 }
 
-async function answerAggregationView(
+async function readAggregationView(
   pool: Pool,
   version: AggregationVersion,
-  answers: Answers,
+  labels: LabelTimes,
+  scope: Scope,
+  take: Take,
 ): Promise<void> {
   const { view, source, entity } = version;
   const compiled = compileView(view, source);
-  const { labels, scope } = answers;
   const turn = createTurns();
   const pending = new Map(labels.byEntity);
   const answer = (name: string, events: readonly Event[]): void => {
@@ -121,7 +137,7 @@ async function answerAggregationView(
       published: scope.published.deciding(scope.strict ? moments.map((at) => at - 1) : moments),
     });
     label.rows.forEach((row, i) => {
-      answers.set(row, readings[i]!);
+      take(row, readings[i]!);
     });
   };
   const of = { source, entity, keyColumns: view.key };
@@ -137,22 +153,27 @@ async function answerAggregationView(
       answer(nameOf(key), events);
       await turn();
     }
-  for (const { rows } of pending.values()) for (const row of rows) answers.set(row, null);
+  for (const { rows } of pending.values()) for (const row of rows) take(row, null);
 }
 
 /**
  * As-of join over the rows of a sql view. The last tick a label may see is known from the ledger; the row at or before it is one
  * step in the primary key. A row in between that was published later than the label is stepped over.
  */
-async function answerSqlView(pool: Pool, version: SqlVersion, answers: Answers): Promise<void> {
-  const { labels, scope } = answers;
+async function readSqlView(
+  pool: Pool,
+  version: SqlVersion,
+  labels: LabelTimes,
+  scope: Scope,
+  take: Take,
+): Promise<void> {
   let open: SqlLabel[] = [];
   for (const { key, rows } of labels.byEntity.values())
     for (const row of rows) {
       const at = labels.atMs[row]! - (scope.strict ? 1 : 0);
       const tick =
         scope.mode === 'known-then' ? scope.published.by(at)?.tick : floorTo(at, version.view.cadenceMs);
-      if (tick === undefined) answers.set(row, null);
+      if (tick === undefined) take(row, null);
       else open.push({ row, key: Buffer.from(key), tick, at });
     }
   while (open.length > 0) {
@@ -165,7 +186,7 @@ async function answerSqlView(pool: Pool, version: SqlVersion, answers: Answers):
         const seenAt = row && scope.published.of(row.tick);
         const seen = seenAt !== null && (scope.mode === 'event-time' || seenAt <= label.at);
         if (row && !seen) again.push({ ...label, tick: row.tick - 1 });
-        else answers.set(label.row, row?.reading ?? null);
+        else take(label.row, row?.reading ?? null);
       });
       beat();
     }

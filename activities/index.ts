@@ -6,6 +6,7 @@ import { createImportActivities } from './import.js';
 import { createMaterializeActivities } from './materialize.js';
 import { createRefillActivities } from './refill.js';
 import { createTrainingSetActivities } from './training-set.js';
+import { createVerifyActivities } from './verify.js';
 
 export type { Deps } from './deps.js';
 export { ErrorInterceptor, toFailure } from './errors.js';
@@ -19,6 +20,7 @@ export function createActivities(deps: Deps) {
     ...createMaterializeActivities(deps),
     ...createRefillActivities(deps),
     ...createTrainingSetActivities(deps),
+    ...createVerifyActivities(deps),
   };
 }
 

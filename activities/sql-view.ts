@@ -16,8 +16,9 @@ import { keyHashOf, type Pool, transaction, translate } from '../registry/sql.js
 import { rowsTable } from '../registry/tables.js';
 import type { Deps } from './deps.js';
 import { beat } from './heartbeat.js';
+import { CopyText } from './offline/copy.js';
 import { connectionUrl } from './offline/export-table.js';
-import { insertChangedRows, readNewestRows, rowLine } from './offline/rows.js';
+import { insertChangedRows, readNewestRows, rowLines } from './offline/rows.js';
 import { type Counts, NO_COUNTS, nameOf, writeOnline } from './output.js';
 
 export type SqlVersion = Extract<ViewVersion, { kind: 'sql' }>;
@@ -32,8 +33,11 @@ export async function writeSqlTick(deps: Deps, version: SqlVersion, tickMs: numb
   if (!(await hasRows(deps.pool, version, tickMs))) {
     const rows = await collect(deps.env, version, tickMs, counts);
     const hashes = await hashKeys(deps.pool, version.entity, rows);
-    const lines = rows.map(({ key, eventMs, values }, index) =>
-      rowLine(version, { key, keyHash: hashes[index]!, tickMs, eventMs, values, record: null }),
+    const lines = new CopyText();
+    rows.forEach(({ key, eventMs, values }, index) =>
+      lines.add(
+        rowLines(version, { key, keyHash: hashes[index]! })({ tickMs, eventMs, values, record: null }),
+      ),
     );
     await transaction(deps.pool, async (client) => {
       await client.query(`set local statement_timeout = ${QUERY_MS}`);
@@ -128,7 +132,7 @@ async function hashKeys(pool: Pool, entity: Entity, rows: readonly Answer[]): Pr
 }
 
 /** Rows of the view's query at a tick, checked and typed. */
-async function* runQuery(
+export async function* runQuery(
   env: Environment,
   view: SqlView,
   entity: Entity,

@@ -5,3 +5,4 @@ export { importSource } from './import-source.js';
 export { materialize } from './materialize.js';
 export { refill } from './refill.js';
 export { trainingSet } from './training-set.js';
+export { verify } from './verify.js';

@@ -249,13 +249,14 @@ function checkCell(
     return;
   }
   const value = cell === null ? null : type === 'timestamp' ? parseAt(cell, name, row) : PARSE[type](cell);
-  if (value === undefined)
+  // Expressions over request fields count in whole numbers within ±(2^53 - 1).
+  if (value === undefined || typeof value === 'bigint')
     throw refuse(
       `column "${name}" of row ${row} is ${JSON.stringify(cell!.slice(0, 60))}, not ${type}`,
       { row, column: name },
       `write ${type} there${type === 'bool' ? ': true or false' : ''}`,
     );
-  if (keys.has(name)) checkKey(name, typeof value === 'bigint' ? Number(value) : value, row);
+  if (keys.has(name)) checkKey(name, value, row);
 }
 
 function parseAt(cell: string, column: string, row: number): number {
@@ -497,12 +498,16 @@ async function* arrowBatches(
 
 // ---------------------------------------------------------------- reading it again
 
-/** The rows of a prepared dataframe that ask about each entity. */
-export interface Labels {
+/** Which rows ask about which entity, and when. */
+export interface LabelTimes {
   /** By entity key as latin1 text. */
   byEntity: Map<string, { parts: Value[]; key: Uint8Array; rows: number[] }>;
   /** Of every row, epoch ms. */
-  atMs: Float64Array;
+  atMs: ArrayLike<number>;
+}
+
+/** Those of a prepared dataframe. */
+export interface Labels extends LabelTimes {
   /** Rows of each record batch: what is written later has the same ones. */
   batchRows: number[];
 }
@@ -514,7 +519,8 @@ export async function readLabels(
   keys: ReadonlyArray<{ name: string; type: 'string' | 'int64' }>,
   encode: (parts: Value[]) => Uint8Array,
 ): Promise<Labels> {
-  const labels: Labels = { byEntity: new Map(), atMs: new Float64Array(rows), batchRows: [] };
+  const atMs = new Float64Array(rows);
+  const labels: Labels = { byEntity: new Map(), atMs, batchRows: [] };
   const file = await openArrowFile(path);
   try {
     let before = 0;
@@ -522,7 +528,7 @@ export async function readLabels(
       const at = featureReader(columnOf(batch, EVENT_TIMESTAMP), 'timestamp');
       const parts = keys.map(({ name, type }) => featureReader(columnOf(batch, name), type));
       for (let i = 0; i < batch.numRows; i++) {
-        labels.atMs[before + i] = at(i) as number;
+        atMs[before + i] = at(i) as number;
         const values = parts.map((read) => read(i) as Value);
         const key = encode(values);
         const name = Buffer.from(key).toString('latin1');

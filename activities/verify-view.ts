@@ -1,0 +1,644 @@
+/**
+ * One entity of one stored view against the oracle, on the three paths: its record in Redis, its rows in Postgres, what training
+ * sets would say of it. The oracle reads the archived events itself; nothing of the engine decides what is right.
+ */
+import { encodeKey, onlineKey } from '../core/codec/key.js';
+import { compileView } from '../core/compile.js';
+import type { AggregationView, Entity, SqlView } from '../core/definition.js';
+import { FeatureStoreError } from '../core/error.js';
+import type { Event, FeatureValue, Value } from '../core/event.js';
+import { decodeHeader, type Reading, readRecord, readSqlRecord, recordSteps } from '../core/record.js';
+import { equalBytes, sweepTicks, ticksOf } from '../core/sweep.js';
+import { formatTimestamp, HOUR } from '../core/time.js';
+import { judge } from '../core/vector.js';
+import { type Answer, answer, answerSql, type Question, type SqlRow } from '../oracle/oracle.js';
+import type { StoredVersion } from '../registry/resolve.js';
+import { quote } from '../registry/sql.js';
+import { rowsTable } from '../registry/tables.js';
+import { readEach } from './answers.js';
+import type { Deps } from './deps.js';
+import {
+  choose,
+  type Difference,
+  type Disagreement,
+  disagreement,
+  type Findings,
+  findDifferingEvent,
+  type Path,
+  sameValue,
+  seeded,
+  shown,
+  toldOf,
+} from './findings.js';
+import { readEntity } from './offline/archive.js';
+import type { LabelTimes } from './offline/dataframe.js';
+import type { Published } from './offline/published.js';
+import { call } from './online/client.js';
+import { type AggregationVersion, nameOf } from './output.js';
+import type { SqlVersion } from './sql-view.js';
+import { readSqlRows } from './verify-file.js';
+
+/** What is fixed for the whole verification of a view. */
+export interface Check<V extends StoredVersion = StoredVersion> {
+  deps: Deps;
+  version: V;
+  /** Moments per entity and path, at least. */
+  moments: number;
+  seed: number;
+  nowMs: number;
+  /** Events up to this one are looked at. */
+  sequence: number;
+  /** How far the version was before anything else was read. */
+  progress: { sequence: number; lastTickMs: number | null };
+  /** First tick of which rows were written; null: none were. */
+  firstTickMs: number | null;
+  published: Published;
+  findings: Findings;
+}
+
+/** Entities by their join key values, on every path. */
+export async function checkEntities(
+  check: Check,
+  entities: readonly Value[][],
+  turn: () => Promise<void> | undefined,
+): Promise<void> {
+  const labels = new TrainingLabels(check.version.entity);
+  const known: Array<{ parts: Value[]; events: Event[]; rows: SqlRow[] }> = [];
+  for (const parts of entities) {
+    if (check.version.kind === 'aggregation') {
+      const one = check as Check<AggregationVersion>;
+      const events = await eventsOf(one, parts);
+      await checkOnline(one, parts, events);
+      await checkRows(one, parts, events);
+      labels.add(parts, labelTimes(one, events));
+      known.push({ parts, events, rows: [] });
+    } else {
+      const one = check as Check<SqlVersion>;
+      const rows = await readSqlRows(one.deps, one.version, parts, one.published);
+      await checkSqlOnline(one, parts, rows);
+      labels.add(parts, sqlLabelTimes(one, rows));
+      known.push({ parts, events: [], rows });
+    }
+    await turn();
+  }
+  await checkTraining(check, known, labels, turn);
+}
+
+async function eventsOf(
+  { deps, version, sequence }: Check<AggregationVersion>,
+  parts: readonly Value[],
+): Promise<Event[]> {
+  const { source, entity, view } = version;
+  const one = await readEntity(deps.pool, { source, entity, keyColumns: view.key }, parts, { sequence });
+  return one?.events ?? [];
+}
+
+const namesOf = (view: { features: ReadonlyArray<{ name: string }> }): string[] =>
+  view.features.map(({ name }) => name);
+
+function entityOf(entity: Entity, parts: readonly Value[]): Record<string, Value> {
+  return Object.fromEntries(entity.keys.map(({ name }, index) => [name, parts[index]!]));
+}
+
+function teller(
+  { version }: Check,
+  parts: readonly Value[],
+): (moment: number, where: string) => () => Omit<Difference, keyof Disagreement | 'path' | 'event'> {
+  return (moment, where) => () => ({
+    view: version.view.name,
+    version: version.version,
+    entity: entityOf(version.entity, parts),
+    moment: formatTimestamp(moment),
+    where,
+  });
+}
+
+// ---------------------------------------------------------------- online records
+
+async function readOnline({ deps, version }: Check, parts: readonly Value[]): Promise<Buffer | null> {
+  const key = onlineKey(deps.config.environment, version.entity.name, encodeKey(version.entity, parts));
+  return call(deps.redis.hgetBuffer(key, String(version.id)));
+}
+
+/** The record, or the code of the error that reading it gives: that is a difference too. */
+function attempt<T>(work: () => T): T | { error: string } {
+  try {
+    return work();
+  } catch (error) {
+    if (error instanceof FeatureStoreError) return { error: error.code };
+    return { error: error instanceof Error ? error.message : String(error) };
+  }
+}
+
+const isError = (value: object | null): value is { error: string } => value !== null && 'error' in value;
+
+async function checkOnline(
+  check: Check<AggregationVersion>,
+  parts: readonly Value[],
+  archived: readonly Event[],
+): Promise<void> {
+  const { version, findings, progress } = check;
+  const { view, source } = version;
+  const compiled = compileView(view, source);
+  const features = namesOf(view);
+  const tell = teller(check, parts);
+  const batch = view.mode.type === 'batch';
+  const bytes = await readOnline(check, parts);
+  let events = archived;
+  // What must be in the record at least; more may have come meanwhile.
+  const due: Question | null = batch
+    ? progress.lastTickMs === null
+      ? null
+      : { type: 'tick', tick: progress.lastTickMs, at: progress.lastTickMs }
+    : { type: 'record', at: Number.MAX_SAFE_INTEGER, sequence: progress.sequence };
+  const least = due && answer(view, source, events, due);
+  if (bytes === null) {
+    const missing = least !== null && least.status !== 'NOT_FOUND';
+    findings.add(
+      'online',
+      features,
+      missing
+        ? { feature: null, found: 'no record', expected: `a record of ${least.eventCount} events` }
+        : null,
+      tell(check.nowMs, 'the record is missing'),
+      () => describeFirst(least?.included),
+    );
+    return;
+  }
+  const header = attempt(() => decodeHeader(bytes));
+  if (isError(header)) {
+    findings.add(
+      'online',
+      features,
+      { feature: null, found: header.error, expected: 'a record' },
+      tell(check.nowMs, 'the record cannot be read'),
+    );
+    return;
+  }
+  if (!batch && least !== null && least.status !== 'NOT_FOUND') {
+    const behind = least.included.filter((event) => event.sequence > header.sequence);
+    findings.add(
+      'online',
+      [],
+      behind.length === 0
+        ? null
+        : {
+            feature: null,
+            found: `a record up to sequence ${header.sequence}`,
+            expected: `one with ${behind.length} more events, up to sequence ${progress.sequence}`,
+          },
+      tell(header.asOf, 'the record is behind its version'),
+      () => describeFirst(behind),
+    );
+  }
+  // Written since the verification began: it may hold events that were not looked at yet.
+  if (header.sequence > check.sequence || (batch && header.asOf > (progress.lastTickMs ?? 0)))
+    events = await eventsOf({ ...check, sequence: Number.MAX_SAFE_INTEGER }, parts);
+  // A tick may have been written, and is not published yet: then the record is of that one.
+  const tick = Math.max(progress.lastTickMs ?? header.asOf, header.asOf);
+  const next = seeded(check.seed, check.nowMs, events.length);
+  const moments = batch
+    ? batchMoments(view, header, tick, check)
+    : streamMoments(
+        header,
+        attempt(() => recordSteps(compiled, bytes)),
+        check,
+        next,
+      );
+  for (const at of moments) {
+    const reading = attempt(() => readRecord(compiled, bytes, batch ? tick : at));
+    if (isError(reading)) {
+      findings.add(
+        'online',
+        features,
+        { feature: null, found: reading.error, expected: 'a record' },
+        tell(at, 'the record cannot be read'),
+      );
+      return;
+    }
+    const question: Question = batch
+      ? { type: 'tick', tick, at }
+      : { type: 'record', at, sequence: header.sequence };
+    compareAnswer(
+      check,
+      'online',
+      events,
+      question,
+      judge(view, reading, at),
+      tell(at, recordName(header, batch)),
+    );
+  }
+}
+
+const recordName = (header: { sequence: number; asOf: number }, batch: boolean): string =>
+  `record as of ${formatTimestamp(header.asOf)}${batch ? '' : `, sequence ${header.sequence}`}`;
+
+/** As-of, now, and a millisecond before, at and after coming steps: all, or a seeded choice of `moments` of them. */
+function streamMoments(
+  header: { asOf: number },
+  steps: number[] | { error: string },
+  { nowMs, moments }: Check,
+  next: () => number,
+): number[] {
+  const chosen = isError(steps) ? [] : steps.length <= moments ? steps : choose(steps, moments, next);
+  const all = [
+    header.asOf,
+    nowMs,
+    ...chosen.flatMap((step) => [step - 1, step, step + 1]),
+    nowMs + Math.floor(next() * 24 * HOUR),
+  ];
+  return [...new Set(all.map((at) => Math.max(at, header.asOf)))];
+}
+
+/** A tick's values stand until the next one; only ttl and minAge move the status: their edges, and now. */
+function batchMoments(
+  view: AggregationView,
+  header: { eventTimestamp: number; firstEventTimestamp: number },
+  tick: number,
+  { nowMs }: Check,
+): number[] {
+  const ttl =
+    view.ttlMs === null ? [] : [header.eventTimestamp + view.ttlMs, header.eventTimestamp + view.ttlMs + 1];
+  const age =
+    view.minAgeMs === 0
+      ? []
+      : [header.firstEventTimestamp + view.minAgeMs - 1, header.firstEventTimestamp + view.minAgeMs];
+  return [...new Set([tick, tick + 1, nowMs, ...ttl, ...age].map((at) => Math.max(at, tick)))];
+}
+
+/** A judged answer against the oracle's. Behind the last step of a cut record there is nothing to compare but that it says so. */
+function compareAnswer(
+  check: Check<AggregationVersion>,
+  path: Path,
+  events: readonly Event[],
+  question: Question,
+  judged: ReturnType<typeof judge>,
+  tell: ReturnType<ReturnType<typeof teller>>,
+): void {
+  const { view, source } = check.version;
+  const features = namesOf(view);
+  const expected = answer(view, source, events, question);
+  const found = toldOf(view.features, judged);
+  if (found.status === 'HORIZON_PASSED') {
+    const same = expected.status === 'PRESENT' && found.eventTimestamp === expected.eventTimestamp;
+    check.findings.add(
+      path,
+      [],
+      same ? null : { feature: null, found: found.status, expected: expected.status },
+      tell,
+    );
+    return;
+  }
+  check.findings.add(path, features, disagreement(features, found, expected), tell, () =>
+    findDifferingEvent(
+      view,
+      source,
+      events,
+      question,
+      (other) => disagreement(features, found, other) === null,
+    ),
+  );
+}
+
+function describeFirst(events: readonly Event[] | undefined): Difference['event'] {
+  const first = events?.[0];
+  if (first === undefined) return null;
+  return {
+    id: first.id,
+    timestamp: formatTimestamp(first.timestamp),
+    arrivedAt: formatTimestamp(first.arrivedAt),
+    sequence: first.sequence,
+    found: 'leaves it out',
+  };
+}
+
+// ---------------------------------------------------------------- tick rows
+
+interface TickRow {
+  tick: number;
+  eventMs: number | null;
+  values: FeatureValue[];
+  record: Buffer | null;
+}
+
+async function rowsOf({ deps, version, progress }: Check, parts: readonly Value[]): Promise<TickRow[]> {
+  const features = version.view.features.map(({ name }) => quote(name)).join(', ');
+  const { rows } = await deps.pool.query<[number, number | null, Buffer | null, ...FeatureValue[]]>({
+    rowMode: 'array',
+    text: `select tick_ms, event_ms, record, ${features} from ${rowsTable(version.id)}
+            where key = $1 and tick_ms <= $2 order by tick_ms`,
+    values: [Buffer.from(encodeKey(version.entity, parts)), progress.lastTickMs],
+  });
+  return rows.map(([tick, eventMs, record, ...values]) => ({ tick, eventMs, record, values }));
+}
+
+/** Rows hold what is stored: neither cold start nor age is applied. */
+const unjudged = (view: AggregationView): AggregationView => ({
+  ...view,
+  ttlMs: null,
+  minAgeMs: 0,
+  minEvents: 0,
+});
+
+async function checkRows(
+  check: Check<AggregationVersion>,
+  parts: readonly Value[],
+  events: readonly Event[],
+): Promise<void> {
+  const { version, firstTickMs, progress, moments, findings } = check;
+  const { source } = version;
+  const view = unjudged(version.view);
+  const { cadenceMs } = ticksOf(view);
+  const end = progress.lastTickMs;
+  if (firstTickMs === null || end === null) return;
+  const rows = await rowsOf(check, parts);
+  const tell = teller(check, parts);
+  const features = namesOf(view);
+  const moving = new Set(
+    view.features.filter(({ aggregation }) => aggregation.op === 'timeSince').map(({ name }) => name),
+  );
+  const next = seeded(check.seed, rows.length, events.length);
+  const anywhere = Array.from(
+    { length: moments },
+    () => firstTickMs + Math.floor((next() * (end - firstTickMs)) / cadenceMs + 0.5) * cadenceMs,
+  );
+  const written = choose(
+    rows.map(({ tick }) => tick),
+    moments,
+    next,
+  );
+  const beside = written.map((tick) => tick - cadenceMs).filter((tick) => tick >= firstTickMs);
+  const ask = (tick: number): Answer => answer(view, source, events, { type: 'tick', tick, at: tick });
+  // Of an entity that nothing happened to since before the first tick no row is written.
+  const before = ask(firstTickMs - 1);
+  const swept = new Map(
+    sweepTicks(compileView(view, source), events, { after: firstTickMs - 1, until: end }).rows.map(
+      ({ tick, stored }) => [tick, stored],
+    ),
+  );
+  for (const tick of new Set([...anywhere, ...written, ...beside])) {
+    const expected = ask(tick);
+    const row = rows.findLast((each) => each.tick <= tick);
+    const question: Question = { type: 'tick', tick, at: tick };
+    if (row === undefined || row.eventMs === null) {
+      const unchanged =
+        before.eventCount === expected.eventCount &&
+        features.every((name) => moving.has(name) || sameValue(before.values[name]!, expected.values[name]!));
+      const wrong = expected.status !== 'NOT_FOUND' && !(row === undefined && unchanged);
+      findings.add(
+        'rows',
+        features,
+        wrong ? { feature: null, found: 'no row', expected: `a row of ${expected.eventCount} events` } : null,
+        tell(tick, 'no row at or before the tick'),
+        () => describeFirst(expected.included),
+      );
+      continue;
+    }
+    const where = `row of tick ${formatTimestamp(row.tick)}`;
+    // What moves by itself stands in the row as it was at the row's own tick.
+    const compared = row.tick === tick ? features : features.filter((name) => !moving.has(name));
+    const found = {
+      status: 'PRESENT',
+      eventTimestamp: row.eventMs,
+      values: Object.fromEntries(features.map((name, index) => [name, row.values[index]!])),
+      statuses: Object.fromEntries(
+        features.map((name, index) => [name, row.values[index] === null ? 'NULL_VALUE' : 'PRESENT']),
+      ),
+    };
+    findings.add('rows', compared, disagreement(compared, found, expected), tell(tick, where), () =>
+      findDifferingEvent(
+        view,
+        source,
+        events,
+        question,
+        (other) => disagreement(compared, found, other) === null,
+      ),
+    );
+    if (row.tick !== tick) continue;
+    const stored = swept.get(tick);
+    findings.add(
+      'rows',
+      [],
+      stored && row.record && equalBytes(stored, row.record)
+        ? null
+        : {
+            feature: null,
+            found: row.record?.toString('hex') ?? null,
+            expected: stored ? Buffer.from(stored).toString('hex') : 'no row',
+          },
+      tell(tick, `${where}, its stored bytes`),
+    );
+  }
+}
+
+// ---------------------------------------------------------------- training
+
+/** Labels as a training set has them, without a dataframe. */
+class TrainingLabels implements LabelTimes {
+  readonly byEntity: LabelTimes['byEntity'] = new Map();
+  readonly atMs: number[] = [];
+
+  constructor(readonly entity: Entity) {}
+
+  add(parts: Value[], times: readonly number[]): void {
+    const key = encodeKey(this.entity, parts);
+    this.byEntity.set(nameOf(key), { parts, key, rows: times.map((at) => this.atMs.push(at) - 1) });
+  }
+}
+
+/** At events and arrivals, where they leave windows, on ticks; a millisecond beside; and anywhere. Never after now. */
+function labelTimes(
+  { version, moments, seed, nowMs, published }: Check<AggregationVersion>,
+  events: readonly Event[],
+): number[] {
+  const next = seeded(seed, events.length, events[0]?.timestamp ?? 0);
+  const pick = <T>(list: readonly T[]): T => list[Math.floor(next() * list.length)]!;
+  const windows = version.view.features.flatMap(({ window }) => (window.type === 'sliding' ? [window] : []));
+  const first = events[0]?.timestamp ?? nowMs - 24 * HOUR;
+  const anywhere = (): number => Math.floor(first + next() * (nowMs - first));
+  const edges: Array<() => number> = [anywhere];
+  if (events.length > 0) {
+    edges.push(
+      () => pick(events).timestamp,
+      () => pick(events).arrivedAt,
+    );
+    if (windows.length > 0)
+      edges.push(() => {
+        const { ms, hopMs } = pick(windows);
+        return Math.ceil((pick(events).timestamp + ms) / hopMs) * hopMs;
+      });
+  }
+  if (published.ticks.length > 0) edges.push(() => pick(published.ticks).publishedAt);
+  return Array.from({ length: Math.max(moments, 3) }, (_, i) =>
+    Math.min(nowMs, edges[i % edges.length]!() + Math.floor(next() * 3) - 1),
+  );
+}
+
+async function checkTraining(
+  check: Check,
+  known: ReadonlyArray<{ parts: Value[]; events: Event[]; rows: SqlRow[] }>,
+  labels: TrainingLabels,
+  turn: () => Promise<void> | undefined,
+): Promise<void> {
+  const { deps, version, published, sequence, findings } = check;
+  for (const mode of ['known-then', 'event-time'] as const) {
+    if (version.kind === 'sql' && published.ticks.length === 0) continue;
+    for (const strict of [false, true]) {
+      const readings = new Map<number, Reading | null>();
+      await readEach(deps.pool, version, labels, { mode, strict, sequence, published }, (row, reading) => {
+        readings.set(row, reading);
+      });
+      for (const { parts, events, rows } of known) {
+        const tell = teller(check, parts);
+        for (const row of labels.byEntity.get(nameOf(encodeKey(version.entity, parts)))!.rows) {
+          const at = labels.atMs[row]!;
+          const judged = judge(version.view, readings.get(row) ?? null, strict ? at - 1 : at);
+          const where = `${mode}${strict ? ', strict' : ''}`;
+          if (version.kind === 'aggregation') {
+            const question: Question = { type: 'training', at, mode, strict, published: published.ticks };
+            compareAnswer(
+              check as Check<AggregationVersion>,
+              'training',
+              events,
+              question,
+              judged,
+              tell(at, where),
+            );
+          } else {
+            const features = namesOf(version.view);
+            const expected = answerSql(version.view as SqlView, rows, { at, mode, strict });
+            findings.add(
+              'training',
+              features,
+              disagreement(features, toldOf(version.view.features, judged), expected),
+              tell(at, where),
+            );
+          }
+        }
+        await turn();
+      }
+    }
+  }
+}
+
+// ---------------------------------------------------------------- sql views
+
+function sqlLabelTimes(
+  { moments, seed, nowMs, published, version }: Check<SqlVersion>,
+  rows: readonly SqlRow[],
+): number[] {
+  const next = seeded(seed, rows.length, rows[0]?.tick ?? 0);
+  const first = (published.ticks[0]?.tick ?? nowMs) - version.view.cadenceMs;
+  return Array.from({ length: Math.max(3, moments) }, (_, i) => {
+    const row = rows[Math.floor(next() * rows.length)];
+    const anywhere = first + Math.floor(next() * (nowMs - first));
+    const at = [anywhere, row?.tick, row?.publishedAt][i % 3] ?? anywhere;
+    return Math.min(nowMs, at + Math.floor(next() * 3) - 1);
+  });
+}
+
+/** The record against the newest published row, now and at the edges of its ttl. */
+async function checkSqlOnline(
+  check: Check<SqlVersion>,
+  parts: readonly Value[],
+  rows: readonly SqlRow[],
+): Promise<void> {
+  const { version, nowMs, findings } = check;
+  const { view } = version;
+  const features = namesOf(view);
+  const tell = teller(check, parts);
+  const newest = rows.at(-1);
+  const bytes = await readOnline(check, parts);
+  if (bytes === null || newest === undefined) {
+    const wrong = (bytes === null) !== (newest === undefined);
+    findings.add(
+      'online',
+      features,
+      wrong
+        ? {
+            feature: null,
+            found: bytes === null ? 'no record' : 'a record',
+            expected: newest ? `the row of tick ${formatTimestamp(newest.tick)}` : 'none',
+          }
+        : null,
+      tell(nowMs, 'record and rows'),
+    );
+    return;
+  }
+  const reading = attempt(() => readSqlRecord(view, bytes));
+  if (isError(reading)) {
+    findings.add(
+      'online',
+      features,
+      { feature: null, found: reading.error, expected: 'a record' },
+      tell(nowMs, 'the record cannot be read'),
+    );
+    return;
+  }
+  if (reading.asOf > newest.tick) return; // a tick that is being published
+  const ttl =
+    view.ttlMs === null ? [] : [newest.eventTimestamp + view.ttlMs, newest.eventTimestamp + view.ttlMs + 1];
+  for (const at of new Set([newest.tick, nowMs, ...ttl].filter((moment) => moment >= newest.tick))) {
+    const expected = answerSql(view, rows, {
+      at: Math.max(at, newest.tick),
+      mode: 'event-time',
+      strict: false,
+    });
+    const found = toldOf(view.features, judge(view, reading, at));
+    findings.add(
+      'online',
+      features,
+      disagreement(features, found, expected),
+      tell(at, `record of tick ${formatTimestamp(reading.asOf)}`),
+    );
+  }
+}
+
+/**
+ * Rows against the query, asked again at some ticks. An entity that the query no longer gives keeps its last row.
+ * @param query the answers at a tick, by entity
+ */
+export async function checkSqlTicks(
+  check: Check<SqlVersion>,
+  entities: readonly Value[][],
+  query: (tickMs: number) => Promise<Map<string, { eventMs: number; values: FeatureValue[] }>>,
+): Promise<void> {
+  const { version, published, moments, seed, findings } = check;
+  const { view } = version;
+  const features = namesOf(view);
+  const rowsOfEach = await Promise.all(
+    entities.map((parts) => readSqlRows(check.deps, version, parts, published)),
+  );
+  for (const { tick } of choose(published.ticks, moments, seeded(seed, published.ticks.length))) {
+    const answers = await query(tick);
+    entities.forEach((parts, index) => {
+      const expected = answers.get(nameOf(encodeKey(version.entity, parts)));
+      if (expected === undefined) return;
+      const row = rowsOfEach[index]!.findLast((each) => each.tick <= tick);
+      const wrong = view.features.find(
+        ({ name }, i) => !row || !sameValue(row.values[name]!, expected.values[i]!),
+      );
+      const found = row && wrong ? shown(row.values[wrong.name]!) : 'no row';
+      const late = row && row.eventTimestamp !== expected.eventMs;
+      findings.add(
+        'rows',
+        features,
+        wrong
+          ? { feature: wrong.name, found, expected: shown(expected.values[view.features.indexOf(wrong)]!) }
+          : late
+            ? {
+                feature: null,
+                found: formatTimestamp(row.eventTimestamp),
+                expected: formatTimestamp(expected.eventMs),
+              }
+            : null,
+        teller(check, parts)(
+          tick,
+          row
+            ? `row of tick ${formatTimestamp(row.tick)}; the query was asked again`
+            : 'the query was asked again',
+        ),
+      );
+    });
+  }
+}

@@ -1,0 +1,317 @@
+/**
+ * Verify: recompute a seeded sample with the oracle and compare with everything the platform gives: online records, tick rows,
+ * training answers, written training sets. What is compared is fixed when a verification is opened; each part may be repeated.
+ * Differences name entities, so they are kept in the table `verification` and never travel through Temporal.
+ */
+import { decodeKey, encodeKey } from '../core/codec/key.js';
+import type { Entity } from '../core/definition.js';
+import { FeatureStoreError } from '../core/error.js';
+import type { FeatureValue, Value } from '../core/event.js';
+import { ceilTo } from '../core/time.js';
+import { getVersion, listVersions, resolveStoredView, type StoredVersion } from '../registry/resolve.js';
+import { type Pool, type PoolClient, transaction } from '../registry/sql.js';
+import { rowsTable } from '../registry/tables.js';
+import type { Deps } from './deps.js';
+import { type Counts, type Difference, Findings, KEPT, type Path, seeded } from './findings.js';
+import { beat } from './heartbeat.js';
+import { getManifest } from './manifest.js';
+import { archiveBound, MAX_HASH, MIN_HASH, readSample } from './offline/archive.js';
+import { decodeTicks, Published, readPublished } from './offline/published.js';
+import { cadenceOf, findProgress, readClock, servedByTick } from './offline/ticks.js';
+import { createTurns, nameOf } from './output.js';
+import { runQuery, type SqlVersion } from './sql-view.js';
+import { checkFile } from './verify-file.js';
+import { type Check, checkEntities, checkSqlTicks } from './verify-view.js';
+
+export interface OpenVerificationInput {
+  id: string;
+  /** Entities per view, at least; all, if there are fewer. */
+  entities: number;
+  /** Moments per entity and path, at least. */
+  moments: number;
+  seed: number;
+  /** Default: every live stored view. */
+  views?: string[];
+  trainingSets?: string[];
+}
+
+/** What a verification is made of; no part names an entity. */
+export interface VerificationPlan {
+  parts: VerificationPart[];
+  sequence: number;
+}
+
+export type VerificationPart =
+  | { type: 'view'; name: string; versionId: number; view: string; start: number; end: number }
+  | { type: 'file'; name: string; trainingSet: string };
+
+export type PathCounts = Partial<Record<Path, Counts>>;
+
+export interface VerificationResult {
+  id: string;
+  checked: number;
+  different: number;
+  values: number;
+  byPath: PathCounts;
+  /** By view, or "training-set <id>". */
+  byView: Record<string, PathCounts>;
+}
+
+/** The column `result`: what was fixed, what each part found, and in the end the sums. */
+interface Stored {
+  input: OpenVerificationInput;
+  nowMs: number;
+  plan: VerificationPlan;
+  parts: Record<string, { counts: PathCounts; differences: Difference[] }>;
+  finished: boolean;
+  byPath: PathCounts;
+  byView: Record<string, PathCounts>;
+  differences: Difference[];
+}
+
+/** Events of so many entities are held at once; their answers are compared within some seconds. */
+const ENTITIES_AT_ONCE = 250;
+/** Parts per view at most: a plan is a payload. */
+const MAX_PARTS = 40;
+/** Entities that no event has, per view: nothing may be stored of them. */
+const STRANGERS = 5;
+/** Of those that snapshots have: whoever has one has events. */
+const STORED = 20;
+
+export function createVerifyActivities(deps: Deps) {
+  const { pool } = deps;
+  return {
+    /** Fixes the bound, the clock and the parts; or finds them. */
+    async openVerification(input: OpenVerificationInput): Promise<VerificationPlan> {
+      const found = await findStored(pool, input.id);
+      if (found) return found.plan;
+      const versions = await listWanted(pool, input.views);
+      for (const id of input.trainingSets ?? []) await getManifest(pool, id);
+      const sequence = await archiveBound(pool);
+      const size = Math.max(ENTITIES_AT_ONCE, Math.ceil(input.entities / MAX_PARTS));
+      const parts = versions.flatMap((version): VerificationPart[] =>
+        Array.from({ length: Math.ceil(input.entities / size) }, (_, index) => ({
+          type: 'view',
+          name: `${version.view.name}@${version.version}/${index}`,
+          versionId: version.id,
+          view: version.view.name,
+          start: index * size,
+          end: Math.min(input.entities, (index + 1) * size),
+        })),
+      );
+      for (const trainingSet of input.trainingSets ?? [])
+        parts.push({ type: 'file', name: `training-set ${trainingSet}`, trainingSet });
+      const stored: Stored = {
+        input,
+        nowMs: await readClock(pool),
+        plan: { parts, sequence },
+        parts: {},
+        finished: false,
+        byPath: {},
+        byView: {},
+        differences: [],
+      };
+      await pool.query(
+        'insert into verification (id, checked, different, result) values ($1, 0, 0, $2) on conflict (id) do nothing',
+        [input.id, JSON.stringify(stored)],
+      );
+      return (await getStored(pool, input.id)).plan;
+    },
+
+    /** Compares one part and keeps what it found. */
+    async verifyPart({ id, part: index }: { id: string; part: number }): Promise<PathCounts> {
+      const stored = await getStored(pool, id);
+      const part = stored.plan.parts[index]!;
+      const findings = new Findings();
+      const turn = createTurns();
+      if (part.type === 'view') await verifyView(deps, stored, part, findings, turn);
+      else
+        await checkFile(
+          deps,
+          await getManifest(pool, part.trainingSet),
+          { rows: stored.input.entities * stored.input.moments, seed: stored.input.seed },
+          findings,
+          turn,
+        );
+      await pool.query(
+        `update verification set result = jsonb_set(result, array['parts', $2], $3) where id = $1`,
+        [id, part.name, JSON.stringify({ counts: findings.counts, differences: findings.differences })],
+      );
+      return findings.counts;
+    },
+
+    /** Sums, and the first differences in the order of the parts. */
+    async closeVerification({ id }: { id: string }): Promise<VerificationResult> {
+      return transaction(pool, async (client) => {
+        await client.query('select 1 from verification where id = $1 for update', [id]);
+        const stored = await getStored(client, id);
+        if (stored.finished) return resultOf(id, stored);
+        const closed: Stored = { ...stored, parts: {}, finished: true };
+        for (const part of stored.plan.parts) {
+          const { counts, differences } = stored.parts[part.name]!;
+          add(closed.byPath, counts);
+          const name = part.type === 'view' ? part.view : part.name;
+          closed.byView[name] ??= {};
+          add(closed.byView[name], counts);
+          closed.differences.push(...differences.slice(0, KEPT - closed.differences.length));
+        }
+        const result = resultOf(id, closed);
+        await client.query(
+          'update verification set checked = $2, different = $3, result = $4 where id = $1',
+          [id, result.checked, result.different, JSON.stringify(closed)],
+        );
+        return result;
+      });
+    },
+  };
+}
+
+function add(sums: PathCounts, counts: PathCounts): void {
+  for (const [path, { checked, different, values }] of Object.entries(counts) as Array<[Path, Counts]>) {
+    sums[path] ??= { checked: 0, different: 0, values: 0 };
+    const sum = sums[path];
+    sum.checked += checked;
+    sum.different += different;
+    sum.values += values;
+  }
+}
+
+function resultOf(id: string, { byPath, byView }: Stored): VerificationResult {
+  const sum = (name: keyof Counts): number =>
+    Object.values(byPath).reduce((total, counts) => total + counts[name], 0);
+  return { id, checked: sum('checked'), different: sum('different'), values: sum('values'), byPath, byView };
+}
+
+async function findStored(db: Pool | PoolClient, id: string): Promise<Stored | null> {
+  const { rows } = await db.query<{ result: Stored }>('select result from verification where id = $1', [id]);
+  return rows[0]?.result ?? null;
+}
+
+async function getStored(db: Pool | PoolClient, id: string): Promise<Stored> {
+  const stored = await findStored(db, id);
+  if (stored) return stored;
+  throw new FeatureStoreError('FS_NOT_FOUND', `there is no verification ${id}`, { fix: 'start it again' });
+}
+
+async function listWanted(pool: Pool, views: readonly string[] | undefined): Promise<StoredVersion[]> {
+  if (views === undefined)
+    return (await listVersions(pool, ['live'])).filter(
+      (version): version is StoredVersion => version.kind !== 'onDemand',
+    );
+  const versions = new Map<number, StoredVersion>();
+  for (const view of views) {
+    const version = await resolveStoredView(pool, view);
+    versions.set(version.id, version);
+  }
+  return [...versions.values()];
+}
+
+async function verifyView(
+  deps: Deps,
+  { input, nowMs, plan }: Stored,
+  part: Extract<VerificationPart, { type: 'view' }>,
+  findings: Findings,
+  turn: () => Promise<void> | undefined,
+): Promise<void> {
+  const { pool } = deps;
+  const version = (await getVersion(pool, part.versionId)) as StoredVersion;
+  // Progress before everything else: what it says is done must be found.
+  const progress = (await findProgress(pool, version.id)) ?? { sequence: 0, lastTickMs: null };
+  const published = servedByTick(version) ? await readPublished(pool, version.id) : [];
+  const check: Check = {
+    deps,
+    version,
+    moments: input.moments,
+    seed: input.seed,
+    nowMs,
+    sequence: plan.sequence,
+    progress,
+    firstTickMs: await firstTick(pool, version),
+    published: new Published(decodeTicks(published)),
+    findings,
+  };
+  const entities = await sample(check, part, input.entities);
+  for (let i = 0; i < entities.length; i += ENTITIES_AT_ONCE)
+    await checkEntities(check, entities.slice(i, i + ENTITIES_AT_ONCE), turn);
+  if (version.kind === 'sql') await verifySqlTicks(check as Check<SqlVersion>, entities);
+}
+
+/** The first tick of which rows were written. */
+async function firstTick(pool: Pool, version: StoredVersion): Promise<number | null> {
+  const { rows } = await pool.query<{ start: number | null }>(
+    `select min(start_ms) as start from backfill where version_id = $1 and state = 'finished'`,
+    [version.id],
+  );
+  const start = rows[0]!.start;
+  return start === null ? null : ceilTo(start, cadenceOf(version).cadenceMs);
+}
+
+/** The part's share of the seeded sample; the first part also looks at some who have snapshots, and at some nobody knows. */
+async function sample(
+  { deps, version, seed, sequence }: Check,
+  part: Extract<VerificationPart, { type: 'view' }>,
+  limit: number,
+): Promise<Value[][]> {
+  const { pool } = deps;
+  const { entity } = version;
+  const all =
+    version.kind === 'sql'
+      ? await sampleRows(pool, version, limit, seed)
+      : await readSample(
+          pool,
+          { source: version.source!, entity, keyColumns: (version as { view: { key: string[] } }).view.key },
+          { sequence, limit, seed },
+        );
+  const chosen = all.slice(part.start, part.end);
+  if (part.start === 0) {
+    if (version.kind === 'aggregation') chosen.push(...(await sampleSnapshots(pool, version, seed)));
+    for (let i = 0; i < STRANGERS; i++) chosen.push(stranger(entity, seed, i));
+  }
+  beat();
+  const names = new Map(chosen.map((parts) => [nameOf(encodeKey(entity, parts)), parts]));
+  return [...names.values()];
+}
+
+async function sampleRows(
+  pool: Pool,
+  { id, entity }: StoredVersion,
+  limit: number,
+  seed: number,
+): Promise<Value[][]> {
+  const { rows } = await pool.query<{ key: Buffer }>(
+    `select key from ${rowsTable(id)} group by key
+      order by hashint8extended(min(key_hash), $1), key limit $2`,
+    [seed, limit],
+  );
+  return rows.map(({ key }) => decodeKey(entity, key));
+}
+
+async function sampleSnapshots(pool: Pool, { id, entity }: StoredVersion, seed: number): Promise<Value[][]> {
+  const next = seeded(seed, id);
+  const from = MIN_HASH + BigInt(Math.floor(next() * 2 ** 32)) * ((MAX_HASH - MIN_HASH) / 2n ** 32n);
+  const { rows } = await pool.query<{ key: Buffer }>(
+    'select key from snapshot where version_id = $1 and key_hash >= $2 order by key_hash limit $3',
+    [id, String(from), STORED],
+  );
+  return rows.map(({ key }) => decodeKey(entity, key));
+}
+
+/** Almost surely nobody; and if there is such an entity, it is checked like any other. */
+function stranger(entity: Entity, seed: number, index: number): Value[] {
+  const next = seeded(seed, index, 0x57a4);
+  return entity.keys.map(({ type }) =>
+    type === 'int64' ? -Math.floor(next() * 2 ** 52) : `nobody-${Math.floor(next() * 2 ** 48).toString(36)}`,
+  );
+}
+
+/** The query of a sql view, at some ticks again; of tables without history only the newest can be. */
+async function verifySqlTicks(check: Check<SqlVersion>, entities: readonly Value[][]): Promise<void> {
+  const { view, entity } = check.version;
+  if (view.reads.some(({ kind }) => kind === 'snapshot')) return;
+  await checkSqlTicks(check, entities, async (tickMs) => {
+    const answers = new Map<string, { eventMs: number; values: FeatureValue[] }>();
+    for await (const { key, eventMs, values } of runQuery(check.deps.env, view, entity, tickMs))
+      answers.set(nameOf(key), { eventMs, values });
+    return answers;
+  });
+}
