@@ -23,6 +23,7 @@ import {
 } from './offline/archive.js';
 import {
   cadenceOf,
+  findProgress,
   newestCompleteTick,
   readClock,
   readGeneration,
@@ -61,8 +62,6 @@ export interface BackfillStatus {
   finished: boolean;
   chunks: number;
   chunksDone: number;
-  /** Archived events of the source up to the bound; null: a query. */
-  events: number | null;
   counts: Counts;
 }
 
@@ -165,6 +164,11 @@ async function computeRange(
   const output = new Output(deps, work);
   const turn = createTurns();
   const of = { source: version.source, entity: version.entity, keyColumns: version.view.key };
+  const span = {
+    after: start - 1,
+    until: end,
+    opening: (await findProgress(deps.pool, version.id)) === null,
+  };
   for await (const one of readEvents(deps.pool, of, {
     sequence,
     hashStart: range.start,
@@ -172,7 +176,7 @@ async function computeRange(
     columns: columnsRead(version.view),
     signal: cancellationSignal(),
   })) {
-    const { rows, state } = computeEntity(compiled, one.events, { after: start - 1, until: end });
+    const { rows, state } = computeEntity(compiled, one.events, span);
     await output.add(one, rows, state, one.events.length);
     await turn();
   }
@@ -422,7 +426,6 @@ async function statusOf(pool: Pool, version: StoredVersion, backfillId: number):
     finished: state === 'finished',
     chunks: sums.chunks,
     chunksDone: sums.done,
-    events: null,
     counts: { ...NO_COUNTS, events: sums.events, entities: sums.entities, rows: sums.rows },
   };
 }

@@ -10,13 +10,15 @@ import { FeatureStoreError } from '../core/error.js';
 import type { Event } from '../core/event.js';
 import { encodeRecord, RECORD_BYTES } from '../core/record.js';
 import { generationKey } from '../core/serving-plan.js';
-import { fold, type State } from '../core/state.js';
+import { encodeValues, fold, readState, type State } from '../core/state.js';
 import { entryTick, sweepTicks, type TickRow, ticksOf } from '../core/sweep.js';
+import { floorTo } from '../core/time.js';
 import type { StoredVersion, ViewVersion } from '../registry/resolve.js';
 import { transaction } from '../registry/sql.js';
 import type { Deps } from './deps.js';
 import { beat } from './heartbeat.js';
-import { insertRows, rowLine } from './offline/rows.js';
+import { CopyText } from './offline/copy.js';
+import { insertRows, rowLines } from './offline/rows.js';
 import { snapshotLine, writeSnapshots } from './offline/snapshots.js';
 import { readGeneration } from './offline/ticks.js';
 import { call } from './online/client.js';
@@ -57,19 +59,40 @@ export function addCounts(a: Counts, b: Counts): Counts {
 /**
  * Rows of the ticks (after, until] and the state at their end, from all events of an entity. A batch view's state is that of its
  * last tick; a streaming view's holds every event.
+ * @param opening the version has no rows before: the first tick gets one whether or not something changed there
  */
 export function computeEntity(
   compiled: CompiledView,
   events: readonly Event[],
-  { after, until }: { after: number; until: number },
+  { after, until, opening = false }: { after: number; until: number; opening?: boolean },
 ): { rows: TickRow[]; state: State } {
+  const { cadenceMs, settleMs } = ticksOf(compiled.view);
   const own = events.filter((event) => compiled.accepts(event));
-  const { rows, state } = sweepTicks(compiled, own, { after, until });
-  if (compiled.view.mode.type === 'streaming') {
-    const { cadenceMs, settleMs } = ticksOf(compiled.view);
-    for (const event of own) if (entryTick(event, cadenceMs, settleMs) > until) fold(compiled, state, event);
-  }
-  return { rows, state };
+  const enters = (event: Event): number => entryTick(event, cadenceMs, settleMs);
+  const first = opening
+    ? openingRow(compiled, own, Math.min(until, floorTo(after, cadenceMs) + cadenceMs))
+    : null;
+  const { rows, state } = first
+    ? sweepTicks(
+        compiled,
+        own.filter((event) => enters(event) > first.row.tick),
+        { after: first.row.tick, until, state: first.state },
+      )
+    : sweepTicks(compiled, own, { after, until });
+  if (compiled.view.mode.type === 'streaming')
+    for (const event of own) if (enters(event) > until) fold(compiled, state, event);
+  return { rows: first ? [first.row, ...rows] : rows, state };
+}
+
+/** An entity as of a tick; null: it has no events by then. */
+function openingRow(
+  compiled: CompiledView,
+  events: readonly Event[],
+  tick: number,
+): { row: TickRow; state: State } | null {
+  const { state } = sweepTicks(compiled, events, { after: tick, until: tick });
+  const reading = readState(compiled, state, tick);
+  return reading && { row: { tick, reading, stored: encodeValues(compiled, state) }, state };
 }
 
 /** The online record of a state. A batch view's says its tick; it was settled, hence the same, whoever writes it. */
@@ -98,10 +121,10 @@ export class Output {
   readonly #deps: Deps;
   readonly #work: Compiled;
   readonly counts: Counts = { ...NO_COUNTS };
-  #rows: string[] = [];
-  #snapshots: string[] = [];
+  #rows = new CopyText();
+  #snapshots = new CopyText();
   #records: RecordRow[] = [];
-  #bytes = 0;
+  #recordBytes = 0;
 
   constructor(deps: Deps, work: Compiled) {
     this.#deps = deps;
@@ -114,58 +137,53 @@ export class Output {
     this.counts.events += events;
     this.counts.entities += 1;
     this.counts.rows += rows.length;
+    const toLine = rowLines(version, entity);
     for (const { tick, reading, stored } of rows) {
-      const line = rowLine(version, {
-        ...entity,
-        tickMs: tick,
-        eventMs: reading.eventTimestamp,
-        values: reading.values,
-        record: stored,
-      });
-      this.#rows.push(line);
-      this.#bytes += line.length;
+      const eventMs = reading.eventTimestamp;
+      this.#rows.add(toLine({ tickMs: tick, eventMs, values: reading.values, record: stored }));
     }
     if (state !== null && state.eventCount > 0) {
-      const line = snapshotLine(compiled, entity, state);
-      const record = this.#record(entity, recordOf(compiled, state));
-      this.#snapshots.push(line);
-      this.#records.push(record);
-      this.#bytes += line.length + record.record.length + record.key.length;
+      this.#snapshots.add(snapshotLine(compiled, entity, state));
+      this.#addRecord(entity, state);
     }
-    if (this.#bytes > FLUSH_BYTES) await this.flush();
+    await this.#flushWhenLarge();
   }
 
   /** A record of what Postgres holds already. */
   async addRecord(entity: Entity, state: State): Promise<void> {
-    const record = this.#record(entity, recordOf(this.#work.compiled, state));
     this.counts.entities += 1;
-    this.#records.push(record);
-    this.#bytes += record.record.length + record.key.length;
-    if (this.#bytes > FLUSH_BYTES) await this.flush();
+    this.#addRecord(entity, state);
+    await this.#flushWhenLarge();
   }
 
-  #record({ key }: Entity, record: Buffer): RecordRow {
-    const { version } = this.#work;
-    return {
+  #addRecord({ key }: Entity, state: State): void {
+    const { version, compiled } = this.#work;
+    const record = {
       key: onlineKey(this.#deps.config.environment, version.entity.name, key),
       field: String(version.id),
-      record,
+      record: recordOf(compiled, state),
     };
+    this.#records.push(record);
+    this.#recordBytes += record.key.length + record.record.length;
+  }
+
+  async #flushWhenLarge(): Promise<void> {
+    if (this.#rows.bytes + this.#snapshots.bytes + this.#recordBytes > FLUSH_BYTES) await this.flush();
   }
 
   async flush(): Promise<void> {
     const { version } = this.#work;
-    if (this.#rows.length > 0 || this.#snapshots.length > 0)
+    if (this.#rows.lines > 0 || this.#snapshots.lines > 0)
       await transaction(this.#deps.pool, async (client) => {
         await insertRows(client, version, this.#rows);
         await writeSnapshots(client, version.id, version.view.mode.type, this.#snapshots);
       });
     beat();
     this.counts.records += await writeOnline(this.#deps, version, this.#records);
-    this.#rows = [];
-    this.#snapshots = [];
+    this.#rows = new CopyText();
+    this.#snapshots = new CopyText();
     this.#records = [];
-    this.#bytes = 0;
+    this.#recordBytes = 0;
   }
 }
 

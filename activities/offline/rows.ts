@@ -10,7 +10,7 @@ import type { FeatureValue } from '../../core/event.js';
 import { formatTimestamp } from '../../core/time.js';
 import { type Pool, type PoolClient, quote } from '../../registry/sql.js';
 import { rowsTable } from '../../registry/tables.js';
-import { type CopyValue, copyLine, copyLines } from './copy.js';
+import { type CopyText, type CopyValue, copyField, copyInto, copyLine } from './copy.js';
 
 /** Whose rows. */
 export interface RowsOf {
@@ -20,8 +20,6 @@ export interface RowsOf {
 }
 
 export interface Row {
-  key: Uint8Array;
-  keyHash: bigint;
   tickMs: number;
   eventMs: number;
   /** In the view's feature order. */
@@ -33,18 +31,28 @@ export interface Row {
 /** The database's clock as epoch ms: what is stored as a time of the platform comes from it. */
 export const CLOCK = `floor(extract(epoch from clock_timestamp()) * 1000)::bigint`;
 
-/** A row as a line for `insertRows`. Throws FS_NUMBER_RANGE for a whole number that no bigint column holds. */
-export function rowLine({ view, entity }: RowsOf, row: Row): string {
-  return copyLine([
-    ...decodeKey(entity, row.key),
-    row.key,
-    row.keyHash,
-    row.tickMs,
-    formatTimestamp(row.eventMs),
-    row.eventMs,
-    ...view.features.map((feature, index) => stored(view, feature, row.values[index] ?? null)),
-    row.record,
-  ]);
+// Exact in every year: whole seconds fit a double, their milliseconds an interval.
+const EVENT_TIMESTAMP = `to_timestamp(event_ms / 1000) + event_ms % 1000 * interval '1 millisecond'`;
+
+/** What is the same in every row of an entity. */
+export interface RowsEntity {
+  key: Uint8Array;
+  keyHash: bigint;
+}
+
+/**
+ * Makes rows of an entity into lines for `insertRows`; what they share is said once. The line maker throws FS_NUMBER_RANGE for a
+ * whole number that no bigint column holds.
+ */
+export function rowLines({ view, entity }: RowsOf, { key, keyHash }: RowsEntity): (row: Row) => string {
+  const shared = copyLine([...decodeKey(entity, key), key, keyHash]).slice(0, -1);
+  const { features } = view;
+  return ({ tickMs, eventMs, values, record }) => {
+    let line = `${shared}\t${tickMs}\t${eventMs}`;
+    for (let i = 0; i < features.length; i++)
+      line += `\t${copyField(stored(view, features[i]!, values[i] ?? null))}`;
+    return `${line}\t${copyField(record)}\n`;
+  };
 }
 
 function stored(view: StoredView, feature: StoredView['features'][number], value: FeatureValue): CopyValue {
@@ -61,38 +69,34 @@ function stored(view: StoredView, feature: StoredView['features'][number], value
 function columns({ view, entity }: RowsOf): string {
   return [
     ...entity.keys.map(({ name }) => quote(name)),
-    'key, key_hash, tick_ms, event_timestamp, event_ms',
+    'key, key_hash, tick_ms, event_ms',
     ...view.features.map(({ name }) => quote(name)),
     'record',
   ].join(', ');
 }
 
-/** Adds what is not there yet, in the caller's transaction, and gives how many that were. @param lines made by rowLine */
-export async function insertRows(client: PoolClient, of: RowsOf, lines: readonly string[]): Promise<number> {
-  if (lines.length === 0) return 0;
+/** Adds what is not there yet, in the caller's transaction, and gives how many that were. @param lines made by rowLines */
+export async function insertRows(client: PoolClient, of: RowsOf, lines: CopyText): Promise<number> {
+  if (lines.lines === 0) return 0;
   const names = columns(of);
   await copyToTemporary(client, of, lines);
   const { rowCount } = await client.query(
-    `insert into ${rowsTable(of.id)} (${names}, committed_ms)
-     select ${names}, ${CLOCK} from incoming_rows on conflict (key, tick_ms) do nothing`,
+    `insert into ${rowsTable(of.id)} (${names}, event_timestamp, committed_ms)
+     select ${names}, ${EVENT_TIMESTAMP}, ${CLOCK} from incoming_rows on conflict (key, tick_ms) do nothing`,
   );
   return rowCount ?? 0;
 }
 
 /** Adds those that differ from their entity's row before them: rows of one tick of a sql view. */
-export async function insertChangedRows(
-  client: PoolClient,
-  of: RowsOf,
-  lines: readonly string[],
-): Promise<number> {
-  if (lines.length === 0) return 0;
+export async function insertChangedRows(client: PoolClient, of: RowsOf, lines: CopyText): Promise<number> {
+  if (lines.lines === 0) return 0;
   const names = columns(of);
   const compared = ['event_ms', ...of.view.features.map(({ name }) => quote(name))];
   const list = (alias: string): string => compared.map((name) => `${alias}.${name}`).join(', ');
   await copyToTemporary(client, of, lines);
   const { rowCount } = await client.query(
-    `insert into ${rowsTable(of.id)} (${names}, committed_ms)
-     select ${names}, ${CLOCK} from incoming_rows as incoming
+    `insert into ${rowsTable(of.id)} (${names}, event_timestamp, committed_ms)
+     select ${names}, ${EVENT_TIMESTAMP}, ${CLOCK} from incoming_rows as incoming
       where not exists (
         select 1
           from (select * from ${rowsTable(of.id)} as stored
@@ -104,12 +108,12 @@ export async function insertChangedRows(
   return rowCount ?? 0;
 }
 
-async function copyToTemporary(client: PoolClient, of: RowsOf, lines: readonly string[]): Promise<void> {
+async function copyToTemporary(client: PoolClient, of: RowsOf, lines: CopyText): Promise<void> {
   const names = columns(of);
   await client.query(
     `create temporary table incoming_rows on commit drop as select ${names} from ${rowsTable(of.id)} with no data`,
   );
-  await copyLines(client, `incoming_rows (${names})`, lines);
+  await copyInto(client, `incoming_rows (${names})`, lines);
 }
 
 /** A stored row of a sql view. */

@@ -6,7 +6,7 @@ import type { CompiledView } from '../../core/compile.js';
 import { encodeState, nextStep, type State } from '../../core/state.js';
 import type { Pool, PoolClient } from '../../registry/sql.js';
 import type { HashRange } from './archive.js';
-import { copyLine, copyLines } from './copy.js';
+import { type CopyText, copyInto, copyLine } from './copy.js';
 
 export interface Snapshot {
   key: Uint8Array;
@@ -43,13 +43,13 @@ export async function writeSnapshots(
   client: PoolClient,
   versionId: number,
   mode: 'batch' | 'streaming',
-  lines: readonly string[],
+  lines: CopyText,
 ): Promise<number> {
-  if (lines.length === 0) return 0;
+  if (lines.lines === 0) return 0;
   await client.query(
     `create temporary table incoming_snapshots on commit drop as select ${COLUMNS} from snapshot with no data`,
   );
-  await copyLines(client, `incoming_snapshots (${COLUMNS})`, lines);
+  await copyInto(client, `incoming_snapshots (${COLUMNS})`, lines);
   const newer =
     mode === 'batch'
       ? 'excluded.as_of_ms > snapshot.as_of_ms'

@@ -58,6 +58,24 @@ describe.each(VIEWS)('$name', (view) => {
   });
 });
 
+test('from a later start: every entity has a row there, and older events count', async () => {
+  const late = await createEnvironment();
+  await applyDefinitions(late, world);
+  await archive(late, makeEvents(600, { start, end: now - 1000, seed: 1 }));
+  const workers = await late.startWorkers();
+  for (const view of VIEWS) {
+    const from = formatTimestamp(start + 3 * DAY);
+    const status = await late.client.workflow.execute(backfill, {
+      workflowId: `backfill/${view.name}`,
+      taskQueue: `${late.config.environment}-batch`,
+      args: [{ view: view.name, start: from.slice(0, 10) }],
+    });
+    expect(status.start).toBe(from);
+    await checkWithOracle(late, view, { start: Date.parse(status.start), end: Date.parse(status.end) });
+  }
+  await workers.stop();
+});
+
 test.each([
   { input: { view: 'user_horly' }, code: 'FS_NOT_FOUND', message: 'did you mean' },
   {

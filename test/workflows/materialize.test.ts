@@ -114,4 +114,25 @@ describe('a day and more', () => {
       cause: { cause: { type: 'FS_REQUEST_INVALID', message: expect.stringContaining(why) } },
     });
   });
+
+  test('a Schedule gives the tick it means', async () => {
+    const schedule = await ticked.client.schedule.create({
+      scheduleId: 'a schedule',
+      spec: { intervals: [{ every: '1 day' }] },
+      action: {
+        type: 'startWorkflow',
+        workflowType: materialize,
+        workflowId: 'materialize/user_hourly@1',
+        taskQueue: `${ticked.config.environment}-batch`,
+        args: [{ view: 'user_hourly' }],
+      },
+    });
+    await schedule.trigger();
+    const found = async () => (await schedule.describe()).info.recentActions.at(-1);
+    await expect.poll(found, { timeout: 20_000 }).toBeDefined();
+    const { takenAt, action } = (await found())!;
+    const result = await ticked.client.workflow.getHandle(action.workflow.workflowId).result();
+    expect(result.tick).toBe(formatTimestamp(floorTo(takenAt.getTime() - 15 * MINUTE, HOUR)));
+    await schedule.delete();
+  });
 });

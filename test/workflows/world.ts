@@ -390,6 +390,7 @@ function checkRows(
       continue;
     }
     expect(last.event_ms).toBe(expected.eventTimestamp);
+    expect(last.event_timestamp).toBe(expected.eventTimestamp);
     for (const { name } of view.features)
       if (row !== undefined || !moving.has(name)) {
         expect({ tick, name, value: last[name] }).toEqual({ tick, name, value: expected.values[name] });
