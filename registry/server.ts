@@ -288,6 +288,36 @@ function addFiles(app: FastifyInstance, { config, pool }: RegistryDeps): void {
   });
 }
 
+/** What it was asked, and where answers differ: counts by path and by view, the first differences whole. */
+async function getVerification(pool: Pool, id: string): Promise<Record<string, unknown>> {
+  const { rows } = await pool.query<{
+    checked: number;
+    different: number;
+    result: { input: unknown; finished: boolean; byPath: unknown; byView: unknown; differences: unknown[] };
+    at: number;
+  }>('select checked, different, result, created_at as at from verification where id = $1', [id]);
+  const [found] = rows;
+  if (found) {
+    const { input, finished, byPath, byView, differences } = found.result;
+    const { checked, different } = found;
+    return {
+      id,
+      finished,
+      checked,
+      different,
+      byPath,
+      byView,
+      differences,
+      input,
+      createdAt: formatTimestamp(found.at),
+    };
+  }
+  const { rows: recent } = await pool.query<{ id: string }>(
+    'select id from verification order by created_at desc limit 1000',
+  );
+  throw unknownName('verification', id, recent.map((row) => row.id)); // biome-ignore format: short
+}
+
 async function getTrainingSet(
   pool: Pool,
   id: string,
@@ -397,6 +427,9 @@ function addRuns(app: FastifyInstance, deps: RegistryDeps): void {
       summary: `verify ${body.entities} entities at ${body.moments} moments: ${what}`,
     });
   });
+  app.get<{ Params: { id: string } }>('/v1/verifications/:id', async (request) =>
+    getVerification(pool, request.params.id),
+  );
   app.post('/v1/training-sets', async (request, reply) => {
     const body = parse(TrainingSetBody, request.body, 'body');
     await assertFile(config.filesDir, body.dataframe);
