@@ -1,6 +1,6 @@
 import { connect } from '../address.js';
-import type { Client, Run } from '../client.js';
-import { EXIT } from '../errors.js';
+import type { Client } from '../client.js';
+import { EXIT, isFeatureStoreError } from '../errors.js';
 import type { Output } from '../output.js';
 import type { Call } from '../program.js';
 import { followRun, type Started } from '../run.js';
@@ -42,40 +42,70 @@ export interface VerifyRequest {
 }
 
 export interface Verified {
+  id: string;
   checked: number;
   different: number;
   /** The first of them. */
-  differences: Array<Record<string, unknown>>;
-  run: string;
+  differences: Difference[];
 }
 
-/** A difference is a result, not a failure of the run. */
+/** An answer that is not what the oracle says, as GET /v1/verifications/{id} has it. */
+export interface Difference {
+  path: string;
+  view: string;
+  version: number;
+  entity: Record<string, unknown>;
+  moment: string;
+  feature: string | null;
+  found: unknown;
+  expected: unknown;
+  where: string;
+  event: { id: string; timestamp: string; found: string } | null;
+}
+
+/** A run that found differences fails with FS_PARITY; here that is a result. */
 export async function runVerify(client: Client, request: VerifyRequest, out: Output): Promise<Verified> {
   return out.step('verifying against the oracle', async (step) => {
     const { run } = await client.post<Started>('/v1/verifications', request);
-    const finished: Run = await followRun(client, run, step);
-    const result = finished.result as Omit<Verified, 'run'>;
-    step.done(`${formatCount(result.checked)} checked, ${formatCount(result.different)} different`);
-    return { ...result, differences: result.differences ?? [], run };
+    try {
+      await followRun(client, run, step);
+    } catch (error) {
+      if (!isFeatureStoreError(error) || error.code !== 'FS_PARITY') throw error;
+    }
+    const id = run.replace(/^verify\//, '');
+    const found = await client.get<Verified>(`/v1/verifications/${encodeURIComponent(id)}`);
+    step.done(`${formatCount(found.checked)} checked, ${formatCount(found.different)} different`);
+    return found;
   });
 }
 
-export function renderVerified({ checked, different, differences, run }: Verified): string {
-  const lines = differences.map(
-    (difference) =>
-      `${Object.entries(difference)
-        .map(([name, value]) => `${name} ${formatValue(value)}`)
-        .join(', ')}\n`,
-  );
+export function renderVerified({ id, checked, different, differences }: Verified): string {
   const more =
     different > differences.length ? [`... and ${formatCount(different - differences.length)} more\n`] : [];
   return [
-    ...lines,
+    ...differences.map(renderDifference),
     ...more,
     formatFacts([
       ['checked', checked],
       ['different', different],
-      ['run', run],
+      ['verification', id],
     ]),
   ].join('');
+}
+
+function renderDifference(difference: Difference): string {
+  const { path, view, version, entity, moment, feature, found, expected, where, event } = difference;
+  const key = Object.entries(entity)
+    .map(([name, value]) => `${name} ${formatValue(value)}`)
+    .join(', ');
+  const lines = [
+    `${view}@${version}${feature === null ? '' : ` ${feature}`}, ${key}, at ${moment} (${path})`,
+    `  found    ${formatValue(found)}`,
+    `  expected ${formatValue(expected)}`,
+    ...(where === '' ? [] : [`  where    ${where}`]),
+    ...(event === null
+      ? []
+      : [`  event    ${event.id} of ${event.timestamp}: what was found ${event.found}`]),
+  ];
+  return `${lines.join('\n')}\n`;
 }

@@ -94,10 +94,7 @@ export function renderReport(report: DemoReport): string {
         'training set',
         `${formatCount(training.rows)} rows, ${formatCount(training.positive)} of them bought`,
       ],
-      [
-        'modes differ',
-        `in ${formatCount(training.rowsDifferent)} rows: ${counts(training.byFeature) || 'nowhere'}`,
-      ],
+      ['modes differ', `in ${formatCount(training.rowsDifferent)} rows: ${most(training.byFeature)}`],
       ['', training.files.knownThen],
       ['', training.files.eventTime],
       [
@@ -117,6 +114,14 @@ export function renderReport(report: DemoReport): string {
       stack.running ? ['stop it with', stack.stop] : ['stack', 'stopped; its data and logs are kept'],
     ]),
   ].join('');
+}
+
+/** The greatest few; --json has all. */
+function most(counts: Record<string, number>): string {
+  const sorted = Object.entries(counts).sort(([, a], [, b]) => b - a);
+  const shown = sorted.slice(0, 3).map(([name, count]) => `${name} ${formatCount(count)}`);
+  const rest = sorted.length - shown.length;
+  return shown.length === 0 ? 'nowhere' : shown.join(', ') + (rest > 0 ? `, ${rest} more` : '');
 }
 
 function short(text: string): string {

@@ -197,6 +197,7 @@ describe('--json: one document on stdout, and nothing else there', () => {
       if (asked === 'GET /v1/definitions')
         return { definitions: { ...definitions, views: [{ name: 'a', kind: 'sql', cadenceMs: 1 }] } };
       if (asked.startsWith('GET /v1/training-sets')) return { rows: 1 };
+      if (asked.startsWith('GET /v1/verifications')) return { checked: 5, different: 0, differences: [] };
       if (asked.startsWith('GET')) return { environment: 'x' };
       return { run: id };
     };
@@ -206,7 +207,7 @@ describe('--json: one document on stdout, and nothing else there', () => {
     { argv: ['materialize', 'a'], id: 'materialize/a@1/x' },
     { argv: ['refill', 'a@2'], id: 'refill/a@2' },
     { argv: ['get-historical', 'a.csv', '--service', 's', '--out', 'out.parquet'], id: 'training-set/7' },
-    { argv: ['verify'], id: 'verify/1', result: { checked: 5, different: 0, differences: [] } },
+    { argv: ['verify'], id: 'verify/1' },
     { argv: ['status'], id: '' },
   ])('almanac $argv', async ({ argv, id, result }) => {
     await writeFile(join(dir, 'a.csv'), 'a\n1\n');
@@ -264,22 +265,33 @@ describe('--json: one document on stdout, and nothing else there', () => {
 });
 
 describe('what a command does', () => {
-  test('verify: a difference is exit 1, and is shown', async () => {
-    const differences = [{ entity: 'u1', view: 'a', moment: '2026-01-01T00:00:00Z', online: 1, oracle: 2 }];
-    const env = await serve((asked) =>
-      asked.startsWith('GET')
-        ? finished('verify/1', { checked: 5, different: 1, differences })
-        : { run: 'verify/1' },
-    );
+  test('verify: a difference is exit 1, and is shown: where, both values, the event', async () => {
+    const difference = {
+      path: 'online', view: 'a', version: 2, entity: { user_id: 'u1' }, moment: '2026-01-01T00:00:00Z', feature: 'f',
+      found: 1, expected: 2, where: 'record 7', event: { id: 'e9', timestamp: '2025-12-31T00:00:00Z', found: 'leaves it out' },
+    }; // biome-ignore format: one thing
+    const failed = {
+      state: 'failed',
+      error: { code: 'FS_PARITY', message: '1 of 5', details: { fix: 'see' } },
+    };
+    const env = await serve((asked) => {
+      if (asked === 'POST /v1/verifications') return { run: 'verify/1' };
+      if (asked.startsWith('GET /v1/runs')) return { ...finished('verify/1'), ...failed };
+      return { id: '1', checked: 5, different: 3, differences: [difference] };
+    });
     const { code, stdout } = await run(['verify', '--view', 'a'], env);
     expect(code).toBe(EXIT.failed);
-    expect(stdout).toContain('entity u1, view a, moment 2026-01-01T00:00:00Z, online 1, oracle 2');
+    expect(stdout).toContain(
+      'a@2 f, user_id u1, at 2026-01-01T00:00:00Z (online)\n  found    1\n  expected 2\n  where    record 7\n' +
+        '  event    e9 of 2025-12-31T00:00:00Z: what was found leaves it out\n... and 2 more\n',
+    );
     expect(JSON.parse(stub!.bodies[0]!.toString())).toEqual({
       entities: 500,
       moments: 3,
       seed: 1,
       views: ['a'],
     });
+    expect(stub!.asked.at(-1)).toBe('GET /v1/verifications/1');
   });
   test('import: weeks become milliseconds, the instant its one form, the name is the file’s', async () => {
     const file = join(dir, 'rows.csv');
