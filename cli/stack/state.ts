@@ -73,7 +73,10 @@ export function readState(root: string, name: string): StackState | null {
   if (!existsSync(path)) return null;
   try {
     const state: StackState = JSON.parse(readFileSync(path, 'utf8'));
-    if (state.layout === 1) return state;
+    const dir = realpathSync(stackDir(root, name));
+    // A checkout that was moved or copied: its data came along, the processes written down are not its own.
+    if (state.layout === 1)
+      return state.dir === dir ? state : { ...state, root, dir, units: {}, dist: join(root, 'dist') };
   } catch (cause) {
     throw unreadable(path, cause);
   }
