@@ -3,6 +3,7 @@
  * changed since each entity's last row written as rows and records. A tick whose rows are there is not asked again: a snapshot
  * table would answer something else.
  */
+import { cancellationSignal } from '@temporalio/activity';
 import pg from 'pg';
 import { encodeKey, onlineKey } from '../core/codec/key.js';
 import type { Environment } from '../core/config.js';
@@ -149,6 +150,9 @@ export async function* runQuery(
     types: { getTypeParser: () => (text: string) => text }, // every cell as its text: parsed by the declared type
   });
   client.on('error', () => {}); // of a connection in use: its query is refused and says so
+  const cancelled = cancellationSignal();
+  const hangUp = (): void => void client.end().catch(() => {}); // ends a query under way
+  cancelled.addEventListener('abort', hangUp, { once: true });
   try {
     await client.connect();
     await client.query('begin transaction isolation level repeatable read read only');
@@ -166,8 +170,10 @@ export async function* runQuery(
     }
     await client.query('commit');
   } catch (error) {
+    cancelled.throwIfAborted();
     throw translate(error);
   } finally {
+    cancelled.removeEventListener('abort', hangUp);
     await client.end().catch(() => {}); // closing what is gone
   }
 }

@@ -1,4 +1,5 @@
 import { beforeAll, describe, expect, test } from 'vitest';
+import type { Activities } from '../../activities/index.js';
 import { ticksOf } from '../../core/sweep.js';
 import { DAY, floorTo, formatTimestamp, HOUR, MINUTE } from '../../core/time.js';
 import { backfill } from '../../workflows/backfill.js';
@@ -25,8 +26,13 @@ beforeAll(async () => {
     await applyDefinitions(env, world);
     await archive(env, events.filter(early), -1);
   }
-  await ticked.startWorkers(repeating);
-  await whole.startWorkers();
+  // ticks come when this test says so
+  const unscheduled = (activities: Activities): Activities => ({
+    ...activities,
+    settleSchedules: async () => {},
+  });
+  await ticked.startWorkers((activities) => unscheduled(repeating(activities)));
+  await whole.startWorkers(unscheduled);
 });
 
 const onBatch = (env: TestEnvironment, workflowId: string) => ({
@@ -117,7 +123,7 @@ describe('a day and more', () => {
 
   test('a Schedule gives the tick it means', async () => {
     const schedule = await ticked.client.schedule.create({
-      scheduleId: 'a schedule',
+      scheduleId: 'schedule/user_hourly@1',
       spec: { intervals: [{ every: '1 day' }] },
       action: {
         type: 'startWorkflow',

@@ -103,7 +103,8 @@ beforeAll(async () => {
   await setPrice('é', 300, newest - 5 * HOUR);
   await setPrice('a', 250, newest - 2 * HOUR + 1);
   await applyDefinitions(env, definitions);
-  await env.startWorkers();
+  // ticks come when this test says so
+  await env.startWorkers((activities) => ({ ...activities, settleSchedules: async () => {} }));
 });
 afterAll(async () => {
   await pool.query(`drop table if exists ${shop}.prices`);
