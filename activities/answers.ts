@@ -32,37 +32,67 @@ export interface Scope {
   strict: boolean;
   /** Events up to this one are known, and no others. */
   sequence: number;
+}
+
+/** A view, and when serving had its ticks. */
+export interface Asked {
+  version: StoredVersion;
   published: Published;
 }
 
-/** @param features the names of those wanted, in the order of the columns */
-export async function answerView(
+/**
+ * Views that one pass over their entities' events answers: of one source, entity and key. Each sql view stands alone.
+ * @returns indexes into `versions`
+ */
+export function groupViews(versions: readonly StoredVersion[]): number[][] {
+  const groups = new Map<string, number[]>();
+  versions.forEach(({ view, entity, id }, index) => {
+    const name = JSON.stringify(view.kind === 'sql' ? id : [view.source, entity.name, view.key]);
+    const group = groups.get(name);
+    if (group) group.push(index);
+    else groups.set(name, [index]);
+  });
+  return [...groups.values()];
+}
+
+/** @param group as of groupViews, each with the names of the features that are wanted, in the order of the columns */
+export async function answerViews(
   pool: Pool,
-  version: StoredVersion,
-  features: readonly string[],
+  group: ReadonlyArray<Asked & { features: readonly string[] }>,
   labels: Labels,
   scope: Scope,
-): Promise<Answers> {
-  const answers = new Answers(version, features, labels, scope);
-  await readEach(pool, version, labels, scope, (row, reading) => {
-    answers.set(row, reading);
+): Promise<Answers[]> {
+  const answers = group.map(({ version, features }) => new Answers(version, features, labels, scope));
+  await readEach(pool, group, labels, scope, (view, row, reading) => {
+    answers[view]!.set(row, reading);
   });
   return answers;
 }
 
-/** @param reading null: no history by the row's time */
-type Take = (row: number, reading: Reading | null) => void;
+/** @param view its index in the group @param reading null: no history by the row's time */
+type Take = (view: number, row: number, reading: Reading | null) => void;
 
-/** The reading of every row, once each and in any order, before it is judged. */
+/** The reading of every row in every view of a group, once each and in any order, before it is judged. */
 export async function readEach(
   pool: Pool,
-  version: StoredVersion,
+  group: readonly Asked[],
   labels: LabelTimes,
   scope: Scope,
   take: Take,
 ): Promise<void> {
-  if (version.view.kind === 'sql') await readSqlView(pool, version as SqlVersion, labels, scope, take);
-  else await readAggregationView(pool, version as AggregationVersion, labels, scope, take);
+  const [first] = group;
+  if (first?.version.kind === 'sql')
+    await readSqlView(pool, first.version, first.published, labels, scope, (row, reading) => {
+      take(0, row, reading);
+    });
+  else
+    await readAggregationViews(
+      pool,
+      group as ReadonlyArray<Asked & { version: AggregationVersion }>,
+      labels,
+      scope,
+      take,
+    );
 }
 
 /** The columns in the making. */
@@ -115,33 +145,37 @@ export class Answers {
   }
 }
 
-async function readAggregationView(
+async function readAggregationViews(
   pool: Pool,
-  version: AggregationVersion,
+  group: ReadonlyArray<Asked & { version: AggregationVersion }>,
   labels: LabelTimes,
   scope: Scope,
   take: Take,
 ): Promise<void> {
-  const { view, source, entity } = version;
-  const compiled = compileView(view, source);
+  const compiled = group.map(({ version: { view, source } }) => compileView(view, source));
   const turn = createTurns();
   const pending = new Map(labels.byEntity);
   const answer = (name: string, events: readonly Event[]): void => {
     const label = pending.get(name);
     if (label === undefined) return;
     pending.delete(name);
-    const moments = label.rows.map((row) => labels.atMs[row]!);
-    const readings = sweepLabels(compiled, events, moments, {
-      mode: scope.mode,
-      strict: scope.strict,
-      published: scope.published.deciding(scope.strict ? moments.map((at) => at - 1) : moments),
-    });
-    label.rows.forEach((row, i) => {
-      take(row, readings[i]!);
+    const times = label.rows.map((row) => labels.atMs[row]!);
+    const moments = scope.strict ? times.map((at) => at - 1) : times;
+    group.forEach(({ published }, view) => {
+      const readings = sweepLabels(compiled[view]!, events, times, {
+        mode: scope.mode,
+        strict: scope.strict,
+        published: published.deciding(moments),
+      });
+      label.rows.forEach((row, i) => {
+        take(view, row, readings[i]!);
+      });
     });
   };
+  const { source, entity, view } = group[0]!.version;
   const of = { source, entity, keyColumns: view.key };
-  const options = { sequence: scope.sequence, columns: columnsRead(view) };
+  const columns = [...new Set(group.flatMap(({ version }) => columnsRead(version.view)))];
+  const options = { sequence: scope.sequence, columns };
   if (labels.byEntity.size <= FEW_ENTITIES)
     for (const [name, { parts }] of labels.byEntity) {
       const one = await readEntity(pool, of, parts, options);
@@ -153,7 +187,11 @@ async function readAggregationView(
       answer(nameOf(key), events);
       await turn();
     }
-  for (const { rows } of pending.values()) for (const row of rows) take(row, null);
+  for (const { rows } of pending.values())
+    for (const row of rows)
+      group.forEach((_, each) => {
+        take(each, row, null);
+      });
 }
 
 /**
@@ -163,16 +201,16 @@ async function readAggregationView(
 async function readSqlView(
   pool: Pool,
   version: SqlVersion,
+  published: Published,
   labels: LabelTimes,
   scope: Scope,
-  take: Take,
+  take: (row: number, reading: Reading | null) => void,
 ): Promise<void> {
   let open: SqlLabel[] = [];
   for (const { key, rows } of labels.byEntity.values())
     for (const row of rows) {
       const at = labels.atMs[row]! - (scope.strict ? 1 : 0);
-      const tick =
-        scope.mode === 'known-then' ? scope.published.by(at)?.tick : floorTo(at, version.view.cadenceMs);
+      const tick = scope.mode === 'known-then' ? published.by(at)?.tick : floorTo(at, version.view.cadenceMs);
       if (tick === undefined) take(row, null);
       else open.push({ row, key: Buffer.from(key), tick, at });
     }
@@ -183,7 +221,7 @@ async function readSqlView(
       const found = await readSqlRows(pool, version, chunk);
       chunk.forEach((label, j) => {
         const row = found[j] ?? null;
-        const seenAt = row && scope.published.of(row.tick);
+        const seenAt = row && published.of(row.tick);
         const seen = seenAt !== null && (scope.mode === 'event-time' || seenAt <= label.at);
         if (row && !seen) again.push({ ...label, tick: row.tick - 1 });
         else take(label.row, row?.reading ?? null);

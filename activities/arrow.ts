@@ -248,6 +248,7 @@ export async function openArrowFile(path: string): Promise<ArrowFile> {
   try {
     const reader = await RecordBatchReader.from(handle);
     await reader.open();
+    if (!(reader.schema as Schema | undefined)) throw new Error('it is empty');
     return {
       schema: reader.schema,
       async *batches() {

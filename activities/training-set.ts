@@ -13,7 +13,7 @@ import { FeatureStoreError } from '../core/error.js';
 import type { TrainingMode } from '../core/sweep.js';
 import type { Status } from '../core/vector.js';
 import { getVersion, type StoredVersion } from '../registry/resolve.js';
-import { answerView } from './answers.js';
+import { answerViews, groupViews } from './answers.js';
 import { encodeArrowFile, typeName } from './arrow.js';
 import type { Deps } from './deps.js';
 import { beat } from './heartbeat.js';
@@ -32,7 +32,7 @@ import { decodeTicks, Published } from './offline/published.js';
 import { writeStaged } from './offline/staged-file.js';
 import { readClock } from './offline/ticks.js';
 import { openTable } from './training-table.js';
-import { resolveWanted, rulesOf, wantedOf } from './wanted.js';
+import { resolveWanted, rulesOf, type Wanted, wantedOf } from './wanted.js';
 
 /** What the workflow is told of it. */
 export interface TrainingSetStatus {
@@ -40,6 +40,8 @@ export interface TrainingSetStatus {
   rows: number;
   /** Stored views, in the manifest's order. */
   views: string[];
+  /** Places of views that are answered together. */
+  groups: number[][];
   mode: TrainingMode;
   sequence: number;
 }
@@ -74,34 +76,40 @@ export function createTrainingSetActivities({ config, pool }: Deps) {
       );
       const columns = content.fields.map((field) => ({ name: field.name, type: typeName(field.type) }));
       const manifest = found ?? (await fixManifest(pool, request, wanted, { rows: content.rows, columns }));
-      return statusOf(manifest);
+      return statusOf(manifest, wanted);
     },
 
-    /** The columns of one stored view for every row; how many rows had which status. */
-    async answerTrainingView({
+    /** The columns of some stored views, by their place in the manifest, for every row; of each, how many rows had which status. */
+    async answerTrainingViews({
       id,
-      index,
+      views,
     }: {
       id: string;
-      index: number;
-    }): Promise<Partial<Record<Status, number>>> {
+      views: number[];
+    }): Promise<Array<Partial<Record<Status, number>>>> {
       const manifest = await getManifest(pool, id);
-      const view = manifest.views[index]!;
-      const version = (await getVersion(pool, view.versionId)) as StoredVersion;
+      const group = await Promise.all(
+        views.map(async (index) => {
+          const { versionId, features, published } = manifest.views[index]!;
+          const version = (await getVersion(pool, versionId)) as StoredVersion;
+          return { version, features, published: new Published(decodeTicks(published)) };
+        }),
+      );
+      const { entity } = group[0]!.version;
       const labels = await readLabels(
         workPath(id, 'frame.arrow'),
         manifest.dataframe.rows,
-        version.entity.keys,
-        (parts) => encodeKey(version.entity, parts),
+        entity.keys,
+        (parts) => encodeKey(entity, parts),
       );
-      const answers = await answerView(pool, version, view.features, labels, {
+      const answers = await answerViews(pool, group, labels, {
         mode: manifest.mode,
         strict: manifest.strict,
         sequence: manifest.archive.sequence,
-        published: new Published(decodeTicks(view.published)),
       });
-      await writeStaged(workPath(id, `${index}.arrow`), encodeArrowFile(answers.schema, answers.batches()));
-      return answers.statuses;
+      for (const [i, each] of answers.entries())
+        await writeStaged(workPath(id, `${views[i]}.arrow`), encodeArrowFile(each.schema, each.batches()));
+      return answers.map(({ statuses }) => statuses);
     },
 
     /** Puts the columns together, computes on-demand features, writes the file and completes the manifest. */
@@ -174,11 +182,15 @@ async function existing(path: string): Promise<string> {
   });
 }
 
-function statusOf({ id, dataframe, views, mode, archive }: TrainingSetManifest): TrainingSetStatus {
+function statusOf(
+  { id, dataframe, views, mode, archive }: TrainingSetManifest,
+  { stored }: Wanted,
+): TrainingSetStatus {
   return {
     id,
     rows: dataframe.rows,
     views: views.map(({ view, version }) => `${view}@${version}`),
+    groups: groupViews(stored.map(({ version }) => version)),
     mode,
     sequence: archive.sequence,
   };

@@ -485,7 +485,8 @@ async function checkTraining(
     if (version.kind === 'sql' && published.ticks.length === 0) continue;
     for (const strict of [false, true]) {
       const readings = new Map<number, Reading | null>();
-      await readEach(deps.pool, version, labels, { mode, strict, sequence, published }, (row, reading) => {
+      const asked = [{ version, published }];
+      await readEach(deps.pool, asked, labels, { mode, strict, sequence }, (_, row, reading) => {
         readings.set(row, reading);
       });
       for (const { parts, events, rows } of known) {
@@ -612,9 +613,13 @@ export async function checkSqlTicks(
   for (const { tick } of choose(published.ticks, moments, seeded(seed, published.ticks.length))) {
     const answers = await query(tick);
     entities.forEach((parts, index) => {
+      const tell = teller(check, parts);
       const expected = answers.get(nameOf(encodeKey(version.entity, parts)));
-      if (expected === undefined) return;
       const row = rowsOfEach[index]!.findLast((each) => each.tick <= tick);
+      if (expected === undefined) {
+        if (row === undefined) findings.add('rows', features, null, tell(tick, ''));
+        return;
+      }
       const wrong = view.features.find(
         ({ name }, i) => !row || !sameValue(row.values[name]!, expected.values[i]!),
       );
@@ -632,7 +637,7 @@ export async function checkSqlTicks(
                 expected: formatTimestamp(expected.eventMs),
               }
             : null,
-        teller(check, parts)(
+        tell(
           tick,
           row
             ? `row of tick ${formatTimestamp(row.tick)}; the query was asked again`

@@ -1,6 +1,6 @@
 /**
  * Training set: the features of each row of an entity dataframe as they stood at that row's time, in one file with a manifest.
- *   check the dataframe, fix the bound → each view's columns, a few views at a time → put together, write, complete the manifest
+ *   check the dataframe, fix the bound → the columns of each view, one pass per source and key → put together, write, complete the manifest
  * Whatever fails or is aborted leaves neither file nor manifest. Run again with the id of a complete one, it builds the same bytes.
  */
 import { CancellationScope, proxyActivities } from '@temporalio/workflow';
@@ -26,13 +26,13 @@ export interface TrainingSetInput {
   output?: 'arrow' | 'parquet';
 }
 
-// One waits for Postgres while the other computes; each holds the columns of one view in memory.
-const VIEWS_AT_ONCE = 2;
+// One waits for Postgres while the other computes; each holds the columns of its views in memory.
+const PASSES_AT_ONCE = 2;
 
 export async function trainingSet(input: TrainingSetInput): Promise<TrainingSetResult> {
   // Each reads the dataframe or the archive once: a million labels, or ten million events, take about a minute. They beat every
   // few milliseconds of work; a dead worker is noticed after 30 s.
-  const { openTrainingSet, answerTrainingView, finishTrainingSet } = proxyActivities<Activities>({
+  const { openTrainingSet, answerTrainingViews, finishTrainingSet } = proxyActivities<Activities>({
     taskQueue: queue('batch'),
     startToCloseTimeout: '6 h',
     heartbeatTimeout: '30 s',
@@ -61,23 +61,25 @@ export async function trainingSet(input: TrainingSetInput): Promise<TrainingSetR
     run.fact('Archive', `up to sequence ${opened.sequence}`);
 
     const { length } = opened.views;
-    const statuses: Awaited<ReturnType<typeof answerTrainingView>>[] = [];
-    let next = 0;
+    const statuses: Awaited<ReturnType<typeof answerTrainingViews>> = [];
+    const open = [...opened.groups];
     let answered = 0;
     run.report({ total: opened.rows, message: `views answered: 0 of ${length}` });
     const worker = async (): Promise<void> => {
-      while (next < length) {
-        const index = next++;
+      for (let views = open.shift(); views !== undefined; views = open.shift()) {
         await run.mayGoOn();
-        statuses[index] = await answerTrainingView({ id, index });
-        answered += 1;
+        const found = await answerTrainingViews({ id, views });
+        views.forEach((view, i) => {
+          statuses[view] = found[i]!;
+        });
+        answered += views.length;
         run.report({
           done: Math.floor((opened.rows * answered) / (length + 1)),
           message: `views answered: ${answered} of ${length}`,
         });
       }
     };
-    await Promise.all(Array.from({ length: VIEWS_AT_ONCE }, worker));
+    await Promise.all(Array.from({ length: PASSES_AT_ONCE }, worker));
     await run.mayGoOn();
     run.report({ message: 'writing the file' });
     const result = await finishTrainingSet({ id, statuses });
