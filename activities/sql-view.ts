@@ -35,11 +35,10 @@ export async function writeSqlTick(deps: Deps, version: SqlVersion, tickMs: numb
     const rows = await collect(deps.env, version, tickMs, counts);
     const hashes = await hashKeys(deps.pool, version.entity, rows);
     const lines = new CopyText();
-    rows.forEach(({ key, eventMs, values }, index) =>
-      lines.add(
-        rowLines(version, { key, keyHash: hashes[index]! })({ tickMs, eventMs, values, record: null }),
-      ),
-    );
+    for (const [index, { key, eventMs, values }] of rows.entries()) {
+      const toLine = rowLines(version, { key, keyHash: hashes[index]! });
+      lines.add(toLine({ tickMs, eventMs, values, record: null }));
+    }
     await transaction(deps.pool, async (client) => {
       await client.query(`set local statement_timeout = ${QUERY_MS}`);
       counts.rows = await insertChangedRows(client, version, lines);
