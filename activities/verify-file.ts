@@ -246,7 +246,13 @@ async function compareRow(
   { events, rows }: Known,
 ): Promise<void> {
   const { mode, strict } = manifest;
-  const question: Question = { type: 'training', at, mode, strict, published: published.ticks };
+  const question: Question = {
+    type: 'training',
+    at,
+    mode,
+    strict,
+    published: published.before(strict ? at - 1 : at),
+  };
   const types = new Map(view.features.map(({ name, type }) => [name, type]));
   const found = new Map(features.map((name) => [name, columns.read(name, types.get(name)!, row)]));
   const expected =

@@ -62,26 +62,25 @@ export async function checkEntities(
   entities: readonly Value[][],
   turn: () => Promise<void> | undefined,
 ): Promise<void> {
-  const labels = new TrainingLabels(check.version.entity);
-  const known: Array<{ parts: Value[]; events: Event[]; rows: SqlRow[] }> = [];
-  for (const parts of entities) {
+  // Of two entities one is asked strictly.
+  const halves = [false, true].map((strict) => new TrainingHalf(check.version.entity, strict));
+  for (const [index, parts] of entities.entries()) {
+    const half = halves[index % 2]!;
     if (check.version.kind === 'aggregation') {
       const one = check as Check<AggregationVersion>;
       const events = await eventsOf(one, parts);
       await checkOnline(one, parts, events);
       await checkRows(one, parts, events);
-      labels.add(parts, labelTimes(one, events));
-      known.push({ parts, events, rows: [] });
+      half.add({ parts, events, rows: [] }, labelTimes(one, events));
     } else {
       const one = check as Check<SqlVersion>;
       const rows = await readSqlRows(one.deps, one.version, parts, one.published);
       await checkSqlOnline(one, parts, rows);
-      labels.add(parts, sqlLabelTimes(one, rows));
-      known.push({ parts, events: [], rows });
+      half.add({ parts, events: [], rows }, sqlLabelTimes(one, rows));
     }
     await turn();
   }
-  await checkTraining(check, known, labels, turn);
+  for (const half of halves) await checkTraining(check, half, turn);
 }
 
 async function eventsOf(
@@ -433,16 +432,29 @@ async function checkRows(
 
 // ---------------------------------------------------------------- training
 
+/** An entity, and what the oracle needs of it. */
+interface Known {
+  parts: Value[];
+  events: Event[];
+  rows: SqlRow[];
+}
+
 /** Labels as a training set has them, without a dataframe. */
-class TrainingLabels implements LabelTimes {
+class TrainingHalf implements LabelTimes {
   readonly byEntity: LabelTimes['byEntity'] = new Map();
   readonly atMs: number[] = [];
+  readonly known: Known[] = [];
 
-  constructor(readonly entity: Entity) {}
+  constructor(
+    readonly entity: Entity,
+    readonly strict: boolean,
+  ) {}
 
-  add(parts: Value[], times: readonly number[]): void {
+  add(known: Known, times: readonly number[]): void {
+    const { parts } = known;
     const key = encodeKey(this.entity, parts);
     this.byEntity.set(nameOf(key), { parts, key, rows: times.map((at) => this.atMs.push(at) - 1) });
+    this.known.push(known);
   }
 }
 
@@ -469,55 +481,44 @@ function labelTimes(
       });
   }
   if (published.ticks.length > 0) edges.push(() => pick(published.ticks).publishedAt);
+  const from = Math.floor(next() * edges.length);
   return Array.from({ length: Math.max(moments, 3) }, (_, i) =>
-    Math.min(nowMs, edges[i % edges.length]!() + Math.floor(next() * 3) - 1),
+    Math.min(nowMs, edges[(from + i) % edges.length]!() + Math.floor(next() * 3) - 1),
   );
 }
 
 async function checkTraining(
   check: Check,
-  known: ReadonlyArray<{ parts: Value[]; events: Event[]; rows: SqlRow[] }>,
-  labels: TrainingLabels,
+  half: TrainingHalf,
   turn: () => Promise<void> | undefined,
 ): Promise<void> {
   const { deps, version, published, sequence, findings } = check;
+  const { strict } = half;
+  if (version.kind === 'sql' && published.ticks.length === 0) return;
   for (const mode of ['known-then', 'event-time'] as const) {
-    if (version.kind === 'sql' && published.ticks.length === 0) continue;
-    for (const strict of [false, true]) {
-      const readings = new Map<number, Reading | null>();
-      const asked = [{ version, published }];
-      await readEach(deps.pool, asked, labels, { mode, strict, sequence }, (_, row, reading) => {
-        readings.set(row, reading);
-      });
-      for (const { parts, events, rows } of known) {
-        const tell = teller(check, parts);
-        for (const row of labels.byEntity.get(nameOf(encodeKey(version.entity, parts)))!.rows) {
-          const at = labels.atMs[row]!;
-          const judged = judge(version.view, readings.get(row) ?? null, strict ? at - 1 : at);
-          const where = `${mode}${strict ? ', strict' : ''}`;
-          if (version.kind === 'aggregation') {
-            const question: Question = { type: 'training', at, mode, strict, published: published.ticks };
-            compareAnswer(
-              check as Check<AggregationVersion>,
-              'training',
-              events,
-              question,
-              judged,
-              tell(at, where),
-            );
-          } else {
-            const features = namesOf(version.view);
-            const expected = answerSql(version.view as SqlView, rows, { at, mode, strict });
-            findings.add(
-              'training',
-              features,
-              disagreement(features, toldOf(version.view.features, judged), expected),
-              tell(at, where),
-            );
-          }
+    const readings = new Map<number, Reading | null>();
+    const asked = [{ version, published }];
+    await readEach(deps.pool, asked, half, { mode, strict, sequence }, (_, row, reading) => {
+      readings.set(row, reading);
+    });
+    for (const { parts, events, rows } of half.known) {
+      const tell = teller(check, parts);
+      for (const row of half.byEntity.get(nameOf(encodeKey(version.entity, parts)))!.rows) {
+        const at = half.atMs[row]!;
+        const judged = judge(version.view, readings.get(row) ?? null, strict ? at - 1 : at);
+        const told = tell(at, `${mode}${strict ? ', strict' : ''}`);
+        if (version.kind === 'aggregation') {
+          const ticks = published.before(strict ? at - 1 : at);
+          const question: Question = { type: 'training', at, mode, strict, published: ticks };
+          compareAnswer(check as Check<AggregationVersion>, 'training', events, question, judged, told);
+          continue;
         }
-        await turn();
+        const features = namesOf(version.view);
+        const expected = answerSql(version.view as SqlView, rows, { at, mode, strict });
+        const found = toldOf(version.view.features, judged);
+        findings.add('training', features, disagreement(features, found, expected), told);
       }
+      await turn();
     }
   }
 }

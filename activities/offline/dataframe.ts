@@ -4,10 +4,10 @@
  *
  * CSV says nothing of types. Join keys, `event_timestamp` and request fields have theirs from the definitions; a further column is
  * int64, float64 or bool where every cell is one, else string. Numbers that would not be written back the same (007) are strings.
- * Arrow keeps its types; dictionary-encoded text becomes plain text.
+ * Arrow keeps its types; dictionary-encoded text becomes plain text, a column without a type (all null) a text one.
  */
 import { join } from 'node:path';
-import { DataType, Field, type RecordBatch, Schema, type Vector } from 'apache-arrow';
+import { DataType, DateUnit, Field, type RecordBatch, Schema, type Vector } from 'apache-arrow';
 import type { ColumnType } from '../../core/definition.js';
 import { FeatureStoreError } from '../../core/error.js';
 import type { Value } from '../../core/event.js';
@@ -407,7 +407,7 @@ function checkType(field: Field, required: ColumnType | null): void {
       { column: field.name },
       'leave the column out, or cast it to a text, a number, a bool or a timestamp',
     );
-  if (required === null) return;
+  if (required === null || (DataType.isNull(type) && required !== 'timestamp')) return;
   const fits = {
     string: DataType.isUtf8(type) || DataType.isLargeUtf8(type),
     int64: DataType.isInt(type),
@@ -445,25 +445,30 @@ function isKept(type: DataType): boolean {
   if (DataType.isList(type) || DataType.isFixedSizeList(type))
     return isKept(type.children[0]!.type as DataType);
   return (
+    DataType.isNull(type) ||
     DataType.isUtf8(type) ||
     DataType.isLargeUtf8(type) ||
     DataType.isInt(type) ||
     (DataType.isFloat(type) && type.precision > 0) || // Parquet readers are at odds about half floats
     DataType.isBool(type) ||
     DataType.isTimestamp(type) ||
-    DataType.isDate(type) ||
+    (DataType.isDate(type) && type.unit === DateUnit.DAY) || // the other comes out of Parquet as a number
     DataType.isDecimal(type) ||
     DataType.isBinary(type) ||
     DataType.isFixedSizeBinary(type)
   );
 }
 
-/** The output's field: required ones as their declared type, dictionary-encoded text as text, the rest as it is. */
+/** The output's field: required ones as their declared type, dictionary-encoded text and what is all null as text, the rest as it is. */
 function plainField(field: Field, required: ColumnType | null): Field {
   if (required !== null) return featureField(field.name, required);
-  return DataType.isDictionary(field.type)
+  return isWrittenAsText(field.type as DataType)
     ? featureField(field.name, 'string')
     : new Field(field.name, field.type, true);
+}
+
+function isWrittenAsText(type: DataType): boolean {
+  return DataType.isDictionary(type) || DataType.isNull(type);
 }
 
 async function* arrowBatches(
@@ -479,7 +484,7 @@ async function* arrowBatches(
     for await (const batch of file.batches()) {
       const children = fields.map((field, index) => {
         const column = batch.getChildAt(index)!;
-        const type = required.get(field.name) ?? (DataType.isDictionary(column.type) ? 'string' : null);
+        const type = required.get(field.name) ?? (isWrittenAsText(column.type as DataType) ? 'string' : null);
         if (type === null) return column.data[0]!;
         const read = featureReader(column, type);
         return featureData(

@@ -52,6 +52,7 @@ export class Published {
   readonly #greatest: PublishedTick[];
   readonly #byTick: Map<number, number>;
 
+  /** @param ticks ascending */
   constructor(ticks: readonly PublishedTick[]) {
     this.ticks = ticks;
     const byTime = [...ticks].sort((a, b) => a.publishedAt - b.publishedAt);
@@ -76,6 +77,22 @@ export class Published {
   /** When a tick was published; null: it was not. */
   of(tick: number): number | null {
     return this.#byTick.get(tick) ?? null;
+  }
+
+  /**
+   * Enough of the ledger for the oracle to answer at a moment, in order of tick: no tick is published before its own time, so the
+   * greatest one published by then is among the last up to it, as long as one of these is published by then at all.
+   */
+  before(at: number): readonly PublishedTick[] {
+    let low = 0;
+    let high = this.ticks.length;
+    while (low < high) {
+      const middle = (low + high) >>> 1;
+      if (this.ticks[middle]!.tick <= at) low = middle + 1;
+      else high = middle;
+    }
+    const last = this.ticks.slice(Math.max(0, low - 100), low);
+    return last.some(({ publishedAt }) => publishedAt <= at) ? last : this.ticks;
   }
 
   /**
