@@ -12,7 +12,10 @@ const ledger: fc.Arbitrary<PublishedTick[]> = fc
   )
   .map((list) => {
     let tick = -3 * MINUTE;
-    return list.map(({ gap, lag }) => ({ tick: (tick += gap * MINUTE), publishedAt: tick + lag }));
+    return list.map(({ gap, lag }) => {
+      tick += gap * MINUTE;
+      return { tick, publishedAt: tick + lag };
+    });
   });
 
 const naive = (ticks: readonly PublishedTick[], at: number): number | null => {
