@@ -188,7 +188,7 @@ export function compileExpression(expression: Expression, inputs: Inputs): Evalu
       return (values, now) => {
         const x = a(values, now) as FeatureValue;
         if (x === null) return null;
-        return typeof x === 'string' ? [...x].length : (x as readonly unknown[]).length;
+        return typeof x === 'string' ? Array.from(x).length : (x as readonly unknown[]).length;
       };
     case 'now':
       return (_, now) => now;

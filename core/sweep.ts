@@ -70,7 +70,7 @@ export function sweepLabels(
   const ordered = [...events].sort((a, b) => enters(a) - enters(b) || compareEvents(a, b));
   const moments = labels.map(momentOf);
   const order = moments.map((_, index) => index).sort((a, b) => (moments[a] ?? 0) - (moments[b] ?? 0));
-  const readings = new Array<Reading | null>(labels.length).fill(null);
+  const readings = labels.map((): Reading | null => null);
   const state = createState(compiled);
   let next = 0;
   for (const index of order) {

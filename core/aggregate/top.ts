@@ -111,7 +111,7 @@ export function topPart<T>(
       tiles: decodeTiles(reader, () => decodeTotals(reader)),
     }),
     ...list,
-    encodeChange: list.encodeValue,
-    decodeChange: list.decodeValue,
+    encodeChange: (writer, next) => list.encodeValue(writer, next),
+    decodeChange: (reader) => list.decodeValue(reader),
   };
 }

@@ -36,7 +36,7 @@ export class ByteWriter {
     assert(Number.isSafeInteger(value), `signed ${value}`);
     const size = Math.abs(value);
     const rest = Math.floor(size / 64);
-    this.u8((rest > 0 ? 128 : 0) | (value < 0 ? 64 : 0) | size % 64);
+    this.u8((rest > 0 ? 128 : 0) | (value < 0 ? 64 : 0) | (size % 64));
     if (rest > 0) this.varint(rest);
   }
 
