@@ -161,7 +161,8 @@ async function readViews(client: PoolClient): Promise<ViewStatus[]> {
        from view_version v
        left join view_progress p on p.version_id = v.id
        left join lateral (
-         select sum(entities)::bigint as entities, count(*) filter (where done) as done, count(*) as chunks
+         -- the chunks of a sql view are ticks over the same entities
+         select (case v.kind when 'sql' then max(entities) else sum(entities) end)::bigint as entities, count(*) filter (where done) as done, count(*) as chunks
            from backfill_chunk
           where backfill_id = (select max(id) from backfill where version_id = v.id)
        ) c on c.chunks > 0
