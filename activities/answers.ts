@@ -5,7 +5,7 @@ import { cancellationSignal } from '@temporalio/activity';
 import { type RecordBatch, Schema } from 'apache-arrow';
 import { columnsRead } from '../core/canonical.js';
 import { compileView } from '../core/compile.js';
-import type { FeatureType, SqlView } from '../core/definition.js';
+import type { FeatureType, Source, SqlView } from '../core/definition.js';
 import type { Event, FeatureValue } from '../core/event.js';
 import type { Reading } from '../core/record.js';
 import { sweepLabels, type TrainingMode } from '../core/sweep.js';
@@ -13,17 +13,18 @@ import { floorTo } from '../core/time.js';
 import { judge, type Status } from '../core/vector.js';
 import type { StoredVersion } from '../registry/resolve.js';
 import { type Pool, quote } from '../registry/sql.js';
-import { rowsTable } from '../registry/tables.js';
+import { archiveTable, rowsTable } from '../registry/tables.js';
 import { featureData, featureField, makeBatch } from './arrow.js';
 import { beat } from './heartbeat.js';
-import { readEntity, readEvents } from './offline/archive.js';
+import { readEntities, readEvents } from './offline/archive.js';
 import type { Labels, LabelTimes } from './offline/dataframe.js';
 import type { Published } from './offline/published.js';
 import { type AggregationVersion, createTurns, nameOf } from './output.js';
 import type { SqlVersion } from './sql-view.js';
 
-// One by one, an entity takes about 2 ms; a pass over the whole archive, 2 s per million events.
-const FEW_ENTITIES = 250;
+const ENTITIES_AT_ONCE = 250;
+// Finding an entity's events by the index costs as much as passing by some hundred events.
+const EVENTS_PER_LOOKUP = 100;
 const SQL_LABELS = 5_000;
 
 /** How, and up to where, the labels are answered. */
@@ -176,14 +177,16 @@ async function readAggregationViews(
   const of = { source, entity, keyColumns: view.key };
   const columns = [...new Set(group.flatMap(({ version }) => columnsRead(version.view)))];
   const options = { sequence: scope.sequence, columns };
-  if (labels.byEntity.size <= FEW_ENTITIES)
-    for (const [name, { parts }] of labels.byEntity) {
-      const one = await readEntity(pool, of, parts, options);
-      if (one) answer(name, one.events);
-      await turn();
-    }
-  else
-    for await (const { key, events } of readEvents(pool, of, { ...options, signal: cancellationSignal() })) {
+  const signal = cancellationSignal();
+  const passes =
+    labels.byEntity.size * EVENTS_PER_LOOKUP < (await estimateEvents(pool, source))
+      ? chunksOf(
+          [...labels.byEntity.values()].map(({ parts }) => parts),
+          ENTITIES_AT_ONCE,
+        ).map((parts) => readEntities(pool, of, parts, { ...options, signal }))
+      : [readEvents(pool, of, { ...options, signal })];
+  for (const pass of passes)
+    for await (const { key, events } of pass) {
       answer(nameOf(key), events);
       await turn();
     }
@@ -192,6 +195,21 @@ async function readAggregationViews(
       group.forEach((_, each) => {
         take(each, row, null);
       });
+}
+
+/** What the planner believes; good enough to choose by. */
+async function estimateEvents(pool: Pool, source: Source): Promise<number> {
+  const { rows } = await pool.query<{ events: number }>(
+    'select reltuples::bigint as events from pg_class where oid = to_regclass($1)',
+    [archiveTable(source.name)],
+  );
+  return rows[0]?.events ?? 0;
+}
+
+export function chunksOf<T>(list: readonly T[], size: number): T[][] {
+  return Array.from({ length: Math.ceil(list.length / size) }, (_, i) =>
+    list.slice(i * size, (i + 1) * size),
+  );
 }
 
 /**

@@ -18,6 +18,7 @@ import { answer, answerSql, type Question, type SqlRow } from '../oracle/oracle.
 import type { StoredVersion } from '../registry/resolve.js';
 import { quote } from '../registry/sql.js';
 import { rowsTable } from '../registry/tables.js';
+import { chunksOf } from './answers.js';
 import { featureReader } from './arrow.js';
 import type { Deps } from './deps.js';
 import {
@@ -29,13 +30,16 @@ import {
   shown,
 } from './findings.js';
 import type { TrainingSetManifest } from './manifest.js';
-import { readEntity } from './offline/archive.js';
+import { readEntities } from './offline/archive.js';
 import { EVENT_TIMESTAMP } from './offline/dataframe.js';
 import { readParquetFile } from './offline/parquet.js';
 import { decodeTicks, Published } from './offline/published.js';
-import type { AggregationVersion } from './output.js';
+import { type AggregationVersion, nameOf } from './output.js';
 import type { SqlVersion } from './sql-view.js';
 import { type OnDemandVersion, wantedOf } from './wanted.js';
+
+/** Their events are held at once. */
+const ENTITIES_AT_ONCE = 250;
 
 /** @param rows how many of its rows; all, if it has fewer */
 export async function checkFile(
@@ -72,18 +76,25 @@ export async function checkFile(
   for (const [index, { version, features }] of wanted.stored.entries()) {
     const asked = features.filter((name) => manifest.features.includes(`${version.view.name}:${name}`));
     const published = new Published(decodeTicks(manifest.views[index]!.published));
-    const events = new EntityCache(deps, version, manifest.archive.sequence, published);
+    const rowsOf = new Map<string, { parts: Value[]; rows: number[] }>();
     for (const row of chosen) {
-      const at = columns.read(EVENT_TIMESTAMP, 'timestamp', row) as number;
       const parts = version.entity.keys.map(({ name, type }) => columns.read(name, type, row) as Value);
-      await compareRow(
-        file,
-        version,
-        { row, at, parts, published, features: asked },
-        columns,
-        await events.get(parts),
-      );
-      await turn();
+      const name = nameOf(encodeKey(version.entity, parts));
+      const found = rowsOf.get(name);
+      if (found) found.rows.push(row);
+      else rowsOf.set(name, { parts, rows: [row] });
+    }
+    for (const chunk of chunksOf([...rowsOf], ENTITIES_AT_ONCE)) {
+      const entities = chunk.map(([, { parts }]) => parts);
+      const known = await readKnown(deps, version, entities, manifest.archive.sequence, published);
+      for (const [name, { parts, rows }] of chunk) {
+        for (const row of rows) {
+          const at = columns.read(EVENT_TIMESTAMP, 'timestamp', row) as number;
+          const cell = { row, at, parts, published, features: asked };
+          compareRow(file, version, cell, columns, known.get(name) ?? { events: [], rows: [] });
+        }
+        await turn();
+      }
     }
   }
   const types = new Map(
@@ -177,62 +188,54 @@ interface Known {
   rows: SqlRow[];
 }
 
-/** What the oracle needs of each entity; few are asked about many times. */
-class EntityCache {
-  readonly #known = new Map<string, Known>();
-  constructor(
-    readonly deps: Deps,
-    readonly version: StoredVersion,
-    readonly sequence: number,
-    readonly published: Published,
-  ) {}
-
-  async get(parts: readonly Value[]): Promise<Known> {
-    const name = JSON.stringify(parts);
-    const found = this.#known.get(name);
-    if (found) return found;
-    const known =
-      this.version.kind === 'sql'
-        ? { events: [], rows: await this.#rows(parts) }
-        : { events: await this.#events(parts), rows: [] };
-    if (this.#known.size >= 1_000) this.#known.clear();
-    this.#known.set(name, known);
+/** What the oracle needs of some entities, by entity key as text; of those that have any. */
+async function readKnown(
+  deps: Deps,
+  version: StoredVersion,
+  entities: readonly Value[][],
+  sequence: number,
+  published: Published,
+): Promise<Map<string, Known>> {
+  const known = new Map<string, Known>();
+  if (version.kind === 'sql') {
+    const rows = await readSqlRows(deps, version as SqlVersion, entities, published);
+    for (const [name, each] of rows) known.set(name, { events: [], rows: each });
     return known;
   }
-
-  async #events(parts: readonly Value[]): Promise<Event[]> {
-    const { source, entity, view } = this.version as AggregationVersion;
-    const of = { source, entity, keyColumns: view.key };
-    return (await readEntity(this.deps.pool, of, parts, { sequence: this.sequence }))?.events ?? [];
-  }
-
-  async #rows(parts: readonly Value[]): Promise<SqlRow[]> {
-    return readSqlRows(this.deps, this.version as SqlVersion, parts, this.published);
-  }
+  const { source, entity, view } = version as AggregationVersion;
+  const of = { source, entity, keyColumns: view.key };
+  for await (const { key, events } of readEntities(deps.pool, of, entities, { sequence }))
+    known.set(nameOf(key), { events, rows: [] });
+  return known;
 }
 
-/** The rows of one entity of a sql view whose ticks are in the ledger, as the oracle takes them. */
+/** The rows of some entities of a sql view whose ticks are in the ledger, as the oracle takes them; by entity key as text. */
 export async function readSqlRows(
   { pool }: Deps,
   { id, view, entity }: SqlVersion,
-  parts: readonly Value[],
+  entities: readonly Value[][],
   published: Published,
-): Promise<SqlRow[]> {
-  const { rows } = await pool.query<[number, number, number, ...FeatureValue[]]>({
+): Promise<Map<string, SqlRow[]>> {
+  const { rows } = await pool.query<[Buffer, number, number, number, ...FeatureValue[]]>({
     rowMode: 'array',
-    text: `select tick_ms, committed_ms, event_ms, ${view.features.map(({ name }) => quote(name)).join(', ')}
-             from ${rowsTable(id)} where key = $1 order by tick_ms`,
-    values: [Buffer.from(encodeKey(entity, parts))],
+    text: `select key, tick_ms, committed_ms, event_ms, ${view.features.map(({ name }) => quote(name)).join(', ')}
+             from ${rowsTable(id)} where key = any($1::bytea[]) order by key, tick_ms`,
+    values: [entities.map((parts) => Buffer.from(encodeKey(entity, parts)))],
   });
-  return rows.flatMap(([tick, committedAt, eventTimestamp, ...values]) => {
+  const byEntity = new Map<string, SqlRow[]>();
+  for (const [key, tick, committedAt, eventTimestamp, ...values] of rows) {
     const publishedAt = published.of(tick);
-    if (publishedAt === null) return [];
+    if (publishedAt === null) continue;
     const named = Object.fromEntries(view.features.map(({ name }, index) => [name, values[index]!]));
-    return [{ tick, committedAt, publishedAt, eventTimestamp, values: named }];
-  });
+    const row = { tick, committedAt, publishedAt, eventTimestamp, values: named };
+    const found = byEntity.get(nameOf(key));
+    if (found) found.push(row);
+    else byEntity.set(nameOf(key), [row]);
+  }
+  return byEntity;
 }
 
-async function compareRow(
+function compareRow(
   { manifest, findings }: WrittenFile,
   { kind, view, version, entity, source }: StoredVersion,
   {
@@ -244,7 +247,7 @@ async function compareRow(
   }: { row: number; at: number; parts: Value[]; published: Published; features: readonly string[] },
   columns: Columns,
   { events, rows }: Known,
-): Promise<void> {
+): void {
   const { mode, strict } = manifest;
   const question: Question = {
     type: 'training',

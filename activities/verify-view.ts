@@ -30,7 +30,7 @@ import {
   shown,
   toldOf,
 } from './findings.js';
-import { readEntity } from './offline/archive.js';
+import { readEntities } from './offline/archive.js';
 import type { LabelTimes } from './offline/dataframe.js';
 import type { Published } from './offline/published.js';
 import { call } from './online/client.js';
@@ -64,17 +64,26 @@ export async function checkEntities(
 ): Promise<void> {
   // Of two entities one is asked strictly.
   const halves = [false, true].map((strict) => new TrainingHalf(check.version.entity, strict));
+  const archived =
+    check.version.kind === 'aggregation'
+      ? await readEventsOf(check as Check<AggregationVersion>, entities)
+      : new Map<string, Event[]>();
+  const rowsOfEach =
+    check.version.kind === 'sql'
+      ? await readSqlRows(check.deps, check.version as SqlVersion, entities, check.published)
+      : new Map<string, SqlRow[]>();
   for (const [index, parts] of entities.entries()) {
+    const name = nameOf(encodeKey(check.version.entity, parts));
     const half = halves[index % 2]!;
     if (check.version.kind === 'aggregation') {
       const one = check as Check<AggregationVersion>;
-      const events = await eventsOf(one, parts);
+      const events = archived.get(name) ?? [];
       await checkOnline(one, parts, events);
       await checkRows(one, parts, events);
       half.add({ parts, events, rows: [] }, labelTimes(one, events));
     } else {
       const one = check as Check<SqlVersion>;
-      const rows = await readSqlRows(one.deps, one.version, parts, one.published);
+      const rows = rowsOfEach.get(name) ?? [];
       await checkSqlOnline(one, parts, rows);
       half.add({ parts, events: [], rows }, sqlLabelTimes(one, rows));
     }
@@ -83,13 +92,17 @@ export async function checkEntities(
   for (const half of halves) await checkTraining(check, half, turn);
 }
 
-async function eventsOf(
+/** By entity key as text, the events up to the bound. */
+async function readEventsOf(
   { deps, version, sequence }: Check<AggregationVersion>,
-  parts: readonly Value[],
-): Promise<Event[]> {
+  entities: readonly Value[][],
+): Promise<Map<string, Event[]>> {
   const { source, entity, view } = version;
-  const one = await readEntity(deps.pool, { source, entity, keyColumns: view.key }, parts, { sequence });
-  return one?.events ?? [];
+  const of = { source, entity, keyColumns: view.key };
+  const found = new Map<string, Event[]>();
+  for await (const { key, events } of readEntities(deps.pool, of, entities, { sequence }))
+    found.set(nameOf(key), events);
+  return found;
 }
 
 const namesOf = (view: { features: ReadonlyArray<{ name: string }> }): string[] =>
@@ -192,7 +205,9 @@ async function checkOnline(
   }
   // Written since the verification began: it may hold events that were not looked at yet.
   if (header.sequence > check.sequence || (batch && header.asOf > (progress.lastTickMs ?? 0)))
-    events = await eventsOf({ ...check, sequence: Number.MAX_SAFE_INTEGER }, parts);
+    events = [
+      ...(await readEventsOf({ ...check, sequence: Number.MAX_SAFE_INTEGER }, [[...parts]])).values(),
+    ].flat();
   // A tick may have been written, and is not published yet: then the record is of that one.
   const tick = Math.max(progress.lastTickMs ?? header.asOf, header.asOf);
   const next = seeded(check.seed, check.nowMs, events.length);
@@ -608,18 +623,17 @@ export async function checkSqlTicks(
   const { version, published, moments, seed, findings } = check;
   const { view } = version;
   const features = namesOf(view);
-  const rowsOfEach = await Promise.all(
-    entities.map((parts) => readSqlRows(check.deps, version, parts, published)),
-  );
+  const rowsOfEach = await readSqlRows(check.deps, version, entities, published);
   for (const { tick } of choose(published.ticks, moments, seeded(seed, published.ticks.length))) {
     const answers = await query(tick);
-    entities.forEach((parts, index) => {
+    for (const parts of entities) {
       const tell = teller(check, parts);
-      const expected = answers.get(nameOf(encodeKey(version.entity, parts)));
-      const row = rowsOfEach[index]!.findLast((each) => each.tick <= tick);
+      const name = nameOf(encodeKey(version.entity, parts));
+      const expected = answers.get(name);
+      const row = rowsOfEach.get(name)?.findLast((each) => each.tick <= tick);
       if (expected === undefined) {
         if (row === undefined) findings.add('rows', features, null, tell(tick, ''));
-        return;
+        continue;
       }
       const wrong = view.features.find(
         ({ name }, i) => !row || !sameValue(row.values[name]!, expected.values[i]!),
@@ -645,6 +659,6 @@ export async function checkSqlTicks(
             : 'the query was asked again',
         ),
       );
-    });
+    }
   }
 }

@@ -111,6 +111,8 @@ export interface ReadOptions {
   /** Hashes from here to there, both inside; default all. */
   hashStart?: bigint;
   hashEnd?: bigint;
+  /** These hashes alone, by the index; some hundreds. */
+  hashes?: readonly bigint[];
   /** Only events after this sequence. */
   sequenceAfter?: number;
   /** Only events that arrived up to this. */
@@ -150,7 +152,9 @@ export async function* readEvents(
 function rangeSql(of: EntityEvents, options: ReadOptions): string {
   const hash = keyHashSql(of.entity, of.keyColumns);
   const conditions = [
-    `${hash} between ${literal(options.hashStart ?? MIN_HASH)} and ${literal(options.hashEnd ?? MAX_HASH)}`,
+    options.hashes
+      ? `${hash} = any('{${options.hashes.join(',')}}'::bigint[])`
+      : `${hash} between ${literal(options.hashStart ?? MIN_HASH)} and ${literal(options.hashEnd ?? MAX_HASH)}`,
     `sequence <= ${literal(options.sequence)}`,
     ...of.keyColumns.map((column) => `${archiveColumn(column)} is not null`),
   ];
@@ -186,9 +190,31 @@ export async function readEntity(
     [...parts],
   );
   const hash = BigInt(rows[0]!.hash);
+  let found: OneEntity | null = null;
+  // Others may share the hash. To the end all the same: a read that is left early costs its connection.
   for await (const one of readEvents(pool, of, { ...options, hashStart: hash, hashEnd: hash }))
-    if (Buffer.compare(one.key, key) === 0) return one; // others share the hash
-  return null;
+    if (Buffer.compare(one.key, key) === 0) found = one;
+  return found;
+}
+
+/** Those of some hundred entities, by their join key values, that have events; in order of hash. */
+export async function* readEntities(
+  pool: Pool,
+  of: EntityEvents,
+  entities: ReadonlyArray<readonly Value[]>,
+  options: Pick<ReadOptions, 'sequence' | 'arrivedUntilMs' | 'columns' | 'signal'>,
+): AsyncGenerator<OneEntity> {
+  const nameOf = (key: Uint8Array): string => Buffer.from(key).toString('latin1');
+  const wanted = new Set(entities.map((parts) => nameOf(encodeKey(of.entity, parts))));
+  const names = of.entity.keys.map((_, i) => `k${i}`);
+  const types = of.entity.keys.map(({ type }, i) => `$${i + 1}::${type === 'int64' ? 'bigint' : 'text'}[]`);
+  const { rows } = await pool.query<{ hash: string }>(
+    `select distinct (${keyHashOf(of.entity, names)})::text as hash from unnest(${types.join(', ')}) as keys (${names.join(', ')})`,
+    names.map((_, i) => entities.map((parts) => parts[i])),
+  );
+  const hashes = rows.map(({ hash }) => BigInt(hash));
+  for await (const one of readEvents(pool, of, { ...options, hashes }))
+    if (wanted.has(nameOf(one.key))) yield one;
 }
 
 /** Join key values of `limit` entities, the same for the same seed and archive, in no order that means anything. */
