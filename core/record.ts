@@ -3,7 +3,7 @@
  *
  *   0      u8     layout: 1 aggregation view, 2 sql view
  *   1-8    u64    a  \  the newer record has the greater (a, b): Redis compares these 16 bytes
- *   9-16   u64    b  /  streaming: a = sequence, b = as-of + 2^53;  batch and sql: a = tick + 2^53, b = commit time
+ *   9-16   u64    b  /  streaming: a = sequence, b = as-of + 2^52;  batch and sql: a = tick + 2^52, b = commit time + 2^52
  *  layout 1, from byte 17:
  *          u8     flags: 1 = batch (values of a tick, no horizon), 2 = cut (the refresh time follows)
  *          varint sequence | signed as-of | varint as-of - event timestamp | varint event - first event timestamp
@@ -35,7 +35,8 @@ const AGGREGATION = 1;
 const SQL = 2;
 const BATCH = 1;
 const CUT = 2;
-const BIAS = 2 ** 53;
+// Years 1 to 9999 become positive, and every millisecond stays a double of its own (above 2^53 only each second one is).
+const BIAS = 2 ** 52;
 
 /** Online records are cut to this many bytes, unless fewer than MIN_STEPS steps would be left. */
 export const RECORD_BYTES = 512;
@@ -96,7 +97,7 @@ export function encodeRecord(
   const writer = new ByteWriter();
   writer.u8(AGGREGATION);
   writer.u64(tick ? tick.tick + BIAS : state.sequence);
-  writer.u64(tick ? tick.committedAt : state.asOf + BIAS);
+  writer.u64((tick ? tick.committedAt : state.asOf) + BIAS);
   writer.u8((tick ? BATCH : 0) | (refreshAt === null ? 0 : CUT));
   writer.varint(state.sequence);
   writer.signed(state.asOf);
@@ -215,7 +216,7 @@ export function encodeSqlRecord(
   const writer = new ByteWriter();
   writer.u8(SQL);
   writer.u64(tick + BIAS);
-  writer.u64(committedAt);
+  writer.u64(committedAt + BIAS);
   writer.signed(eventTimestamp);
   view.features.forEach(({ type }, index) => {
     const value = values[index] ?? null;

@@ -52,7 +52,7 @@ test('a record of layout 1', () => {
     [
       '01', // layout
       '0000000000000007', // sequence
-      '00200000000f55c8', // as-of + 2^53
+      '00100000000f55c8', // as-of + 2^52
       '00', // flags
       '07', // sequence
       '88d77a', // as-of, signed: sign and low 6 bits 8, then 15,703
@@ -82,6 +82,26 @@ test('a record of layout 1', () => {
   });
 });
 
+test.each([
+  { at: Date.parse('2026-11-21T12:59:59.999Z'), why: 'today' },
+  { at: -1, why: 'at 1970' },
+  { at: Date.parse('0001-01-01T00:00:00Z'), why: 'in the first year' },
+  { at: Date.parse('9999-12-31T23:59:59.998Z'), why: 'in the last year' },
+])('each millisecond of as-of, tick and commit has a head of its own, in order: $why', ({ at }) => {
+  const { compiled } = state();
+  const heads = [at, at + 1].flatMap((asOf) => {
+    const one = createState(compiled);
+    fold(compiled, one, { timestamp: asOf, arrivedAt: asOf, sequence: 7, order: 0, id: 'e', values: [] });
+    const head = (bytes: Uint8Array) => hex(bytes.slice(1, 17));
+    return [
+      head(encodeRecord(compiled, one)),
+      head(encodeRecord(compiled, one, { tick: { tick: asOf, committedAt: asOf } })),
+    ];
+  });
+  expect(heads[0]! < heads[2]!).toBe(true);
+  expect(heads[1]! < heads[3]!).toBe(true);
+});
+
 test('a snapshot of layout 1', () => {
   const { compiled, state: one } = state();
   const bytes = encodeState(compiled, one);
@@ -97,7 +117,7 @@ test('a row of a sql view', () => {
   } as unknown as SqlView;
   const bytes = encodeSqlRecord(sql, 5_000, [0.5, ['a', 'b'], null], { tick: 10_000, committedAt: 11_000 });
   expect(hex(bytes)).toBe(
-    '0200200000000027100000000000002af8' + '884e' + '013fe0000000000000' + '010201610162' + '00',
+    '0200100000000027100010000000002af8' + '884e' + '013fe0000000000000' + '010201610162' + '00',
   );
   expect(readSqlRecord(sql, bytes).values).toEqual([0.5, ['a', 'b'], null]);
 });
