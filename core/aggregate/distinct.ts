@@ -9,6 +9,8 @@ import { NEVER } from './part.js';
 
 interface DistinctState {
   leaves: Map<Scalar, number>;
+  /** The least of them, so that a tick at which nothing leaves costs nothing; null: to be looked for. */
+  soonest: number | null;
 }
 
 export function distinctPart(
@@ -17,20 +19,22 @@ export function distinctPart(
 ): Part<DistinctState, number, number> {
   const codec = scalarCodecs[type];
   return {
-    create: () => ({ leaves: new Map() }),
+    create: () => ({ leaves: new Map(), soonest: NEVER }),
     add(state, event, leaves) {
       const value = input(event);
-      if (value !== null && leaves > (state.leaves.get(value) ?? Number.NEGATIVE_INFINITY))
-        state.leaves.set(value, leaves);
+      if (value === null) return;
+      const known = state.leaves.get(value);
+      if (known !== undefined && known >= leaves) return;
+      state.leaves.set(value, leaves);
+      if (state.soonest === null || known === state.soonest) state.soonest = null;
+      else state.soonest = Math.min(state.soonest, leaves);
     },
     leave(state, until) {
+      if (soonest(state) > until) return;
       for (const [value, leaves] of state.leaves) if (leaves <= until) state.leaves.delete(value);
+      state.soonest = null;
     },
-    nextLeave(state) {
-      let next = NEVER;
-      for (const leaves of state.leaves.values()) if (leaves < next) next = leaves;
-      return next;
-    },
+    nextLeave: soonest,
     value: (state) => state.leaves.size,
     /** A change is how many values have their last occurrence leave. */
     steps(state) {
@@ -57,11 +61,20 @@ export function distinctPart(
       const leaves = new Map<Scalar, number>();
       for (let count = reader.varint(); count > 0; count--)
         leaves.set(codec.decode(reader), decodeLeaves(reader));
-      return { leaves };
+      return { leaves, soonest: null };
     },
     encodeValue: (writer, value) => writer.varint(value),
     decodeValue: (reader) => reader.varint(),
     encodeChange: (writer, left) => writer.varint(left),
     decodeChange: (reader) => reader.varint(),
   };
+}
+
+function soonest(state: DistinctState): number {
+  if (state.soonest === null) {
+    let least = NEVER;
+    for (const leaves of state.leaves.values()) if (leaves < least) least = leaves;
+    state.soonest = least;
+  }
+  return state.soonest;
 }
