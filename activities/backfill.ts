@@ -76,12 +76,14 @@ export function createBackfillActivities(deps: Deps) {
   return {
     /** Fixes version, range and bound, or joins the backfill of the version that is running. */
     async openBackfill(input: OpenBackfillInput): Promise<BackfillStatus> {
-      const version = await resolveStoredView(pool, referenceOf(input));
-      await assertOnline(deps);
-      const found = await open(pool, version, input);
-      if (found.state === 'running')
-        await splitOnce(pool, version, found, input.eventsPerChunk ?? EVENTS_PER_CHUNK);
-      return statusOf(pool, version, found.id);
+      return beating(async () => {
+        const version = await resolveStoredView(pool, referenceOf(input));
+        await assertOnline(deps);
+        const found = await open(pool, version, input);
+        if (found.state === 'running')
+          await splitOnce(pool, version, found, input.eventsPerChunk ?? EVENTS_PER_CHUNK);
+        return statusOf(pool, version, found.id);
+      });
     },
 
     /** Chunks that are to be done, the first `limit` in order. */
@@ -116,10 +118,12 @@ export function createBackfillActivities(deps: Deps) {
     async recordBackfill({ backfillId }: { backfillId: number }): Promise<void> {
       const { versionId, start, end, sequence } = await getBackfill(pool, backfillId);
       const version = (await getVersion(pool, versionId)) as StoredVersion;
-      await transaction(pool, async (client) => {
-        await assertAllDone(client, backfillId);
-        await recordTicks(client, version, { start, end, sequence });
-      });
+      await beating(() =>
+        transaction(pool, async (client) => {
+          await assertAllDone(client, backfillId);
+          await recordTicks(client, version, { start, end, sequence });
+        }),
+      );
     },
 
     /** Lets serving know the newest published tick; nothing to tell of a streaming view. */

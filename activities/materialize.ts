@@ -99,13 +99,12 @@ export function createMaterializeActivities(deps: Deps) {
         return { ...status, parts: (until - first) / cadenceOf(version).cadenceMs + 1, sequence: 0 };
       }
       // Whoever archived at an arrival that this tick sees has committed: the bound waits for them.
-      const sequence = await archiveBound(pool);
-      const work = await countWork(pool, version as AggregationVersion, after, until);
-      return {
-        ...status,
-        sequence,
-        parts: Math.min(MAX_PARTS, Math.max(1, Math.ceil(work / WORK_PER_PART))),
-      };
+      return beating(async () => {
+        const sequence = await archiveBound(pool);
+        const work = await countWork(pool, version as AggregationVersion, after, until);
+        const parts = Math.min(MAX_PARTS, Math.max(1, Math.ceil(work / WORK_PER_PART)));
+        return { ...status, sequence, parts };
+      });
     },
 
     async materializePart(input: MaterializePart): Promise<Counts> {
@@ -132,9 +131,8 @@ export function createMaterializeActivities(deps: Deps) {
       const { cadenceMs } = cadenceOf(version);
       const end = parseMoment(until);
       const start = version.kind === 'sql' ? end - (parts - 1) * cadenceMs : parseMoment(after) + cadenceMs;
-      await transaction(pool, (client) =>
-        recordTicks(client, version, { start, end, sequence: streaming(version) ? null : sequence }),
-      );
+      const ticks = { start, end, sequence: streaming(version) ? null : sequence };
+      await beating(() => transaction(pool, (client) => recordTicks(client, version, ticks)));
     }, // biome-ignore format: one argument
   };
 }

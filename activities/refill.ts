@@ -70,13 +70,15 @@ export function createRefillActivities(deps: Deps) {
         sequenceAfter: progress.sequence,
       };
       if (version.kind === 'sql') return { ...status, entities: null, parts: 1, sequence: progress.sequence };
-      const entities = await countSnapshots(pool, version.id);
-      return {
-        ...status,
-        entities,
-        parts: Math.max(1, Math.ceil(entities / ENTITIES_PER_PART)),
-        sequence: streaming(version) ? await archiveBound(pool) : progress.sequence,
-      };
+      return beating(async () => {
+        const entities = await countSnapshots(pool, version.id);
+        return {
+          ...status,
+          entities,
+          parts: Math.max(1, Math.ceil(entities / ENTITIES_PER_PART)),
+          sequence: streaming(version) ? await archiveBound(pool) : progress.sequence,
+        };
+      });
     },
 
     async refillPart(input: RefillPart): Promise<Counts> {

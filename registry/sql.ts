@@ -89,12 +89,14 @@ export interface PoolOptions {
   connectTimeoutMs?: number;
 }
 
+const STATEMENT_MS = 30_000;
+
 /** A pool whose search_path is the environment's schema. Its `query` and `connect` throw translated errors; see `translate`. */
 export function createPool(
   config: Pick<Config, 'postgresUrl' | 'environment'>,
   options: PoolOptions = {},
 ): Pool {
-  const statementTimeoutMs = options.statementTimeoutMs ?? 30_000;
+  const statementTimeoutMs = options.statementTimeoutMs ?? STATEMENT_MS;
   const pool = new pg.Pool({
     connectionString: config.postgresUrl,
     application_name: options.application ?? 'almanac',
@@ -105,7 +107,8 @@ export function createPool(
     keepAlive: true,
     statement_timeout: statementTimeoutMs,
     query_timeout: statementTimeoutMs + 5_000, // a stopped server ends nothing by itself
-    idle_in_transaction_session_timeout: 60_000,
+    // Of a process that is stopped, or of a machine that is gone: by then its activity is another's, who waits for these locks.
+    idle_in_transaction_session_timeout: 15_000,
     types: { getTypeParser },
     Client,
   });
@@ -160,12 +163,27 @@ export async function transaction<T>(
       return result;
     } catch (error) {
       broken = await rollBack(client, error);
+      if (broken === undefined && sqlState(error) === '57014') await endSilentCopies(client);
       if (attempt < 5 && AGAIN.has(sqlState(error) ?? '')) continue;
       throw translate(error);
     } finally {
       client.release(broken);
     }
   }
+}
+
+/**
+ * Postgres applies no timeout to a COPY that waits for its client: one that is stopped in the middle would keep its locks for ever.
+ * Whoever ran out of time, perhaps behind such locks, ends those that are older than any statement may be.
+ */
+async function endSilentCopies(client: pg.PoolClient): Promise<void> {
+  await client.query(
+    `select pg_terminate_backend(pid) from pg_stat_activity
+      where datname = current_database() and usename = current_user and application_name like 'almanac%'
+        and state = 'active' and wait_event = 'ClientRead' and query ilike 'copy % from stdin%'
+        and query_start < clock_timestamp() - make_interval(secs => $1)`,
+    [STATEMENT_MS / 1000],
+  );
 }
 
 const AGAIN = new Set(['40001', '40P01']);

@@ -30,14 +30,15 @@ const CHUNKS_PER_LIST = 500;
 
 export async function backfill(input: BackfillInput): Promise<BackfillStatus> {
   const retry = { initialInterval: '500 ms', maximumInterval: '15 s' } as const;
-  // Counts the archive once and samples it: 2 s per 10 million events.
+  // Opening counts the archive once and samples it: 2 s per 10 million events. A dead worker is noticed after 15 s, here and below.
   const { openBackfill, listOpenChunks, recordBackfill, publishTicks, finishBackfill, settleSchedules } =
     proxyActivities<Activities>({
       taskQueue: queue('batch'),
       startToCloseTimeout: '10 min',
+      heartbeatTimeout: '15 s',
       retry,
     });
-  // A chunk takes about 5 s; a sql view's query up to 10 min. A dead worker is noticed after 15 s.
+  // A chunk takes about 5 s; a sql view's query up to 10 min.
   const { backfillChunk } = proxyActivities<Activities>({
     taskQueue: queue('batch'),
     startToCloseTimeout: '1 h',

@@ -33,13 +33,14 @@ const PARTS_AT_ONCE = 4;
 
 export async function materialize(input: MaterializeInput): Promise<MaterializeResult> {
   const retry = { initialInterval: '500 ms', maximumInterval: '15 s' } as const;
-  // Counts what arrived since the last tick, by block ranges.
+  // Opening counts what arrived since the last tick, by block ranges. A dead worker is noticed after 15 s, here and below.
   const { openMaterialize, recordMaterialize, publishTicks } = proxyActivities<Activities>({
     taskQueue: queue('batch'),
     startToCloseTimeout: '5 min',
+    heartbeatTimeout: '15 s',
     retry,
   });
-  // 50,000 events or entities take about 5 s, a sql view's query up to 10 min. A dead worker is noticed after 15 s.
+  // 50,000 events or entities take about 5 s, a sql view's query up to 10 min.
   const { materializePart } = proxyActivities<Activities>({
     taskQueue: queue('batch'),
     startToCloseTimeout: '1 h',

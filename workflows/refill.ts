@@ -29,12 +29,14 @@ const PARTS_AT_ONCE = 4;
 
 export async function refill(input: RefillInput): Promise<RefillResult> {
   const retry = { initialInterval: '500 ms', maximumInterval: '15 s' } as const;
+  // A dead worker is noticed after 15 s, here and below.
   const { openRefill, recordRefill, publishTicks } = proxyActivities<Activities>({
     taskQueue: queue('batch'),
     startToCloseTimeout: '1 min',
+    heartbeatTimeout: '15 s',
     retry,
   });
-  // 50,000 entities take about 3 s; a sql view is one part. A dead worker is noticed after 15 s.
+  // 50,000 entities take about 3 s; a sql view is one part.
   const { refillPart } = proxyActivities<Activities>({
     taskQueue: queue('batch'),
     startToCloseTimeout: '1 h',
