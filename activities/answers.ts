@@ -3,7 +3,7 @@
  */
 import { cancellationSignal } from '@temporalio/activity';
 import { type RecordBatch, Schema } from 'apache-arrow';
-import { columnsRead } from '../core/canonical.js';
+import { canonicalJson, columnsRead } from '../core/canonical.js';
 import { compileView } from '../core/compile.js';
 import type { FeatureType, Source, SqlView } from '../core/definition.js';
 import type { Event, FeatureValue } from '../core/event.js';
@@ -42,13 +42,16 @@ export interface Asked {
 }
 
 /**
- * Views that one pass over their entities' events answers: of one source, entity and key. Each sql view stands alone.
+ * Views that one pass over their entities' events answers: of one source, entity and key. Each sql view stands alone. A version keeps
+ * its own copy of source and entity: where their columns or keys differ, an event's values stand at other places.
  * @returns indexes into `versions`
  */
 export function groupViews(versions: readonly StoredVersion[]): number[][] {
   const groups = new Map<string, number[]>();
-  versions.forEach(({ view, entity, id }, index) => {
-    const name = JSON.stringify(view.kind === 'sql' ? id : [view.source, entity.name, view.key]);
+  versions.forEach(({ view, entity, source, id }, index) => {
+    const name = canonicalJson(
+      view.kind === 'sql' ? id : [view.source, source?.columns ?? null, entity.name, entity.keys, view.key],
+    );
     const group = groups.get(name);
     if (group) group.push(index);
     else groups.set(name, [index]);
