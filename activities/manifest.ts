@@ -213,23 +213,27 @@ function assertPublished(
   });
 }
 
-/** Says what was written. Throws FS_PARITY where it is not what it was before. */
+/** Throws FS_PARITY where the bytes are not what they were before; asked before they take the old file's place. */
+export function assertSameBytes({ id, output }: TrainingSetManifest, { sha256 }: { sha256: string }): void {
+  const before = output?.sha256;
+  if (before === undefined || before === sha256) return;
+  throw new FeatureStoreError(
+    'FS_PARITY',
+    `training set ${id}, built again from its manifest, has other bytes than before; the old file, if it is there, stays`,
+    {
+      fix: 'an archived event or a row was changed by hand, or the platform is of another version: almanac verify names the rows',
+      before,
+      now: sha256,
+    },
+  );
+}
+
+/** Says what was written. */
 export async function completeManifest(
   pool: Pool,
   manifest: TrainingSetManifest,
   written: Pick<TrainingSetManifest, 'file' | 'output'>,
 ): Promise<void> {
-  const before = manifest.output?.sha256;
-  if (before !== undefined && before !== written.output!.sha256)
-    throw new FeatureStoreError(
-      'FS_PARITY',
-      `training set ${manifest.id}, built again from its manifest, has other bytes than before`,
-      {
-        fix: 'an archived event or a row was changed by hand, or the platform is of another version: compare the two files',
-        before,
-        now: written.output!.sha256,
-      },
-    );
   await pool.query('update training_set set manifest = manifest || $2 where id = $1', [
     manifest.id,
     JSON.stringify(written),

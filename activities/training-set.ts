@@ -18,6 +18,7 @@ import { encodeArrowFile, typeName } from './arrow.js';
 import type { Deps } from './deps.js';
 import { beat } from './heartbeat.js';
 import {
+  assertSameBytes,
   assertSameRequest,
   completeManifest,
   findManifest,
@@ -130,6 +131,7 @@ export function createTrainingSetActivities({ config, pool }: Deps) {
         output === 'arrow'
           ? encodeArrowFile(table.schema, batches)
           : encodeParquetFile(table.schema, batches),
+        (bytes) => assertSameBytes(manifest, bytes),
       );
       await completeManifest(pool, manifest, {
         file,

@@ -3,11 +3,20 @@ import { createHash, randomUUID } from 'node:crypto';
 import { mkdir, open, rename, rm } from 'node:fs/promises';
 import { dirname } from 'node:path';
 
-/** A full disk throws ENOSPC (FS_DISK_FULL at the activity's edge) and leaves nothing. */
+export interface Written {
+  sha256: string;
+  bytes: number;
+}
+
+/**
+ * A full disk throws ENOSPC (FS_DISK_FULL at the activity's edge) and leaves nothing.
+ * @param accept asked before the rename: if it throws, what stood under the name stays
+ */
 export async function writeStaged(
   path: string,
   chunks: AsyncIterable<Uint8Array>,
-): Promise<{ sha256: string; bytes: number }> {
+  accept: (written: Written) => void = () => {},
+): Promise<Written> {
   await mkdir(dirname(path), { recursive: true });
   const staged = `${path}.${randomUUID()}.tmp`;
   const hash = createHash('sha256');
@@ -24,10 +33,12 @@ export async function writeStaged(
     } finally {
       await file.close();
     }
+    const written = { sha256: hash.digest('hex'), bytes };
+    accept(written);
     await rename(staged, path);
+    return written;
   } catch (error) {
     await rm(staged, { force: true });
     throw error;
   }
-  return { sha256: hash.digest('hex'), bytes };
 }

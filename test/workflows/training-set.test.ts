@@ -1,4 +1,4 @@
-import { existsSync, readdirSync, readFileSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { type DataType, type Table, tableFromIPC } from 'apache-arrow';
 import { beforeAll, describe, expect, test } from 'vitest';
@@ -237,6 +237,20 @@ test('again with the same id: the same bytes, whatever was archived since', asyn
   ).rejects.toMatchObject({
     cause: { cause: { type: 'FS_CONFLICT' } },
   });
+});
+
+test('other bytes than before are refused by name, and the old file stays', async () => {
+  const input = { id: 'altered', csv: toCsv(makeLabels(events, 20, 5, end)), service: 'everything' };
+  const { file, sha256 } = await (await startTrainingSet(env, input)).result();
+  const path = join(env.config.filesDir, file);
+  await env.deps.pool.query(
+    `update training_set set manifest = jsonb_set(manifest, '{output,sha256}', '"other"') where id = 'altered'`,
+  );
+  writeFileSync(path, 'the old file');
+  await expect((await startTrainingSet(env, input)).result()).rejects.toMatchObject({
+    cause: { cause: { type: 'FS_PARITY', details: [{ before: 'other', now: sha256 }] } },
+  });
+  expect(readFileSync(path, 'utf8')).toBe('the old file');
 });
 
 test('no rows: a file of no rows, with every column', async () => {
