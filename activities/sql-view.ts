@@ -20,6 +20,7 @@ import { beat } from './heartbeat.js';
 import { CopyText } from './offline/copy.js';
 import { connectionUrl } from './offline/export-table.js';
 import { insertChangedRows, readNewestRows, rowLines } from './offline/rows.js';
+import { newestCompleteTick, readClock } from './offline/ticks.js';
 import { type Counts, NO_COUNTS, nameOf, writeOnline } from './output.js';
 
 export type SqlVersion = Extract<ViewVersion, { kind: 'sql' }>;
@@ -28,10 +29,14 @@ export type SqlVersion = Extract<ViewVersion, { kind: 'sql' }>;
 const QUERY_MS = 600_000;
 const FETCH_ROWS = 5_000;
 
-/** Runs the view at a tick and writes what changed. Repeated, it writes the same. */
+/**
+ * Runs the view at a tick and writes what changed. Repeated, it writes the same. Throws FS_REQUEST_INVALID where a table without
+ * history would answer for another tick: an attempt may come long after its tick was chosen.
+ */
 export async function writeSqlTick(deps: Deps, version: SqlVersion, tickMs: number): Promise<Counts> {
   const counts = { ...NO_COUNTS };
   if (!(await hasRows(deps.pool, version, tickMs))) {
+    assertReadable(version, tickMs, newestCompleteTick(version, await readClock(deps.pool)));
     const rows = await collect(deps.env, version, tickMs, counts);
     const hashes = await hashKeys(deps.pool, version.entity, rows);
     const lines = new CopyText();
@@ -295,7 +300,7 @@ function createReader(
           `leave those rows out: where ${name} is not null`,
           name,
         );
-      return parseScalar(view, name, type, cell) as Value;
+      return parseScalar(view, name, type, cell, 'a value') as Value;
     });
     const at = row[eventTime]!;
     if (at === null)
@@ -333,7 +338,14 @@ function parseFeature(view: SqlView, name: string, type: FeatureType, cell: stri
 const parseTextList = (text: string): Array<string | null> =>
   (pg.types.getTypeParser(1009 as number, 'text') as (text: string) => Array<string | null>)(text);
 
-function parseScalar(view: SqlView, name: string, type: ColumnType, cell: string): Value {
+/** @param told what an error says of the cell: errors travel through Temporal, and no entity key does */
+function parseScalar(
+  view: SqlView,
+  name: string,
+  type: ColumnType,
+  cell: string,
+  told: string = cell.slice(0, 60),
+): Value {
   switch (type) {
     case 'string':
       return cell;
@@ -345,7 +357,7 @@ function parseScalar(view: SqlView, name: string, type: ColumnType, cell: string
       } catch (error) {
         throw new FeatureStoreError(
           'FS_TIMESTAMP_INVALID',
-          `the query of view "${view.name}" gives "${cell.slice(0, 60)}" in "${name}"`,
+          `the query of view "${view.name}" gives "${told}" in "${name}"`,
           { fix: 'give instants of the years 0001 to 9999', view: view.name, column: name },
           { cause: error },
         );
@@ -355,14 +367,14 @@ function parseScalar(view: SqlView, name: string, type: ColumnType, cell: string
       if (Number.isSafeInteger(value)) return value;
       throw new FeatureStoreError(
         'FS_NUMBER_RANGE',
-        `the query of view "${view.name}" gives ${cell} in "${name}", beyond ±(2^53 - 1)`,
+        `the query of view "${view.name}" gives ${told} in "${name}", beyond ±(2^53 - 1)`,
         { fix: 'keep int64 values within ±9,007,199,254,740,991', view: view.name, column: name },
       );
     }
     case 'float64': {
       const value = Number(cell);
       if (Number.isFinite(value)) return value + 0; // no negative zero
-      throw refuse(view, `gives ${cell} in "${name}"`, `give null instead: nullif(${name}, 'NaN')`, name);
+      throw refuse(view, `gives ${told} in "${name}"`, `give null instead: nullif(${name}, 'NaN')`, name);
     }
   }
 }

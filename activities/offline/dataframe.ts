@@ -150,10 +150,7 @@ function checkKey(name: string, value: Value, row: number): void {
     });
   if (value === null) throw bad('is null', 'drop the row, or fill the key');
   if (typeof value === 'number' && !Number.isSafeInteger(value))
-    throw bad(
-      `is ${value}, not a whole number within ±(2^53 - 1)`,
-      'give such keys as text, in definitions too',
-    );
+    throw bad('is not a whole number within ±(2^53 - 1)', 'give such keys as text, in definitions too');
   if (typeof value !== 'string') return;
   if (!value.isWellFormed()) throw bad('is no well-formed Unicode', 'write the column again as UTF-8');
   if (value.includes('\0')) throw bad('holds a NUL character', 'remove it');
@@ -252,7 +249,10 @@ function checkCell(
   // Expressions over request fields count in whole numbers within ±(2^53 - 1).
   if (value === undefined || typeof value === 'bigint')
     throw refuse(
-      `column "${name}" of row ${row} is ${JSON.stringify(cell!.slice(0, 60))}, not ${type}`,
+      // errors travel through Temporal: no entity key does
+      `column "${name}" of row ${row} is ${keys.has(name) ? '' : `${JSON.stringify(cell!.slice(0, 60))}, `}not ${type}${
+        typeof value === 'bigint' ? ' within ±(2^53 - 1)' : ''
+      }`,
       { row, column: name },
       `write ${type} there${type === 'bool' ? ': true or false' : ''}`,
     );

@@ -1,6 +1,6 @@
 /** Sql views: their query at a tick, what it may not answer, rows and records of what changed. */
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { bindAsOf } from '../../activities/sql-view.js';
+import { bindAsOf, type SqlVersion, writeSqlTick } from '../../activities/sql-view.js';
 import { encodeKey, onlineKey } from '../../core/codec/key.js';
 import type { Definitions, Entity, SqlView } from '../../core/definition.js';
 import { readSqlRecord } from '../../core/record.js';
@@ -227,6 +227,14 @@ describe('a snapshot table', () => {
     await setPrice('d', 1, newest - 10);
     await runBackfill('prices_now', { end: formatTimestamp(newest) });
     expect(await readRows('prices_now')).toEqual(before);
+  });
+
+  test('an attempt that comes after its tick asks nothing', async () => {
+    const version = (await resolveView(pool, 'prices_now')) as SqlVersion;
+    await expect(writeSqlTick(env.deps, version, newest - HOUR)).rejects.toMatchObject({
+      code: 'FS_REQUEST_INVALID',
+      message: expect.stringContaining('keeps no history'),
+    });
   });
 });
 
