@@ -9,12 +9,12 @@ import {
 import { FeatureStoreError } from '../core/error.js';
 import { formatTimestamp } from '../core/time.js';
 import { abandonPlan, activate, type OpenedVersion, openRevision } from '../registry/apply.js';
-import { compileServingPlan, getVersion, listVersions, type ViewVersion } from '../registry/resolve.js';
+import { getVersion, listVersions, type ViewVersion } from '../registry/resolve.js';
 import { archiveTable } from '../registry/tables.js';
 import type { Deps } from './deps.js';
 import { beat, beating } from './heartbeat.js';
-import { publishPlan } from './online/publish.js';
 import { removeVersions } from './online/remove.js';
+import { assertNotEmptied, emptied, publishCurrentPlan } from './refill.js';
 
 export interface OpenedPlan {
   revision: number;
@@ -30,9 +30,10 @@ export function createApplyActivities(deps: Deps) {
   const environment = config.environment;
 
   return {
-    /** New versions with their tables and indexes; nobody reads them yet. */
+    /** New versions with their tables and indexes; nobody reads them yet. Throws FS_CONFLICT when Redis was emptied. */
     async openPlan({ planHash }: { planHash: string }): Promise<OpenedPlan> {
       return beating(async () => {
+        await assertNotEmptied(deps);
         const { revision, applied, opened } = await openRevision(pool, planHash);
         return {
           revision,
@@ -79,11 +80,11 @@ export function createApplyActivities(deps: Deps) {
       );
     },
 
-    /** What serving reads, whole. */
+    /** What serving reads, whole. Throws FS_CONFLICT when Redis was emptied: the last refill publishes it then. */
     async publishServingPlan(): Promise<{ revision: number }> {
-      const plan = await compileServingPlan(pool);
-      await publishPlan(redis, environment, plan);
-      return { revision: plan.revision };
+      const { revision, missing } = await publishCurrentPlan(deps);
+      if (missing.length === 0) return { revision };
+      throw emptied(`revision ${revision} is live, but Redis was emptied`, missing);
     },
 
     /** Undo of everything before activation: versions, tables, schedules, online records. */

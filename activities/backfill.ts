@@ -26,11 +26,10 @@ import {
   findProgress,
   newestCompleteTick,
   readClock,
-  readGeneration,
   recordTicks,
   servedByTick,
 } from './offline/ticks.js';
-import { publishGeneration, publishProgress } from './online/publish.js';
+import { publishProgress } from './online/publish.js';
 import {
   type AggregationVersion, assertOnline, type Compiled, type Counts, compileVersion, computeEntity, createTurns, NO_COUNTS, Output,
 } from './output.js'; // biome-ignore format: one list
@@ -127,13 +126,7 @@ export function createBackfillActivities(deps: Deps) {
     },
 
     /** Lets serving know the newest published tick; nothing to tell of a streaming view. */
-    async publishTicks({
-      versionId,
-      generation,
-    }: {
-      versionId: number;
-      generation?: boolean;
-    }): Promise<void> {
+    async publishTicks({ versionId }: { versionId: number }): Promise<void> {
       const version = (await getVersion(pool, versionId)) as StoredVersion;
       if (servedByTick(version)) {
         const { rows } = await pool.query<{ last: number | null }>(
@@ -143,7 +136,6 @@ export function createBackfillActivities(deps: Deps) {
         const last = rows[0]?.last ?? null;
         if (last !== null) await publishProgress(redis, config.environment, [{ versionId, tickMs: last }]);
       }
-      if (generation) await publishGeneration(redis, config.environment, await readGeneration(pool));
     },
 
     async finishBackfill({ backfillId }: { backfillId: number }): Promise<BackfillStatus> {

@@ -2,12 +2,17 @@
  * Refill: Redis from what Postgres holds. A batch view's records are its snapshots', a sql view's its newest rows; a streaming
  * view's are its snapshots and what was archived since, which makes newer snapshots of them.
  */
-import { cancellationSignal } from '@temporalio/activity';
+import { activityInfo, cancellationSignal } from '@temporalio/activity';
 import { columnsRead } from '../core/canonical.js';
 import { FeatureStoreError } from '../core/error.js';
 import type { Event } from '../core/event.js';
 import { createState, decodeState, fold } from '../core/state.js';
-import { getVersion, resolveStoredView, type StoredVersion } from '../registry/resolve.js';
+import {
+  compileServingPlan,
+  getVersion,
+  resolveStoredView,
+  type StoredVersion,
+} from '../registry/resolve.js';
 import type { Pool } from '../registry/sql.js';
 import { referenceOf } from './backfill.js';
 import type { Deps } from './deps.js';
@@ -15,7 +20,8 @@ import { beating } from './heartbeat.js';
 import { evenRange } from './materialize.js';
 import { archiveBound, readEvents } from './offline/archive.js';
 import { countSnapshots, findSnapshots, readSnapshots } from './offline/snapshots.js';
-import { findProgress } from './offline/ticks.js';
+import { findProgress, readGeneration } from './offline/ticks.js';
+import { beginRefill, endRefill, isWhole, publishPlan } from './online/publish.js';
 import {
   type AggregationVersion, assertOnline, type Compiled, type Counts, compileVersion, createTurns, type Entity, NO_COUNTS, nameOf, Output,
 } from './output.js'; // biome-ignore format: one list
@@ -45,38 +51,30 @@ export interface RefillPart {
 const ENTITIES_PER_PART = 50_000;
 
 export function createRefillActivities(deps: Deps) {
-  const { pool } = deps;
+  const { config, pool, redis } = deps;
   return {
     async openRefill(input: { view: string; version?: number }): Promise<RefillStatus> {
       const version = await resolveStoredView(pool, referenceOf(input));
       await assertOnline(deps);
-      const progress = await findProgress(pool, version.id);
-      const name = `${version.view.name}@${version.version}`;
-      if (progress === null)
-        throw new FeatureStoreError(
-          'FS_CONFLICT',
-          `${name} was never backfilled: there is nothing to refill from`,
-          {
-            fix: `almanac backfill ${name}`,
-            view: version.view.name,
-            version: version.version,
-          },
-        );
+      await beginRefill(redis, config.environment, await readGeneration(pool), markOf(version.id));
+      // None: it was never backfilled, or is being so; what there is of it comes back, and nothing is folded in.
+      const found = await findProgress(pool, version.id);
+      const sequenceAfter = found?.sequence ?? 0;
       const status = {
         versionId: version.id,
         view: version.view.name,
         version: version.version,
         owner: version.view.owner,
-        sequenceAfter: progress.sequence,
+        sequenceAfter,
       };
-      if (version.kind === 'sql') return { ...status, entities: null, parts: 1, sequence: progress.sequence };
+      if (version.kind === 'sql') return { ...status, entities: null, parts: 1, sequence: sequenceAfter };
       return beating(async () => {
         const entities = await countSnapshots(pool, version.id);
         return {
           ...status,
           entities,
           parts: Math.max(1, Math.ceil(entities / ENTITIES_PER_PART)),
-          sequence: streaming(version) ? await archiveBound(pool) : progress.sequence,
+          sequence: streaming(version) && found !== null ? await archiveBound(pool) : sequenceAfter,
         };
       });
     },
@@ -98,7 +96,59 @@ export function createRefillActivities(deps: Deps) {
         [versionId, sequence],
       );
     },
+
+    /** The version is back. The last one that comes back to an emptied Redis lets serving answer again. */
+    async finishRefill({ versionId }: { versionId: number }): Promise<{ missing: string[] }> {
+      const mark = markOf(versionId);
+      const generation = await readGeneration(pool);
+      if (await endRefill(redis, config.environment, generation, { mark, versionId })) return { missing: [] };
+      return publishCurrentPlan(deps);
+    },
   };
+}
+
+/** Of this run: a repeated activity leaves the same. */
+const markOf = (versionId: number): string => `${versionId}/${activityInfo().workflowExecution!.runId}`;
+
+/**
+ * Publishes the plan of the present revision, unless Redis was emptied and not every view that was filled is back in it: gives
+ * the names of those that are missing.
+ */
+export async function publishCurrentPlan({
+  config,
+  pool,
+  redis,
+}: Deps): Promise<{ revision: number; missing: string[] }> {
+  const plan = await compileServingPlan(pool);
+  const filled = await listFilled(pool);
+  const { missing } = await publishPlan(redis, config.environment, plan, [...filled.keys()]);
+  return { revision: plan.revision, missing: missing.map((id) => filled.get(id)!) };
+}
+
+/** Throws FS_CONFLICT when Redis was emptied, before a plan is made in vain for it. */
+export async function assertNotEmptied({ config, pool, redis }: Deps): Promise<void> {
+  const filled = await listFilled(pool);
+  if (filled.size > 0 && !(await isWhole(redis, config.environment, await readGeneration(pool))))
+    throw emptied('Redis was emptied', [...filled.values()]);
+}
+
+export function emptied(what: string, missing: readonly string[]): FeatureStoreError {
+  return new FeatureStoreError('FS_CONFLICT', `${what}: serving lacks ${missing.join(', ')}`, {
+    fix: 'almanac refill --all: serving answers when every view is back',
+    missing,
+  });
+}
+
+/** Live versions that have something to serve, or will soon: id → name. */
+async function listFilled(pool: Pool): Promise<Map<number, string>> {
+  const { rows } = await pool.query<{ id: number; name: string }>(
+    `select id, view || '@' || version as name from view_version v
+      where state = 'live'
+        and (exists (select 1 from view_progress p where p.version_id = v.id)
+             or exists (select 1 from backfill b where b.version_id = v.id))
+      order by id`,
+  );
+  return new Map(rows.map(({ id, name }) => [id, name]));
 }
 
 async function refillSql(deps: Deps, version: SqlVersion): Promise<Counts> {

@@ -27,5 +27,7 @@ export type ServedView = { versionId: number; version: number; hash: string } & 
 export const planKey = (environment: string): string => `${environment}:plan`;
 /** Newest published tick of batch and sql view versions: a hash of version id → epoch ms in decimal. */
 export const progressKey = (environment: string): string => `${environment}:progress`;
-/** The generation of the data: a string; absent in an empty Redis. */
+/** The generation of the data: a string; absent in an empty Redis, and until all that was served is back in it. */
 export const generationKey = (environment: string): string => `${environment}:generation`;
+/** While an emptied Redis is refilled: a set of the version ids that are back, and of the refills under way. */
+export const refilledKey = (environment: string): string => `${environment}:refilled`;

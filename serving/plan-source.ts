@@ -105,7 +105,7 @@ export function startPlanSource(redis: Redis, environment: string): PlanSource {
 
 export function notReady(why: string): FeatureStoreError {
   return new FeatureStoreError('FS_NOT_READY', `serving is not ready: ${why}`, {
-    fix: 'apply the definitions, or refill Redis after a loss: almanac apply, almanac refill; see GET /ready',
+    fix: 'apply the definitions (almanac apply); after a loss of Redis: almanac refill --all; see GET /ready',
   });
 }
 

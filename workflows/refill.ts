@@ -1,6 +1,6 @@
 /**
  * Refill: a view version's records in Redis from what Postgres holds, as after a loss of Redis.
- *   open → ranges of entities → progress and generation to serving
+ *   open → ranges of entities → progress to serving; when this was the last view that an emptied Redis lacked, the plan too
  * Nothing online is made older by it; it may be repeated and aborted at any point.
  */
 import { proxyActivities } from '@temporalio/workflow';
@@ -30,7 +30,7 @@ const PARTS_AT_ONCE = 4;
 export async function refill(input: RefillInput): Promise<RefillResult> {
   const retry = { initialInterval: '500 ms', maximumInterval: '15 s' } as const;
   // A dead worker is noticed after 15 s, here and below.
-  const { openRefill, recordRefill, publishTicks } = proxyActivities<Activities>({
+  const { openRefill, recordRefill, publishTicks, finishRefill } = proxyActivities<Activities>({
     taskQueue: queue('batch'),
     startToCloseTimeout: '1 min',
     heartbeatTimeout: '15 s',
@@ -52,7 +52,9 @@ export async function refill(input: RefillInput): Promise<RefillResult> {
   );
   run.report({ message: 'publishing' });
   await recordRefill({ versionId, sequence });
-  await publishTicks({ versionId, generation: true });
-  await run.end(`${counts.entities} entities, ${counts.records} records written`);
+  await publishTicks({ versionId });
+  const { missing } = await finishRefill({ versionId });
+  const waits = missing.length === 0 ? '' : `; serving waits for ${missing.join(', ')}`;
+  await run.end(`${counts.entities} entities, ${counts.records} records written${waits}`);
   return { view, version, entities: counts.entities, events: counts.events, records: counts.records };
 }

@@ -1,26 +1,112 @@
 /**
  * What serving reads besides records: the plan, the progress of ticks, the generation. Each only goes forward, so a late or
  * repeated publication changes nothing.
+ *
+ * Redis is *whole* when it has a plan and our generation: then every live version's records are in it. One that is new, or was
+ * emptied, gets both at once and last, when every version that has something to serve was refilled: until then serving is not
+ * ready, and never takes a record that is not back yet for an entity that is not known.
  */
 import type { Redis } from 'ioredis';
 import { FeatureStoreError } from '../../core/error.js';
-import { generationKey, planKey, progressKey, type ServingPlan } from '../../core/serving-plan.js';
-import { call } from './client.js';
+import {
+  generationKey,
+  planKey,
+  progressKey,
+  refilledKey,
+  type ServingPlan,
+} from '../../core/serving-plan.js';
 import { evaluate, script } from './script.js';
 
+const WHOLE = `redis.call('GET', KEYS[1]) == ARGV[1] and redis.call('EXISTS', KEYS[2]) == 1`;
+
 const PUBLISH_PLAN = script(`
-local stored = redis.call('GET', KEYS[1])
-if stored and cjson.decode(stored).revision > tonumber(ARGV[1]) then return 0 end
-redis.call('SET', KEYS[1], ARGV[2])
+local missing, held = {}, redis.call('GET', KEYS[1])
+if held and held ~= ARGV[1] then return held end
+if not (${WHOLE}) then
+  for i = 4, #ARGV do
+    if redis.call('SISMEMBER', KEYS[3], ARGV[i]) == 0 then missing[#missing + 1] = tonumber(ARGV[i]) end
+  end
+end
+if #missing > 0 then return { 0, missing } end
+local stored = redis.call('GET', KEYS[2])
+if stored and cjson.decode(stored).revision > tonumber(ARGV[2]) then return { 0, missing } end
+redis.call('SET', KEYS[1], ARGV[1])
+redis.call('SET', KEYS[2], ARGV[3])
+redis.call('DEL', KEYS[3])
+return { 1, missing }
+`);
+
+/**
+ * Makes a plan the one serving answers with.
+ * @param filled ids of the versions with something to serve: into a Redis that is not whole, only when all of them were refilled
+ * @returns `published` is false when a newer revision is published already, or versions are `missing`
+ * Throws FS_CONFLICT when Redis holds another generation.
+ */
+export async function publishPlan(
+  redis: Redis,
+  environment: string,
+  plan: ServingPlan,
+  filled: readonly number[],
+): Promise<{ published: boolean; missing: number[] }> {
+  const answer = (await evaluate(redis, PUBLISH_PLAN, keysOf(environment), [
+    plan.generation,
+    String(plan.revision),
+    JSON.stringify(plan),
+    ...filled.map(String),
+  ])) as string | [number, number[]];
+  if (typeof answer === 'string') throw otherGeneration(answer, plan.generation, environment);
+  const [published, missing] = answer;
+  return { published: published === 1, missing };
+}
+
+const IS_WHOLE = script(`if ${WHOLE} then return 1 end return 0`);
+
+export async function isWhole(redis: Redis, environment: string, generation: string): Promise<boolean> {
+  return (await evaluate(redis, IS_WHOLE, keysOf(environment), [generation])) === 1;
+}
+
+const BEGIN_REFILL = script(`
+if ${WHOLE} then return 0 end
+return redis.call('SADD', KEYS[3], ARGV[2])
+`);
+
+const END_REFILL = script(`
+if ${WHOLE} then return 2 end
+if redis.call('SISMEMBER', KEYS[3], ARGV[2]) == 0 then return 0 end
+redis.call('SADD', KEYS[3], ARGV[3])
 return 1
 `);
 
-/** False when a newer revision is published already. */
-export async function publishPlan(redis: Redis, environment: string, plan: ServingPlan): Promise<boolean> {
-  await publishGeneration(redis, environment, plan.generation);
-  const keys = [planKey(environment)];
-  return (await evaluate(redis, PUBLISH_PLAN, keys, [String(plan.revision), JSON.stringify(plan)])) === 1;
+/** Leaves a mark in a Redis that is not whole, by which `endRefill` knows that it was not emptied since. */
+export async function beginRefill(
+  redis: Redis,
+  environment: string,
+  generation: string,
+  mark: string,
+): Promise<void> {
+  await evaluate(redis, BEGIN_REFILL, keysOf(environment), [generation, mark]);
 }
+
+/** Counts a version as back. Gives whether Redis was whole all the while. Throws FS_CONFLICT when it was emptied meanwhile. */
+export async function endRefill(
+  redis: Redis,
+  environment: string,
+  generation: string,
+  { mark, versionId }: { mark: string; versionId: number },
+): Promise<boolean> {
+  const args = [generation, mark, String(versionId)];
+  const state = await evaluate(redis, END_REFILL, keysOf(environment), args);
+  if (state !== 0) return state === 2;
+  throw new FeatureStoreError('FS_CONFLICT', 'Redis was emptied while it was refilled', {
+    fix: 'almanac refill --all',
+  });
+}
+
+const keysOf = (environment: string): string[] => [
+  generationKey(environment),
+  planKey(environment),
+  refilledKey(environment),
+];
 
 const PUBLISH_PROGRESS = script(`
 for i = 1, #ARGV, 2 do
@@ -41,21 +127,13 @@ export async function publishProgress(
   await evaluate(redis, PUBLISH_PROGRESS, [progressKey(environment)], args);
 }
 
-/** Claims Redis for this generation of the data. Throws FS_CONFLICT when it holds another's. */
-export async function publishGeneration(
-  redis: Redis,
-  environment: string,
-  generation: string,
-): Promise<void> {
-  const key = generationKey(environment);
-  const stored = await call(redis.set(key, generation, 'NX', 'GET'));
-  if (stored === null || stored === generation) return;
-  throw new FeatureStoreError(
+function otherGeneration(stored: string, generation: string, environment: string): FeatureStoreError {
+  return new FeatureStoreError(
     'FS_CONFLICT',
     `Redis holds the records of generation ${stored}; Postgres is generation ${generation}`,
     {
-      fix: `they do not belong together: correct ALMANAC_REDIS_URL or ALMANAC_POSTGRES_URL, or empty this Redis of its keys "${environment}:*" and refill`,
-      key,
+      fix: `they do not belong together: correct ALMANAC_REDIS_URL or ALMANAC_POSTGRES_URL, or empty this Redis of its keys "${environment}:*", then almanac refill --all`,
+      key: generationKey(environment),
     },
   );
 }

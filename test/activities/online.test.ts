@@ -5,11 +5,17 @@ import fc from 'fast-check';
 import type { Redis } from 'ioredis';
 import { afterAll, describe, expect, test } from 'vitest';
 import { assertKeepsRecords, COMMAND_MS, createRedis, untilReady } from '../../activities/online/client.js';
-import { publishGeneration, publishPlan, publishProgress } from '../../activities/online/publish.js';
+import { beginRefill, endRefill, publishPlan, publishProgress } from '../../activities/online/publish.js';
 import { removeVersions } from '../../activities/online/remove.js';
 import { type RecordRow, writeRecords } from '../../activities/online/write.js';
 import { readConfig } from '../../core/config.js';
-import { generationKey, planKey, progressKey, type ServingPlan } from '../../core/serving-plan.js';
+import {
+  generationKey,
+  planKey,
+  progressKey,
+  refilledKey,
+  type ServingPlan,
+} from '../../core/serving-plan.js';
 
 const environment = `t${randomBytes(6).toString('hex')}`;
 const { redisUrl } = readConfig(process.env);
@@ -132,9 +138,9 @@ describe('what is published only goes forward', () => {
     services: [],
   });
   test('a plan, by its revision', async () => {
-    expect(await publishPlan(redis, environment, plan(2))).toBe(true);
-    expect(await publishPlan(redis, environment, plan(1))).toBe(false);
-    expect(await publishPlan(redis, environment, plan(2))).toBe(true);
+    expect(await publishPlan(redis, environment, plan(2), [])).toEqual({ published: true, missing: [] });
+    expect(await publishPlan(redis, environment, plan(1), [])).toEqual({ published: false, missing: [] });
+    expect(await publishPlan(redis, environment, plan(2), [])).toEqual({ published: true, missing: [] });
     expect(JSON.parse((await redis.get(planKey(environment)))!)).toMatchObject({ revision: 2 });
     expect(await redis.get(generationKey(environment))).toBe('g1');
   });
@@ -151,11 +157,33 @@ describe('what is published only goes forward', () => {
     expect(await redis.hgetall(progressKey(environment))).toEqual({ 1: '-5', 2: '1700000000001' });
   });
   test('nothing into a Redis of another generation', async () => {
-    await publishGeneration(redis, environment, 'g1');
-    await expect(publishPlan(redis, environment, plan(9, 'g2'))).rejects.toMatchObject({
+    await expect(publishPlan(redis, environment, plan(9, 'g2'), [])).rejects.toMatchObject({
       code: 'FS_CONFLICT',
     });
     expect(JSON.parse((await redis.get(planKey(environment)))!)).toMatchObject({ revision: 2 });
+  });
+  test('into an emptied Redis, when all that was there is back', async () => {
+    const lost = (): Promise<number> => redis.del(planKey(environment), refilledKey(environment));
+    const end = (versionId: number) =>
+      endRefill(redis, environment, 'g1', { mark: `${versionId}/run`, versionId });
+    await lost();
+    for (const versionId of [1, 2]) await beginRefill(redis, environment, 'g1', `${versionId}/run`);
+    expect(await end(1)).toBe(false);
+    expect(await publishPlan(redis, environment, plan(2), [1, 2])).toEqual({
+      published: false,
+      missing: [2],
+    });
+    expect(await redis.exists(planKey(environment))).toBe(0);
+    await lost(); // once more, while the second is under way
+    await expect(end(2)).rejects.toMatchObject({ code: 'FS_CONFLICT' });
+    for (const versionId of [1, 2]) {
+      await beginRefill(redis, environment, 'g1', `${versionId}/run`);
+      expect(await end(versionId)).toBe(false);
+      expect(await end(versionId)).toBe(false);
+    }
+    expect(await publishPlan(redis, environment, plan(2), [1, 2])).toEqual({ published: true, missing: [] });
+    expect(await end(1)).toBe(true);
+    expect(await redis.exists(refilledKey(environment))).toBe(0);
   });
 });
 
