@@ -459,7 +459,10 @@ async function importRun(
       'leave out file and format',
     );
   if (input.type === 'file' && body.file === undefined)
-    refuse(`source "${source.name}" takes a file`, 'upload one (POST /v1/files) and give its sha256 as file');
+    refuse(
+      `source "${source.name}" takes a file`,
+      'give one: almanac import <source> --file <path>; over HTTP, POST /v1/files first and give its sha256',
+    );
   if (body.file !== undefined) await assertFile(config.filesDir, body.file);
   const name = body.name ?? body.file?.slice(0, 16) ?? 'table';
   return {

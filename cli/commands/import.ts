@@ -1,4 +1,5 @@
-import { basename } from 'node:path';
+import { statSync } from 'node:fs';
+import { basename, resolve } from 'node:path';
 import { WEEK } from '../../core/time.js';
 import { connect } from '../address.js';
 import type { Client, Run } from '../client.js';
@@ -59,6 +60,10 @@ export async function runImport(client: Client, request: ImportRequest, out: Out
 }
 
 export async function upload(client: Client, file: string, out: Output): Promise<string> {
+  if (!statSync(file, { throwIfNoEntry: false })?.isFile())
+    throw new UsageError(`there is no file ${resolve(file)}`, 'give the path of a file on this machine', {
+      file,
+    });
   return out.step(`uploading ${basename(file)}`, async (step) => {
     const began = performance.now();
     const { sha256, bytes } = await client.upload(file, (done, total) => {

@@ -477,7 +477,7 @@ describe('runs', () => {
       'FS_REQUEST_INVALID',
       /docs/,
     ],
-    ['no file', '/v1/imports', () => ({ source: 'orders' }), 400, 'FS_REQUEST_INVALID', /upload one/],
+    ['no file', '/v1/imports', () => ({ source: 'orders' }), 400, 'FS_REQUEST_INVALID', /--file <path>/],
     [
       'a file for a table',
       '/v1/imports',
