@@ -1,0 +1,190 @@
+/**
+ * Killing any process in the middle of an import or a backfill, and starting it again, ends in the same values: on real servers and
+ * real processes, kill -9 each time, against what an undisturbed run left.
+ */
+import { afterAll, beforeAll, expect, test } from 'vitest';
+import type { Started } from '../../cli/run.js';
+import type { UnitName } from '../../cli/stack/stack.js';
+import { definitions } from './made.js';
+import { readValues, type Values } from './values.js';
+import {
+  backfillsAreUnderWay,
+  createWorld,
+  follow,
+  type Installation,
+  importIsUnderWay,
+  isCopying,
+  retriedIn,
+  startBackfills,
+  startImport,
+  startInstallation,
+  until,
+  verify,
+  type World,
+  whileBlocked,
+} from './world.js';
+
+let installation: Installation;
+/** Of a run that met no fault. */
+let wanted: Values;
+
+/** What happens to a world while these runs are under way. */
+type Fault = (world: World, runs: readonly string[]) => Promise<void>;
+interface Faults {
+  inImport?: Fault;
+  inBackfill?: Fault;
+  /** When all runs have ended. */
+  repair?: (world: World) => Promise<void>;
+}
+
+/** Import and backfills in a fresh environment, with these faults; gives what is left. */
+async function run(name: string, { inImport, inBackfill, repair }: Faults = {}): Promise<Values> {
+  const world = await createWorld(installation, name);
+  try {
+    const imported = await startImport(world, installation);
+    await importIsUnderWay(world);
+    await Promise.all([follow(world, imported), inImport?.(world, [imported])]);
+    const backfilled = await startBackfills(world);
+    await backfillsAreUnderWay(world);
+    await Promise.all([...backfilled.map((id) => follow(world, id)), inBackfill?.(world, backfilled)]);
+    await repair?.(world);
+    const values = await readValues(world);
+    expect(await verify(world)).toMatchObject({ different: 0 });
+    return values;
+  } catch (error) {
+    throw new Error(`in the world "${name}", whose worker wrote\n${world.workerLog()}`, { cause: error });
+  } finally {
+    await world.stop();
+  }
+}
+
+beforeAll(async () => {
+  installation = await startInstallation(`faults${process.pid}`);
+  wanted = await run('clean');
+});
+afterAll(() => installation?.stop());
+
+test('a run without a fault: every outcome, in order', () => {
+  expect(Object.values(wanted.outcomes).every((rows) => rows > 0)).toBe(true);
+  expect(wanted.tables.disordered!.count).toBe(0);
+});
+
+const restarted =
+  (unit: UnitName): Fault =>
+  async (world) => {
+    await world.kill(unit);
+    await world.start(unit);
+  };
+
+test.concurrent('registry, then serving, killed in both', async () => {
+  const both: Fault = async (world, runs) => {
+    await restarted('registry')(world, runs);
+    await restarted('serving')(world, runs);
+  };
+  expect(await run('processes', { inImport: both, inBackfill: both })).toEqual(wanted);
+});
+
+test.concurrent('worker killed in both', async () => {
+  expect(await run('worker', { inImport: restarted('worker'), inBackfill: restarted('worker') })).toEqual(
+    wanted,
+  );
+});
+
+/** The worker dies in a transaction that waits for a lock which the test holds. */
+const killedBehind =
+  (lock: (world: World) => Promise<string>): Fault =>
+  async (world) => {
+    await whileBlocked(world, await lock(world), () => world.kill('worker'));
+    await world.start('worker');
+  };
+/** Rows of the batch view that has most to do. */
+const busiestRows = async ({ pool }: World): Promise<string> => {
+  const { rows } = await pool.query<{ id: number }>(
+    `select version_id as id from backfill b join backfill_chunk c on c.backfill_id = b.id
+       join view_version v on v.id = b.version_id
+      where view in ('user_daily', 'item_daily') and not done group by 1 order by count(*) desc limit 1`,
+  );
+  return `rows_${rows[0]!.id}`;
+};
+
+test.concurrent('worker killed inside its transactions', async () => {
+  const values = await run('inside', {
+    inImport: killedBehind(
+      async () => `select pg_advisory_xact_lock(hashtext('dedupe'), hashtext(current_schema() || '.visits'))`,
+    ),
+    async inBackfill(world, runs) {
+      await killedBehind(async () => `lock table ${await busiestRows(world)} in exclusive mode`)(world, runs);
+      await killedBehind(async () => 'lock table tick in exclusive mode')(world, runs); // publishing
+    },
+  });
+  expect(values).toEqual(wanted);
+});
+
+/** Stopped while it sends rows, it holds what it holds; another takes over; then it goes on where it stood. */
+const overtaken: Fault = async (world, runs) => {
+  await until('a worker that is stopped inside a COPY', async () => {
+    await world.signal('worker', 'SIGSTOP');
+    if (await isCopying(world)) return true;
+    await world.signal('worker', 'SIGCONT');
+    return false;
+  });
+  await world.startSecondWorker();
+  await until('the end of the runs', async () => {
+    const described = await Promise.all(runs.map((id) => world.temporal.workflow.getHandle(id).describe()));
+    return described.every(({ status }) => status.name !== 'RUNNING');
+  });
+  await world.signal('worker', 'SIGCONT');
+  await until('a worker that works', async () => (await fetch(`${world.env.ALMANAC_WORKER_URL}/health`)).ok);
+};
+
+test.concurrent.each([
+  { where: 'an import', name: 'stopped_import', faults: { inImport: overtaken } },
+  { where: 'a backfill', name: 'stopped_backfill', faults: { inBackfill: overtaken } },
+])(
+  'worker stopped past its deadlines in $where, another takes over, and it wakes up',
+  async ({ name, faults }) => {
+    expect(await run(name, faults)).toEqual(wanted);
+  },
+);
+
+/** Away long enough for somebody to run into it. */
+const away =
+  (unit: 'postgres' | 'redis'): Fault =>
+  async (world, runs) => {
+    await world.kill(unit);
+    await retriedIn(world, runs);
+    await world.start(unit);
+  };
+
+test('Redis killed in both', async () => {
+  const values = await run('redis', { inImport: restarted('redis'), inBackfill: away('redis') });
+  expect(values).toEqual(wanted);
+});
+
+test('Postgres killed in both', async () => {
+  const values = await run('postgres', { inImport: away('postgres'), inBackfill: away('postgres') });
+  expect(values).toEqual(wanted);
+});
+
+test('Temporal killed in both', async () => {
+  const values = await run('temporal', {
+    inImport: restarted('temporal'),
+    inBackfill: restarted('temporal'),
+  });
+  expect(values).toEqual(wanted);
+});
+
+test('Redis back empty in the middle of a backfill; apply and refill bring it back', async () => {
+  const values = await run('emptied', {
+    inBackfill: (world) => world.emptyRedis(),
+    async repair(world) {
+      const paths: Array<[string, object]> = [
+        ...definitions.views.map(({ name }): [string, object] => ['/v1/refills', { view: name }]),
+        ['/v1/apply', { definitions, by: 'faults' }],
+      ];
+      for (const [path, body] of paths)
+        await follow(world, (await world.registry.post<Started>(path, body)).run);
+    },
+  });
+  expect(values).toEqual(wanted);
+});
