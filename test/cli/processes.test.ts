@@ -9,6 +9,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { tableFromIPC } from 'apache-arrow';
+import { Redis } from 'ioredis';
 import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest';
 import { EXIT } from '../../cli/errors.js';
 import { freePort } from '../../cli/stack/process.js';
@@ -175,7 +176,17 @@ describe('from plan to verify', () => {
     expect(piped.stdout.length).toBeGreaterThan(100);
   });
   test('refill, verify, status', async () => {
+    const ask = (): Promise<Ran> => run(['get-online', 'spend', '--entity', 'user_id=1', '--json']);
+    const before = await ask();
+    expect(before.code).toBe(EXIT.ok);
+    const redis = new Redis(env.ALMANAC_REDIS_URL!);
+    await redis.del(await redis.keys(`${env.ALMANAC_ENVIRONMENT}:*`));
+    await json(['refill', 'user_daily']);
+    expect((await ask()).stdout).toContain('FS_NOT_READY');
     expect((await json(['refill', '--all'])).runs).toHaveLength(2);
+    await redis.quit();
+    await vi.waitUntil(async () => (await ask()).code === EXIT.ok, { timeout: 10_000, interval: 100 });
+    expect((await ask()).stdout).toBe(before.stdout);
     expect(await json(['verify', '--entities', '2'])).toMatchObject({ different: 0 });
     const { stdout } = await run(['status']);
     expect(stdout).toMatch(/^user_daily@1 +live/m);
