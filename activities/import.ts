@@ -55,6 +55,8 @@ export interface ImportResult {
   lastEvent: string | null;
   shiftMs: number;
   seconds: number;
+  /** How to have the rows that were withheld; null: none were. */
+  fix: string | null;
 }
 
 // Large enough that a transaction's fixed cost is small, small enough that a chunk takes a fraction of a second.
@@ -98,6 +100,7 @@ export function createImportActivities({ config, pool, env }: Deps) {
         cancellationSignal(),
       );
       if (found === null) await assertUncounted(pool, source, input);
+      await assertNoOther(pool, source, input.file);
       await pool.query(
         `insert into import (source, name, content_sha256, format, shift_ms, until_ms, state, total_bytes, total_rows)
          values ($1, $2, $3, $4, $5, $6, 'running', $7, $8) on conflict do nothing`,
@@ -168,9 +171,19 @@ export function createImportActivities({ config, pool, env }: Deps) {
         lastEvent: iso(last),
         shiftMs: row.shiftMs,
         seconds: Math.round(((row.finishedMs ?? row.startedMs) - row.startedMs) / 100) / 10,
+        fix: row.counts.withheld === 0 ? null : fixWithheld(await getSource(pool, row.source), row),
       };
     },
   };
+}
+
+/** The same request finds the same import: another `until` makes it another one. */
+function fixWithheld({ id }: Source, { untilMs, startedMs, counts }: ImportRow): string {
+  const until = new Date(Math.min(untilMs ?? startedMs, startedMs)).toISOString();
+  const what = `${counts.withheld} rows after ${until} were withheld`;
+  return id === null
+    ? `${what}: import them as a file of their own, or declare an id column in the source`
+    : `${what}: when their time has passed, import the same again with --until and a later moment; what is archived counts as duplicate`;
 }
 
 interface ImportRow {
@@ -239,6 +252,21 @@ async function assertIdentifiable(pool: Pool, source: Source): Promise<void> {
   );
 }
 
+/** One that was left in the middle holds old rows as well; by itself it can only go on with the very table it began with. */
+async function assertNoOther(db: Pool | PoolClient, source: Source, file: string): Promise<void> {
+  if (source.id !== null || source.input.type !== 'table') return;
+  const { rows } = await db.query<{ name: string }>(
+    'select name from import where source = $1 and content_sha256 <> $2 and next_offset > 0',
+    [source.name, file],
+  );
+  if (rows.length === 0) return;
+  throw new FeatureStoreError(
+    'FS_CONFLICT',
+    `an import into "${source.name}" (${rows[0]!.name}) archived rows of its table, which has changed since, and the source declares no id that would tell old rows from new ones`,
+    { fix: 'declare the id column of the table in the source', source: source.name },
+  );
+}
+
 /** The same for one file taken up to two different moments. */
 async function assertUncounted(pool: Pool, source: Source, input: OpenImportInput): Promise<void> {
   if (source.id !== null) return;
@@ -279,6 +307,7 @@ interface SetAside {
 class Chunk {
   readonly #source: Source;
   readonly #importId: number;
+  readonly #file: string;
   /** Where the import stands: the next row's number. */
   offset: number;
   rows = 0;
@@ -291,6 +320,7 @@ class Chunk {
   constructor(source: Source, row: ImportRow) {
     this.#source = source;
     this.#importId = row.id;
+    this.#file = row.file;
     this.offset = row.nextOffset;
     this.#nextByte = row.nextByte;
   }
@@ -367,11 +397,16 @@ class Chunk {
   /** First by position wins; the same id within dedupeMs of arrival is a duplicate when its body is equal, else a conflict. */
   async #dedupe(client: PoolClient): Promise<{ kept: Pending[]; duplicates: number; conflicts: SetAside[] }> {
     const source = this.#source;
-    if (source.id === null) return { kept: this.#pending, duplicates: 0, conflicts: [] };
+    const all = { kept: this.#pending, duplicates: 0, conflicts: [] };
+    if (source.id === null && source.input.type === 'file') return all;
     await client.query(
       `select pg_advisory_xact_lock(hashtext('dedupe'), hashtext(current_schema() || '.' || $1))`,
       [source.name],
     );
+    if (source.id === null) {
+      await assertNoOther(client, source, this.#file); // two that were opened at once
+      return all;
+    }
     const known = await archivedBodies(
       client,
       source,

@@ -80,9 +80,10 @@ export async function importSource(input: ImportSourceInput): Promise<ImportResu
   const { importId, rowsDone, rowsTotal, counts } = status;
   run.report({ done: rowsDone, total: rowsTotal, counts: { ...counts }, message: 'summing up' });
   const result = await finishImport({ importId, already });
-  await run.end(
-    already ? 'it was imported before: nothing changed' : `${result.counts.archived} events archived`,
-  );
+  const what = already
+    ? 'it was imported before: nothing changed'
+    : `${result.counts.archived} events archived`;
+  await run.end(result.fix === null ? what : `${what}; ${result.fix}`);
   return result;
 }
 

@@ -55,6 +55,12 @@ export async function runImport(client: Client, request: ImportRequest, out: Out
         .map(([outcome, rows]) => `${rows} ${outcome}`)
         .join(', '),
     );
+    const { alreadyImported, fix } = (finished.result ?? {}) as {
+      alreadyImported?: boolean;
+      fix?: string | null;
+    };
+    if (alreadyImported) step.note('it was imported before: nothing changed');
+    if (fix) step.note(fix);
     return finished;
   });
 }

@@ -17,6 +17,7 @@ import {
 import { describe, expect, test } from 'vitest';
 import type { ImportResult } from '../../activities/import.js';
 import type { Source } from '../../core/definition.js';
+import { FeatureStoreError } from '../../core/error.js';
 import { DAY, SECOND } from '../../core/time.js';
 import { type ImportSourceInput, importSource } from '../../workflows/import-source.js';
 import { pauseUpdate, progressQuery, resumeUpdate } from '../../workflows/progress.js';
@@ -43,6 +44,12 @@ const sources: Source[] = [
   { ...orders, name: 'columnar', input: { type: 'file', format: 'arrow' } },
   tableSource,
   { ...tableSource, name: 'table_anonymous', id: null },
+  {
+    ...tableSource,
+    name: 'table_aborted',
+    id: null,
+    input: { type: 'table', connection: 'env:SHOP_URL', table: `${env.config.environment}.${shop}_long` },
+  },
 ];
 await applyDefinitions(env, { ...definitionsOf(orders), sources });
 let workers = await env.startWorkers();
@@ -137,6 +144,7 @@ a,1,2.5,true,"hi, ""you""",2026-01-01T00:00:00Z,2026-01-03T00:00:02Z
     const before = await archived('orders');
     const result = await run({ source: 'orders', file: putFile(env, content), name: 'again' });
     expect(result).toMatchObject({ alreadyImported: true, counts, firstEvent: '2026-01-01T00:00:00.000Z' });
+    expect(result.fix).toMatch(/^1 rows after .* were withheld: .*--until/);
     expect(await archived('orders')).toEqual(before);
   });
 
@@ -321,6 +329,37 @@ describe('a table', () => {
   test('without an id it can be read once', async () => {
     await run({ source: 'table_anonymous' });
     expect(await failureOf({ source: 'table_anonymous' })).toMatchObject({ type: 'FS_CONFLICT' });
+  });
+
+  test('without an id, left in the middle: it goes on while the table is the same, and is refused when it has grown', async () => {
+    const source = 'table_aborted';
+    await pool.query(
+      `create table ${shop}_long as select 'o' || i as order_id, 1 as user_id, 1.0::float8 as amount, true as express, null::text as note,
+              '2026-01-01Z'::timestamptz + i * interval '1 second' as created_at, null::timestamptz as loaded_at
+         from generate_series(1, 12000) i`,
+    );
+    await workers.stop();
+    workers = await env.startWorkers((activities) => ({
+      ...activities,
+      // as after an abort: the first chunk is archived
+      importRange: async (input) => {
+        await pool.query(
+          `update import set next_offset = 5000, next_byte = total_bytes where id = $1 and next_offset = 0`,
+          [input.importId],
+        );
+        throw new FeatureStoreError('FS_INTERNAL', 'aborted', { fix: 'none' });
+      },
+    }));
+    expect(await failureOf({ source })).toMatchObject({ type: 'FS_INTERNAL' });
+    expect(await failureOf({ source })).toMatchObject({ type: 'FS_INTERNAL' });
+    await pool.query(`insert into ${shop}_long values ('new', 1, 1, true, null, '2026-02-01Z', null)`);
+    await workers.stop();
+    workers = await env.startWorkers();
+    expect(await failureOf({ source })).toMatchObject({
+      type: 'FS_CONFLICT',
+      message: expect.stringContaining('has changed since'),
+    });
+    expect(await archived(source)).toEqual([]);
   });
 
   test('columns that cannot be read are named', async () => {
