@@ -209,12 +209,15 @@ async function readKnown(
   return known;
 }
 
-/** The rows of some entities of a sql view whose ticks are in the ledger, as the oracle takes them; by entity key as text. */
+/**
+ * The rows of some entities of a sql view whose ticks are in the ledger, as the oracle takes them; by entity key as text.
+ * @param published null: those that are not in the ledger too
+ */
 export async function readSqlRows(
   { pool }: Deps,
   { id, view, entity }: SqlVersion,
   entities: readonly Value[][],
-  published: Published,
+  published: Published | null,
 ): Promise<Map<string, SqlRow[]>> {
   const { rows } = await pool.query<[Buffer, number, number, number, ...FeatureValue[]]>({
     rowMode: 'array',
@@ -224,7 +227,7 @@ export async function readSqlRows(
   });
   const byEntity = new Map<string, SqlRow[]>();
   for (const [key, tick, committedAt, eventTimestamp, ...values] of rows) {
-    const publishedAt = published.of(tick);
+    const publishedAt = published ? published.of(tick) : committedAt;
     if (publishedAt === null) continue;
     const named = Object.fromEntries(view.features.map(({ name }, index) => [name, values[index]!]));
     const row = { tick, committedAt, publishedAt, eventTimestamp, values: named };

@@ -7,10 +7,9 @@ import { decodeKey, encodeKey } from '../core/codec/key.js';
 import type { Entity } from '../core/definition.js';
 import { FeatureStoreError } from '../core/error.js';
 import type { FeatureValue, Value } from '../core/event.js';
-import { ceilTo } from '../core/time.js';
 import { getVersion, listVersions, resolveStoredView, type StoredVersion } from '../registry/resolve.js';
 import { type Pool, type PoolClient, transaction } from '../registry/sql.js';
-import { rowsTable } from '../registry/tables.js';
+import { archiveTable, rowsTable } from '../registry/tables.js';
 import type { Deps } from './deps.js';
 import { type Counts, type Difference, Findings, KEPT, type Path, seeded } from './findings.js';
 import { beat } from './heartbeat.js';
@@ -49,6 +48,8 @@ export type PathCounts = Partial<Record<Path, Counts>>;
 
 export interface VerificationResult {
   id: string;
+  /** Views, as view@version, that have no tick and nothing to fill one from: nothing of them was compared. */
+  neverBackfilled: string[];
   checked: number;
   different: number;
   values: number;
@@ -62,12 +63,18 @@ interface Stored {
   input: OpenVerificationInput;
   nowMs: number;
   plan: VerificationPlan;
+  /** By version id. */
+  stands: Record<string, Stand>;
+  neverBackfilled: string[];
   parts: Record<string, { counts: PathCounts; differences: Difference[] }>;
   finished: boolean;
   byPath: PathCounts;
   byView: Record<string, PathCounts>;
   differences: Difference[];
 }
+
+/** How far a version was, read before the bound: what is in it by then comes from events up to the bound. */
+type Stand = Pick<Check, 'progress' | 'firstTickMs' | 'cadenceMs'>;
 
 /** Events of so many entities are held at once; their answers are compared within some seconds. */
 const ENTITIES_AT_ONCE = 250;
@@ -87,9 +94,17 @@ export function createVerifyActivities(deps: Deps) {
       if (found) return found.plan;
       const versions = await listWanted(pool, input.views);
       for (const id of input.trainingSets ?? []) await getManifest(pool, id);
+      const stands: Stored['stands'] = {};
+      const neverBackfilled: string[] = [];
+      for (const version of versions) {
+        const stand = await readStand(pool, version);
+        if (stand) stands[version.id] = stand;
+        else neverBackfilled.push(await nameUnfilled(pool, version));
+      }
       const sequence = await archiveBound(pool);
       const size = Math.max(ENTITIES_AT_ONCE, Math.ceil(input.entities / MAX_PARTS));
-      const parts = versions.flatMap((version): VerificationPart[] =>
+      const filled = versions.filter(({ id }) => id in stands);
+      const parts = filled.flatMap((version): VerificationPart[] =>
         Array.from({ length: Math.ceil(input.entities / size) }, (_, index) => ({
           type: 'view',
           name: `${version.view.name}@${version.version}/${index}`,
@@ -105,6 +120,8 @@ export function createVerifyActivities(deps: Deps) {
         input,
         nowMs: await readClock(pool),
         plan: { parts, sequence },
+        stands,
+        neverBackfilled,
         parts: {},
         finished: false,
         byPath: {},
@@ -176,10 +193,18 @@ function add(sums: PathCounts, counts: PathCounts): void {
   }
 }
 
-function resultOf(id: string, { byPath, byView }: Stored): VerificationResult {
+function resultOf(id: string, { byPath, byView, neverBackfilled }: Stored): VerificationResult {
   const sum = (name: keyof Counts): number =>
     Object.values(byPath).reduce((total, counts) => total + counts[name], 0);
-  return { id, checked: sum('checked'), different: sum('different'), values: sum('values'), byPath, byView };
+  return {
+    id,
+    neverBackfilled,
+    checked: sum('checked'),
+    different: sum('different'),
+    values: sum('values'),
+    byPath,
+    byView,
+  };
 }
 
 async function findStored(db: Pool | PoolClient, id: string): Promise<Stored | null> {
@@ -208,15 +233,13 @@ async function listWanted(pool: Pool, views: readonly string[] | undefined): Pro
 
 async function verifyView(
   deps: Deps,
-  { input, nowMs, plan }: Stored,
+  { input, nowMs, plan, stands }: Stored,
   part: Extract<VerificationPart, { type: 'view' }>,
   findings: Findings,
   turn: () => Promise<void> | undefined,
 ): Promise<void> {
   const { pool } = deps;
   const version = (await getVersion(pool, part.versionId)) as StoredVersion;
-  // Progress before everything else: what it says is done must be found.
-  const progress = (await findProgress(pool, version.id)) ?? { sequence: 0, lastTickMs: null };
   const published = servedByTick(version) ? await readPublished(pool, version.id) : [];
   const check: Check = {
     deps,
@@ -225,8 +248,7 @@ async function verifyView(
     seed: input.seed,
     nowMs,
     sequence: plan.sequence,
-    progress,
-    firstTickMs: await firstTick(pool, version),
+    ...stands[version.id]!,
     published: new Published(decodeTicks(published)),
     findings,
   };
@@ -236,14 +258,46 @@ async function verifyView(
   if (version.kind === 'sql') await verifySqlTicks(check as Check<SqlVersion>, entities);
 }
 
-/** The first tick of which rows were written. */
-async function firstTick(pool: Pool, version: StoredVersion): Promise<number | null> {
+/** Null: it was never backfilled. */
+async function readStand(pool: Pool, version: StoredVersion): Promise<Stand | null> {
+  const progress = await findProgress(pool, version.id);
+  if (progress === null) return null;
   const { rows } = await pool.query<{ start: number | null }>(
     `select min(start_ms) as start from backfill where version_id = $1 and state = 'finished'`,
     [version.id],
   );
-  const start = rows[0]!.start;
-  return start === null ? null : ceilTo(start, cadenceOf(version).cadenceMs);
+  return { progress, firstTickMs: rows[0]!.start, cadenceMs: await commonCadence(pool, version) };
+}
+
+/** How often a streaming view's rows are written is no part of its version: the least common multiple of all that it was. */
+async function commonCadence(pool: Pool, version: StoredVersion): Promise<number> {
+  const { cadenceMs } = cadenceOf(version);
+  if (servedByTick(version)) return cadenceMs;
+  const { rows } = await pool.query<{ ms: number }>(
+    `select distinct (view #>> '{mode,rowsEveryMs}')::bigint as ms
+       from revision, jsonb_array_elements(definitions -> 'views') as view
+      where view ->> 'name' = $1 and view #>> '{mode,rowsEveryMs}' is not null`,
+    [version.view.name],
+  );
+  const gcd = (a: number, b: number): number => (b === 0 ? a : gcd(b, a % b));
+  return rows.reduce((common, { ms }) => (common / gcd(common, ms)) * ms, cadenceMs);
+}
+
+/** Names a version without a tick. Throws FS_CONFLICT where it should have some: to find nothing different in it says nothing. */
+async function nameUnfilled(pool: Pool, version: StoredVersion): Promise<string> {
+  const name = `${version.view.name}@${version.version}`;
+  if (version.kind !== 'aggregation') return name;
+  const { rowCount } = await pool.query(`select 1 from ${archiveTable(version.source.name)} limit 1`);
+  if (rowCount === 0) return name;
+  throw new FeatureStoreError(
+    'FS_CONFLICT',
+    `${name} was never backfilled, though its source ${version.source.name} has events: there is nothing to verify`,
+    {
+      fix: `almanac backfill ${name}; or verify other views`,
+      view: version.view.name,
+      version: version.version,
+    },
+  );
 }
 
 /** The part's share of the seeded sample; the first part also looks at some who have snapshots, and at some nobody knows. */

@@ -293,18 +293,26 @@ async function getVerification(pool: Pool, id: string): Promise<Record<string, u
   const { rows } = await pool.query<{
     checked: number;
     different: number;
-    result: { input: unknown; finished: boolean; byPath: unknown; byView: unknown; differences: unknown[] };
+    result: {
+      input: unknown;
+      finished: boolean;
+      neverBackfilled: string[];
+      byPath: unknown;
+      byView: unknown;
+      differences: unknown[];
+    };
     at: number;
   }>('select checked, different, result, created_at as at from verification where id = $1', [id]);
   const [found] = rows;
   if (found) {
-    const { input, finished, byPath, byView, differences } = found.result;
+    const { input, finished, neverBackfilled, byPath, byView, differences } = found.result;
     const { checked, different } = found;
     return {
       id,
       finished,
       checked,
       different,
+      neverBackfilled,
       byPath,
       byView,
       differences,

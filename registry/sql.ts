@@ -287,6 +287,14 @@ function getTypeParser(oid: number, format?: string): (text: string) => unknown 
   }
 }
 
+/** As a query's `types`: whole numbers beyond ±(2^53 - 1), as sums may be, come as bigint. */
+export const EXACT_TYPES = {
+  getTypeParser: (oid: number, format?: string): ((text: string) => unknown) =>
+    format !== 'binary' && oid === INT8
+      ? (text) => (Number.isSafeInteger(Number(text)) ? Number(text) : BigInt(text))
+      : getTypeParser(oid, format),
+} as pg.CustomTypesConfig;
+
 function parseInt8(text: string): number {
   const value = Number(text);
   if (Number.isSafeInteger(value)) return value;

@@ -65,7 +65,9 @@ export async function verify(input: VerifyInput): Promise<VerificationResult> {
   };
   await Promise.all(Array.from({ length: PARTS_AT_ONCE }, worker));
   const result = await closeVerification({ id });
-  await run.end(`${result.checked} answers compared, ${result.different} different`);
+  const { neverBackfilled } = result;
+  const without = neverBackfilled.length > 0 ? `; never backfilled: ${neverBackfilled.join(', ')}` : '';
+  await run.end(`${result.checked} answers compared, ${result.different} different${without}`);
   if (result.different > 0)
     throw ApplicationFailure.nonRetryable(
       `${result.different} of ${result.checked} answers differ from the oracle's`,
