@@ -38,7 +38,7 @@ import { assertReadable, type SqlVersion, writeSqlTick } from './sql-view.js';
 export interface OpenBackfillInput {
   view: string;
   version?: number;
-  /** First tick, ISO; default: that of the first event (sql views: the newest complete tick). */
+  /** First tick, ISO; default: that of the first event (sql views: the one after the newest published tick, at first the newest complete one). */
   start?: string;
   /** Last tick, ISO; default: the newest complete tick. */
   end?: string;
@@ -163,7 +163,7 @@ async function computeRange(
   const span = {
     after: start - 1,
     until: end,
-    opening: (await findProgress(deps.pool, version.id)) === null,
+    opening: opens(await readFilled(deps.pool, version), start, cadenceOf(version).cadenceMs),
   };
   for await (const one of readEvents(deps.pool, of, {
     sequence,
@@ -222,7 +222,9 @@ async function open(pool: Pool, version: StoredVersion, input: OpenBackfillInput
       return join(version, running[0], input);
     const sequence = version.kind === 'sql' ? 0 : await archiveBound(client);
     const later = await firstEvent(client, version, { after: seen, until: sequence });
-    const range = rangeOf(version, input, least(first, later), await readClock(client));
+    const filled = await readFilled(client, version);
+    const range = rangeOf(version, input, least(first, later), filled, await readClock(client));
+    if (version.kind === 'sql' && filled) await assertNotBefore(client, version as SqlVersion, filled, range);
     const { rows } = await client.query<BackfillRow>(
       `insert into backfill (version_id, start_ms, end_ms, sequence, state) values ($1, $2, $3, $4, 'running')
        on conflict (version_id, start_ms, end_ms, sequence) do update set state = backfill.state
@@ -249,6 +251,51 @@ async function dropUnanswerable(
   await client.query('delete from backfill_chunk where backfill_id = $1', [running.id]);
   await client.query('delete from backfill where id = $1', [running.id]);
   return true;
+}
+
+/** The first and last tick that have rows; between them there is no gap. Null: it was never backfilled. */
+interface Filled {
+  first: number;
+  last: number;
+}
+
+async function readFilled(db: Pool | PoolClient, version: StoredVersion): Promise<Filled | null> {
+  const last = (await findProgress(db, version.id))?.lastTickMs ?? null;
+  if (last === null) return null;
+  const { rows } = await db.query<{ first: number | null }>(
+    `select min(start_ms) as first from backfill where version_id = $1 and state = 'finished'`,
+    [version.id],
+  );
+  return { first: rows[0]!.first ?? last, last };
+}
+
+/** Whether there is no row that one of the first tick could be compared with; also where the cadence of rows was another. */
+function opens(filled: Filled | null, start: number, cadenceMs: number): boolean {
+  return filled === null || start < filled.first || floorTo(filled.last, cadenceMs) !== filled.last;
+}
+
+/** A row of a sql view says what changed since the one before: filling a tick in between would leave the newer ones wrong. */
+async function assertNotBefore(
+  client: PoolClient,
+  { id, view }: SqlVersion,
+  { last }: Filled,
+  { start, end }: { start: number; end: number },
+): Promise<void> {
+  const { rows } = await client.query<{ missing: number | null }>(
+    `select min(tick) as missing from generate_series($2::bigint, $3::bigint, $4::bigint) as tick
+      where not exists (select 1 from tick as published where version_id = $1 and published.tick_ms = tick)`,
+    [id, start, Math.min(end, last), view.cadenceMs],
+  );
+  const missing = rows[0]!.missing;
+  if (missing === null) return;
+  throw new FeatureStoreError(
+    'FS_REQUEST_INVALID',
+    `tick ${formatTimestamp(missing)} of view "${view.name}" lies before tick ${formatTimestamp(last)}, which is published`,
+    {
+      fix: `start at ${formatTimestamp(last + view.cadenceMs)}; for older ticks publish the view as a new version and backfill all of it`,
+      view: view.name,
+    },
+  );
 }
 
 const least = (a: number | null, b: number | null): number | null =>
@@ -283,6 +330,7 @@ function rangeOf(
   version: StoredVersion,
   input: OpenBackfillInput,
   firstMs: number | null,
+  filled: Filled | null,
   nowMs: number,
 ): { start: number; end: number } {
   const { view } = version;
@@ -297,13 +345,27 @@ function rangeOf(
       `tick ${formatTimestamp(end)} of view "${view.name}" is in the future`,
       `end at ${formatTimestamp(newest)}, the newest complete tick, or before`,
     );
+  // Between two ticks that have rows, every tick does; a table without history cannot be asked for those that were missed.
+  const past =
+    version.kind !== 'sql' || (version as SqlVersion).view.reads.every(({ kind }) => kind === 'append');
+  const next = filled && past ? floorTo(filled.last, cadenceMs) + cadenceMs : null;
   // no event by then: the last tick alone, at which nothing is
-  const first = firstMs === null ? end : Math.min(floorTo(firstMs, cadenceMs), end);
+  const first = Math.min(firstMs === null ? end : floorTo(firstMs, cadenceMs), next ?? end, end);
   const start = input.start === undefined ? first : ceilTo(parseMoment(input.start), cadenceMs);
   if (start > end)
     refuse(
       `the range from ${formatTimestamp(start)} to ${formatTimestamp(end)} has no tick`,
       'give a start before its end',
+    );
+  if (next !== null && start > next)
+    refuse(
+      `from tick ${formatTimestamp(start)} on, view "${view.name}" would have a gap after ${formatTimestamp(filled!.last)}, its newest tick`,
+      `start at ${formatTimestamp(next)}, or give no start`,
+    );
+  if (filled && version.kind !== 'sql' && end < floorTo(filled.first - 1, cadenceMs))
+    refuse(
+      `up to tick ${formatTimestamp(end)}, view "${view.name}" would have a gap before ${formatTimestamp(filled.first)}, its first tick`,
+      `end at ${formatTimestamp(floorTo(filled.first - 1, cadenceMs))} or later, or give no end`,
     );
   if ((end - start) / cadenceMs > MAX_TICKS)
     refuse(

@@ -297,6 +297,8 @@ async function computeStreaming(deps: Deps, work: Compiled, span: Span): Promise
   const touched = new Map<string, Entity>(await enteringEvents(deps, work, span));
   for (const each of await listDueSnapshots(deps.pool, version.id, range, until, after))
     touched.set(nameOf(each.key), each);
+  // Where rows come at another cadence than before, the sweep did not look at the last tick: there is nothing to compare with.
+  const opening = after !== floorTo(after, ticksOf(version.view).cadenceMs);
   const of = { source: version.source, entity: version.entity, keyColumns: version.view.key };
   for (const hash of new Set([...touched.values()].map(({ keyHash }) => keyHash)))
     for await (const one of readEvents(deps.pool, of, {
@@ -306,7 +308,7 @@ async function computeStreaming(deps: Deps, work: Compiled, span: Span): Promise
       columns: columnsRead(version.view),
       signal: cancellationSignal(),
     })) {
-      const { rows, state } = computeEntity(compiled, one.events, { after, until });
+      const { rows, state } = computeEntity(compiled, one.events, { after, until, opening });
       await output.add(one, rows, state, one.events.length);
       await turn();
     }

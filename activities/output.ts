@@ -59,7 +59,7 @@ export function addCounts(a: Counts, b: Counts): Counts {
 /**
  * Rows of the ticks (after, until] and the state at their end, from all events of an entity. A batch view's state is that of its
  * last tick; a streaming view's holds every event.
- * @param opening the version has no rows before: the first tick gets one whether or not something changed there
+ * @param opening there is no row of the tick before to compare with: the first tick gets one whether or not something changed there
  */
 export function computeEntity(
   compiled: CompiledView,

@@ -1,7 +1,7 @@
 /**
  * A tick of a sql view: its query, run read-only where its tables are, every column checked against the definition, and what
- * changed since each entity's last row written as rows and records. A tick whose rows are there is not asked again: a snapshot
- * table would answer something else.
+ * changed since each entity's last row written as rows and records. A tick whose rows are there, or that is published, is not asked again: a
+ * snapshot table would answer something else.
  */
 import { cancellationSignal } from '@temporalio/activity';
 import pg from 'pg';
@@ -35,7 +35,7 @@ const FETCH_ROWS = 5_000;
  */
 export async function writeSqlTick(deps: Deps, version: SqlVersion, tickMs: number): Promise<Counts> {
   const counts = { ...NO_COUNTS };
-  if (!(await hasRows(deps.pool, version, tickMs))) {
+  if (!(await isAnswered(deps.pool, version, tickMs))) {
     assertReadable(version, tickMs, newestCompleteTick(version, await readClock(deps.pool)));
     const rows = await collect(deps.env, version, tickMs, counts);
     const hashes = await hashKeys(deps.pool, version.entity, rows);
@@ -79,10 +79,13 @@ export async function writeSqlRecords(
   return written;
 }
 
-async function hasRows(pool: Pool, version: SqlVersion, tickMs: number): Promise<boolean> {
-  const { rowCount } = await pool.query(`select 1 from ${rowsTable(version.id)} where tick_ms = $1 limit 1`, [
-    tickMs,
-  ]);
+/** It has rows, or is published: then nothing had changed. */
+async function isAnswered(pool: Pool, version: SqlVersion, tickMs: number): Promise<boolean> {
+  const { rowCount } = await pool.query(
+    `(select 1 from ${rowsTable(version.id)} where tick_ms = $1 limit 1)
+     union all select 1 from tick where version_id = $2 and tick_ms = $1`,
+    [tickMs, version.id],
+  );
   return rowCount !== 0;
 }
 

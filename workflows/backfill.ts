@@ -14,7 +14,7 @@ export interface BackfillInput {
   view: string;
   /** Default: the live version; while none is live, the newest one on its way. */
   version?: number;
-  /** First tick: an ISO instant or day. Default: that of the first event; for a sql view the newest complete tick. */
+  /** First tick: an ISO instant or day. Default: that of the first event; for a sql view the one after its newest, at first the newest complete tick. */
   start?: string;
   /** Last tick. Default: the newest complete tick. */
   end?: string;

@@ -2,8 +2,18 @@ import { beforeAll, describe, expect, test } from 'vitest';
 import { ticksOf } from '../../core/sweep.js';
 import { DAY, floorTo, formatTimestamp, HOUR } from '../../core/time.js';
 import { backfill } from '../../workflows/backfill.js';
+import { verify } from '../../workflows/verify.js';
 import { applyDefinitions, createEnvironment } from './environment.js';
-import { archive, checkWithOracle, comparable, makeEvents, readStored, VIEWS, world } from './world.js';
+import {
+  archive,
+  checkWithOracle,
+  comparable,
+  makeEvents,
+  readStored,
+  userHourly,
+  VIEWS,
+  world,
+} from './world.js';
 
 const env = await createEnvironment();
 const now = Date.now();
@@ -74,8 +84,52 @@ test('from a later start: every entity has a row there, and older events count',
     expect(status.start).toBe(from);
     await checkWithOracle(late, view, { start: Date.parse(status.start), end: Date.parse(status.end) });
   }
+  const { different, byView } = await late.client.workflow.execute(verify, {
+    workflowId: 'verify/late',
+    taskQueue: late.controlQueue,
+    args: [{ id: 'late', entities: 30, moments: 10 }],
+  });
+  expect(different).toBe(0);
+  expect(Object.values(byView).every(({ rows }) => rows!.checked > 300)).toBe(true);
   await workers.stop();
 });
+
+test('no gap is left: not after the newest tick, not before the first; what is filled before is whole', async () => {
+  const other = await createEnvironment();
+  await applyDefinitions(other, world);
+  await archive(other, makeEvents(600, { start, end: now - 1000, seed: 1 }));
+  const workers = await other.startWorkers((activities) => ({
+    ...activities,
+    settleSchedules: async () => {},
+  }));
+  let runs = 0;
+  const fill = (more: { start?: number; end?: number }) =>
+    other.client.workflow.execute(backfill, {
+      workflowId: `backfill/${runs++}`,
+      taskQueue: `${other.config.environment}-batch`,
+      args: [{ view: userHourly.name, ...mapValues(more, formatTimestamp) }],
+    });
+  const refused = (fix: number) => ({
+    cause: {
+      cause: {
+        type: 'FS_REQUEST_INVALID',
+        details: [{ fix: expect.stringContaining(formatTimestamp(fix)) }],
+      },
+    },
+  });
+  const hours = (days: number) => start + days * DAY;
+  await fill({ start: hours(2), end: hours(3) });
+  await expect(fill({ start: hours(3) + 2 * HOUR })).rejects.toMatchObject(refused(hours(3) + HOUR));
+  await expect(fill({ start: hours(0), end: hours(1) })).rejects.toMatchObject(refused(hours(2) - HOUR));
+  await fill({ start: hours(3) + HOUR, end: hours(4) });
+  await fill({ start: hours(1), end: hours(2) - HOUR });
+  const status = await fill({});
+  await checkWithOracle(other, userHourly, { start: Date.parse(status.start), end: Date.parse(status.end) });
+  await workers.stop();
+});
+
+const mapValues = <T, U>(of: Record<string, T>, map: (value: T) => U): Record<string, U> =>
+  Object.fromEntries(Object.entries(of).map(([name, value]) => [name, map(value)]));
 
 test.each([
   { input: { view: 'user_horly' }, code: 'FS_NOT_FOUND', message: 'did you mean' },

@@ -88,6 +88,7 @@ const definitions: Definitions = {
   views: [
     priceView('prices', PRICES),
     priceView('prices_now', PRICES, 'snapshot'),
+    priceView('prices_later', PRICES),
     ...BROKEN.map(({ name, query }) => priceView(name, query)),
   ],
   services: [],
@@ -210,6 +211,21 @@ describe('an append table', () => {
     expect(result).toMatchObject({ entities: 4, records: 4 });
     expect(await readOnline('prices')).toEqual(before);
   });
+});
+
+test('a backfill goes on after the newest tick; a gap, and what lies before, are refused', async () => {
+  const at = (hours: number) => formatTimestamp(newest + hours * HOUR);
+  const fix = (hours: number) =>
+    failure('FS_REQUEST_INVALID', {
+      details: [{ view: 'prices_later', fix: expect.stringContaining(at(hours)) }],
+    });
+  await runBackfill('prices_later', { start: at(-6), end: at(-5) });
+  await expect(runBackfill('prices_later', { start: at(-3) })).rejects.toMatchObject(fix(-4));
+  await expect(runBackfill('prices_later', { start: at(-8), end: at(-5) })).rejects.toMatchObject(fix(-4));
+  expect(await runBackfill('prices_later', { end: at(-1) })).toMatchObject({ start: at(-4), end: at(-1) });
+  const before = await readRows('prices_later');
+  await runBackfill('prices_later', { start: at(-6), end: at(-1) });
+  expect(await readRows('prices_later')).toEqual(before);
 });
 
 describe('a snapshot table', () => {
