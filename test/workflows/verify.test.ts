@@ -5,11 +5,13 @@ import type { WorkflowFailedError } from '@temporalio/client';
 import { tableFromIPC, tableToIPC } from 'apache-arrow';
 import { beforeAll, describe, expect, test } from 'vitest';
 import type { Difference } from '../../activities/findings.js';
+import { ByteReader } from '../../core/codec/bytes.js';
 import { encodeKey, onlineKey } from '../../core/codec/key.js';
 import { compileView } from '../../core/compile.js';
-import { encodeRecord } from '../../core/record.js';
+import { decodeHeader, encodeRecord, MIN_STEPS, recordSteps } from '../../core/record.js';
 import { createState, fold } from '../../core/state.js';
 import { DAY, floorTo, MINUTE } from '../../core/time.js';
+import { resolveView } from '../../registry/resolve.js';
 import type { VerifyInput } from '../../workflows/verify.js';
 import { verify } from '../../workflows/verify.js';
 import { applyDefinitions } from './environment.js';
@@ -173,6 +175,63 @@ describe('a record written by hand', () => {
     });
     await env.deps.redis.hset(redisKey, field, right);
   });
+});
+
+test('a record that says it is cut, and is not, is found', async () => {
+  const { id } = await versionOf(env, 'user_now');
+  const compiled = compileView(userNow, visits);
+  let forged = 0;
+  for (const { key } of await entitiesOf(env, userNow)) {
+    const redisKey = onlineKey(env.config.environment, 'user', key);
+    const right = (await env.deps.redis.hgetBuffer(redisKey, String(id)))!;
+    if (recordSteps(compiled, right).length >= MIN_STEPS || decodeHeader(right).refreshAt !== null) continue;
+    const reader = new ByteReader(right);
+    reader.at = 18;
+    reader.varint();
+    reader.signed();
+    for (let i = 0; i < 4; i++) reader.varint();
+    // it would answer nothing from its own as-of on
+    const bytes = Buffer.concat([right.subarray(0, reader.at), Buffer.from([0]), right.subarray(reader.at)]);
+    bytes[17]! |= 2;
+    expect(decodeHeader(bytes).refreshAt).toBe(decodeHeader(right).asOf);
+    await env.deps.redis.hset(redisKey, String(id), bytes);
+    try {
+      const { found } = await differences({ views: ['user_now'] });
+      expect(found[0]).toMatchObject({ path: 'online', found: 'HORIZON_PASSED', expected: 'PRESENT' });
+    } finally {
+      await env.deps.redis.hset(redisKey, String(id), right);
+    }
+    forged += 1;
+    break;
+  }
+  expect(forged).toBe(1);
+});
+
+test('records of a sql view that are ahead of the ledger are compared with the rows of their tick', async () => {
+  const { pool } = env.deps;
+  const { id } = await resolveView(pool, 'user_rank');
+  const all = await startVerify({ views: ['user_rank'] });
+  const { rows } = await pool.query<{ last: number }>(`select max(tick_ms) as last from rows_${id}`);
+  const [{ last }] = rows as [{ last: number }];
+  const kept = await pool.query<{ row: object }>(
+    'with gone as (delete from tick where version_id = $1 and tick_ms >= $2 returning *) select to_jsonb(gone) as row from gone',
+    [id, last],
+  );
+  try {
+    const ahead = await startVerify({ views: ['user_rank'] });
+    expect(ahead.byView.user_rank!.online!.checked).toBeGreaterThan(
+      all.byView.user_rank!.online!.checked / 2,
+    );
+    const changed = `update rows_${id} set rank_share = rank_share`;
+    await pool.query(`${changed} + 2 where tick_ms = $1`, [last]);
+    expect((await differences({ views: ['user_rank'] })).found[0]).toMatchObject({ path: 'online' });
+    await pool.query(`${changed} - 2 where tick_ms = $1`, [last]);
+  } finally {
+    await pool.query(
+      'insert into tick select (jsonb_populate_record(null::tick, row)).* from unnest($1::jsonb[]) as row',
+      [kept.rows.map(({ row }) => JSON.stringify(row))],
+    );
+  }
 });
 
 test('a row changed by hand is found', async () => {
