@@ -45,7 +45,7 @@ test('the first feature of the README, and its test, run as they are printed', a
       fsCache: false,
     });
     const { run } = await jiti.import<{
-      run(test: (name: string, body: () => void) => void, check: typeof expect): void;
+      run: (test: (name: string, body: () => void) => void, check: typeof expect) => void;
     }>(join(dir, 'readme.ts'));
     run((name, body) => {
       body();
