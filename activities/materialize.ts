@@ -38,6 +38,8 @@ export interface OpenMaterializeInput {
   tick?: string;
   /** Without a tick: the newest one that had settled by then (epoch ms). */
   at: number;
+  /** A sql view's ticks of one run, at most. */
+  ticksPerRun?: number;
 }
 
 export interface MaterializeStatus {
@@ -48,6 +50,8 @@ export interface MaterializeStatus {
   /** ISO; the newest published tick before this run, and the one it brings the view to. Equal: nothing to do. */
   after: string;
   until: string;
+  /** ISO; the tick that was asked for. After `until` when so many were missed that another run has to go on. */
+  last: string;
   /** Ticks to publish. */
   ticks: number;
   /** Parts of the work; of a sql view: the ticks. */
@@ -68,6 +72,8 @@ export interface MaterializePart {
 
 const WORK_PER_PART = 50_000;
 const MAX_PARTS = 1_000;
+// Each tick of a sql view is an activity, three events of the history; its limit is 10,240 before Temporal warns.
+const TICKS_PER_RUN = 1_000;
 // Our clock and the database's are different ones; a tick is computed when the database's is past it.
 const CLOCKS_APART_MS = 10_000;
 
@@ -85,6 +91,7 @@ export function createMaterializeActivities(deps: Deps) {
         owner: version.view.owner,
         after: formatTimestamp(after),
         until: formatTimestamp(until),
+        last: formatTimestamp(until),
         ticks: (until - after) / cadenceOf(version).cadenceMs,
         inOrder: version.kind === 'sql',
       };
@@ -96,7 +103,15 @@ export function createMaterializeActivities(deps: Deps) {
           until,
           newestCompleteTick(version, await readClock(pool)),
         );
-        return { ...status, parts: (until - first) / cadenceOf(version).cadenceMs + 1, sequence: 0 };
+        const { cadenceMs } = cadenceOf(version);
+        const end = Math.min(until, first + ((input.ticksPerRun ?? TICKS_PER_RUN) - 1) * cadenceMs);
+        return {
+          ...status,
+          until: formatTimestamp(end),
+          ticks: (end - after) / cadenceMs,
+          parts: (end - first) / cadenceMs + 1,
+          sequence: 0,
+        };
       }
       // Whoever archived at an arrival that this tick sees has committed: the bound waits for them.
       return beating(async () => {

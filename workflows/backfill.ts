@@ -4,11 +4,12 @@
  * How far it is stands in Postgres: a new run of the same backfill goes on where the last one stopped. Aborting leaves rows,
  * snapshots and records that are right; no tick of them is published.
  */
-import { continueAsNew, proxyActivities } from '@temporalio/workflow';
+import { ActivityCancellationType, continueAsNew, proxyActivities } from '@temporalio/workflow';
 import type { BackfillStatus } from '../activities/backfill.js';
 import type { Activities } from '../activities/index.js';
 import { followRun } from './progress.js';
 import { queue } from './queues.js';
+import { workOff } from './work-through.js';
 
 export interface BackfillInput {
   view: string;
@@ -43,6 +44,7 @@ export async function backfill(input: BackfillInput): Promise<BackfillStatus> {
     taskQueue: queue('batch'),
     startToCloseTimeout: '1 h',
     heartbeatTimeout: '15 s',
+    cancellationType: ActivityCancellationType.WAIT_CANCELLATION_COMPLETED,
     retry,
   });
   const run = followRun('chunks');
@@ -69,16 +71,12 @@ export async function backfill(input: BackfillInput): Promise<BackfillStatus> {
       await continueAsNew<typeof backfill>(same);
     }
     inThisRun += pending.length;
-    const worker = async (): Promise<void> => {
-      for (let chunk = pending.shift(); chunk !== undefined; chunk = pending.shift()) {
-        await run.mayGoOn();
-        const written = await backfillChunk({ backfillId, chunk });
-        for (const name of Object.keys(written) as Array<keyof typeof written>) counts[name] += written[name];
-        done += 1;
-        run.report({ done, counts: { ...counts } });
-      }
-    };
-    await Promise.all(Array.from({ length: opened.inOrder ? 1 : CHUNKS_AT_ONCE }, worker));
+    await workOff(run, pending, opened.inOrder ? 1 : CHUNKS_AT_ONCE, async (chunk) => {
+      const written = await backfillChunk({ backfillId, chunk });
+      for (const name of Object.keys(written) as Array<keyof typeof written>) counts[name] += written[name];
+      done += 1;
+      run.report({ done, counts: { ...counts } });
+    });
   }
   run.report({ message: 'publishing' });
   await recordBackfill({ backfillId });

@@ -3,7 +3,7 @@
  *   open (which ticks) → ranges of entities (a sql view: tick by tick) → ticks published in Postgres → progress to serving
  * A tick that is published changes nothing, and what was computed before an abort is right: a new run goes on from it.
  */
-import { proxyActivities, workflowInfo } from '@temporalio/workflow';
+import { ActivityCancellationType, continueAsNew, proxyActivities, workflowInfo } from '@temporalio/workflow';
 import type { Activities } from '../activities/index.js';
 import { followRun } from './progress.js';
 import { queue } from './queues.js';
@@ -15,6 +15,8 @@ export interface MaterializeInput {
   version?: number;
   /** An ISO instant. Default: the newest tick that had settled when the run was due. */
   tick?: string;
+  /** A sql view's: after so many missed ticks they are published, and a new run goes on. Default 1,000. */
+  ticksPerRun?: number;
 }
 
 export interface MaterializeResult {
@@ -45,12 +47,13 @@ export async function materialize(input: MaterializeInput): Promise<MaterializeR
     taskQueue: queue('batch'),
     startToCloseTimeout: '1 h',
     heartbeatTimeout: '15 s',
+    cancellationType: ActivityCancellationType.WAIT_CANCELLATION_COMPLETED,
     retry,
   });
   const run = followRun('parts');
   run.report({ message: 'opening' });
   const opened = await openMaterialize({ ...input, at: dueAt() });
-  const { versionId, after, until, sequence, parts, view, version, ticks } = opened;
+  const { versionId, after, until, sequence, parts, view, version, ticks, last } = opened;
   run.fact('View', `${view}@${version}`);
   run.fact('Ticks', ticks === 0 ? 'none new' : `after ${after} up to ${until}`);
   const result = { view, version, tick: until, ticks };
@@ -64,6 +67,11 @@ export async function materialize(input: MaterializeInput): Promise<MaterializeR
   run.report({ message: 'publishing' });
   await recordMaterialize({ versionId, after, until, sequence, parts });
   await publishTicks({ versionId });
+  if (until !== last) {
+    await run.end(`ticks up to ${until} published, continued in a new run`);
+    // Named in full: the tick it was due for, of the version it was.
+    await continueAsNew<typeof materialize>({ ...input, view, version, tick: last });
+  }
   await run.end(`tick ${until} published: ${counts.entities} entities, ${counts.rows} rows`);
   return { ...result, entities: counts.entities, rows: counts.rows, records: counts.records };
 }

@@ -3,7 +3,7 @@
  *   open → ranges of entities → progress to serving; when this was the last view that an emptied Redis lacked, the plan too
  * Nothing online is made older by it; it may be repeated and aborted at any point.
  */
-import { proxyActivities } from '@temporalio/workflow';
+import { ActivityCancellationType, proxyActivities } from '@temporalio/workflow';
 import type { Activities } from '../activities/index.js';
 import { followRun } from './progress.js';
 import { queue } from './queues.js';
@@ -41,6 +41,7 @@ export async function refill(input: RefillInput): Promise<RefillResult> {
     taskQueue: queue('batch'),
     startToCloseTimeout: '1 h',
     heartbeatTimeout: '15 s',
+    cancellationType: ActivityCancellationType.WAIT_CANCELLATION_COMPLETED,
     retry,
   });
   const run = followRun('parts');

@@ -5,7 +5,9 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { ApplicationFailure, Context } from '@temporalio/activity';
 import { afterAll, beforeAll, expect, test } from 'vitest';
+import { beating } from '../../activities/heartbeat.js';
 import { type Activities, createActivities, createRedis, untilReady } from '../../activities/index.js';
 import { DAY, floorTo, formatTimestamp } from '../../core/time.js';
 import { backfill } from '../../workflows/backfill.js';
@@ -85,6 +87,34 @@ test('two backfills of one view at once', async () => {
   );
   await Promise.all(runs);
   expect(comparable(await readStored(env, userHourly))).toEqual(wanted.get('user_hourly'));
+  await workers.stop();
+});
+
+test('a chunk fails: its siblings have ended before the backfill has', async () => {
+  const env = await createWorld();
+  let begun = 0;
+  let ended = 0;
+  const all = new Map<number, () => void>();
+  const workers = await env.startWorkers((activities) => ({
+    ...activities,
+    backfillChunk: async () => {
+      const mine = ++begun;
+      if (mine === 4) {
+        for (const go of all.values()) go();
+        throw ApplicationFailure.nonRetryable('this chunk fails', 'FS_PARITY');
+      }
+      await new Promise<void>((resolve) => all.set(mine, resolve));
+      try {
+        return await beating(() => Context.current().cancelled);
+      } finally {
+        ended += 1;
+      }
+    },
+  }));
+  await expect((await start(env, 'user_hourly')).result()).rejects.toMatchObject({
+    cause: { cause: { type: 'FS_PARITY' } },
+  });
+  expect([begun, ended]).toEqual([4, 3]);
   await workers.stop();
 });
 

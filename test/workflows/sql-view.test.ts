@@ -87,6 +87,7 @@ const definitions: Definitions = {
   sources: [],
   views: [
     priceView('prices', PRICES),
+    priceView('prices_missed', PRICES),
     priceView('prices_now', PRICES, 'snapshot'),
     priceView('prices_later', PRICES),
     ...BROKEN.map(({ name, query }) => priceView(name, query)),
@@ -201,6 +202,24 @@ describe('an append table', () => {
       ticks: 0,
     });
     expect(await readRows('prices')).toEqual(before);
+  });
+
+  test('many ticks were missed: one run goes on where the one before stopped', async () => {
+    const at = (hours: number): string => formatTimestamp(newest + hours * HOUR);
+    await runBackfill('prices_missed', { start: at(-6), end: at(-5) });
+    const { workflowId, taskQueue } = options();
+    const result = await env.client.workflow.execute(materialize, {
+      workflowId,
+      taskQueue,
+      args: [{ view: 'prices_missed', tick: at(0), ticksPerRun: 2 }],
+    });
+    expect(result).toMatchObject({ version: 1, tick: at(0), ticks: 1 }); // -4 and -3, -2 and -1, 0
+    const rowsOf = async (view: string) => (await readRows(view)).map((row) => ({ ...row, committed_ms: 0 }));
+    expect(await rowsOf('prices_missed')).toEqual(await rowsOf('prices'));
+    const { id } = await resolveView(pool, 'prices_missed');
+    const { rows } = await pool.query('select count(*) as ticks from tick where version_id = $1', [id]);
+    expect(rows).toEqual([{ ticks: 7 }]);
+    expect(await redis.hget(progressKey(config.environment), String(id))).toBe(String(newest));
   });
 
   test('a refill brings the same readings back', async () => {
