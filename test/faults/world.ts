@@ -30,7 +30,7 @@ import { withoutAddresses } from '../stack/machine.js';
 import { definitions, END, makePrices, makeVisits, SHIFT_MS, SQL_START, UNTIL } from './made.js';
 
 const SERVERS: ServerName[] = ['postgres', 'redis', 'temporal'];
-const CONDITION_MS = 90_000;
+const CONDITION_MS = 120_000;
 /** 30,000 events make 20 chunks of each view: many to be between. */
 const EVENTS_PER_CHUNK = 1_500;
 const VIEWS = definitions.views.map(({ name }) => name);
@@ -273,11 +273,12 @@ export const retriedIn = ({ temporal }: World, ids: readonly string[]): Promise<
     return runs.some(({ raw }) => raw.pendingActivities?.some(({ lastFailure }) => lastFailure != null));
   });
 
-/** A transaction of this environment waits for rows from its client. */
+/** A transaction of this environment has waited for rows from its client for some time. */
 export async function isCopying({ pool }: World): Promise<boolean> {
   const { rowCount } = await pool.query(
     `select 1 from pg_stat_activity a
       where state = 'active' and wait_event = 'ClientRead' and query ilike 'copy%stdin%'
+        and query_start < clock_timestamp() - interval '10 s'
         and exists (select 1 from pg_locks l join pg_class c on c.oid = l.relation
                      where l.pid = a.pid and c.relnamespace = current_schema()::regnamespace)`,
   );
