@@ -12,6 +12,7 @@ import {
 import type { Activities } from '../activities/index.js';
 import { followRun, type Run } from './progress.js';
 import { queue } from './queues.js';
+import { workOff } from './work-through.js';
 
 export interface ApplyPlanInput {
   planHash: string;
@@ -79,38 +80,17 @@ export async function applyPlan({ planHash, by }: ApplyPlanInput): Promise<Apply
 type Backfills = Awaited<ReturnType<Activities['openPlan']>>['backfills'];
 
 async function backfillAll(backfills: Backfills, run: Run): Promise<void> {
-  const waiting = [...backfills];
   let done = 0;
-  const work = async (): Promise<void> => {
-    for (let next = waiting.shift(); next !== undefined; next = waiting.shift()) {
-      await run.mayGoOn();
-      run.report({
-        done: 2 + done,
-        message: `backfilling ${next.view}@${next.version}: ${next.events} events`,
-      });
-      const { view, version, start, end } = next;
-      await executeChild('backfill', {
-        workflowId: `backfill/${view}@${version}/${start.slice(0, 10)}..${end.slice(0, 10)}`,
-        taskQueue: queue('batch'),
-        args: [{ view, version }],
-        staticSummary: `backfill ${view}@${version}`,
-        searchAttributes: { AlmanacKind: ['backfill'], AlmanacView: [view], AlmanacVersion: [version] },
-        cancellationType: ChildWorkflowCancellationType.WAIT_CANCELLATION_COMPLETED,
-      });
-      run.report({ done: 2 + ++done });
-    }
-  };
-  await CancellationScope.cancellable(async () => {
-    const scope = CancellationScope.current();
-    let failed: { error: unknown } | null = null;
-    const atWork = Array.from({ length: BACKFILLS_AT_ONCE }, () =>
-      work().catch((error: unknown) => {
-        failed ??= { error };
-        waiting.length = 0;
-        scope.cancel();
-      }),
-    );
-    await Promise.all(atWork); // all have ended before what they write to is taken away
-    if (failed) throw (failed as { error: unknown }).error;
-  });
+  await workOff(run, [...backfills], BACKFILLS_AT_ONCE, async ({ view, version, start, end, events }) => {
+    run.report({ done: 2 + done, message: `backfilling ${view}@${version}: ${events} events` });
+    await executeChild('backfill', {
+      workflowId: `backfill/${view}@${version}/${start.slice(0, 10)}..${end.slice(0, 10)}`,
+      taskQueue: queue('batch'),
+      args: [{ view, version }],
+      staticSummary: `backfill ${view}@${version}`,
+      searchAttributes: { AlmanacKind: ['backfill'], AlmanacView: [view], AlmanacVersion: [version] },
+      cancellationType: ChildWorkflowCancellationType.WAIT_CANCELLATION_COMPLETED,
+    });
+    run.report({ done: 2 + ++done });
+  }); // all have ended before what they write to is taken away
 }

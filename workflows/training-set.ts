@@ -3,11 +3,12 @@
  *   check the dataframe, fix the bound → the columns of each view, one pass per source and key → put together, write, complete the manifest
  * Whatever fails or is aborted leaves neither file nor manifest. Run again with the id of a complete one, it builds the same bytes.
  */
-import { CancellationScope, proxyActivities } from '@temporalio/workflow';
+import { ActivityCancellationType, CancellationScope, proxyActivities } from '@temporalio/workflow';
 import type { Activities } from '../activities/index.js';
 import type { TrainingSetResult } from '../activities/training-set.js';
 import { followRun } from './progress.js';
 import { queue } from './queues.js';
+import { workOff } from './work-through.js';
 
 export interface TrainingSetInput {
   id: string;
@@ -36,6 +37,7 @@ export async function trainingSet(input: TrainingSetInput): Promise<TrainingSetR
     taskQueue: queue('batch'),
     startToCloseTimeout: '6 h',
     heartbeatTimeout: '30 s',
+    cancellationType: ActivityCancellationType.WAIT_CANCELLATION_COMPLETED, // before what they write is tidied away
     retry: { initialInterval: '500 ms', maximumInterval: '15 s' },
   });
   const { tidyTrainingSet } = proxyActivities<Activities>({
@@ -62,24 +64,19 @@ export async function trainingSet(input: TrainingSetInput): Promise<TrainingSetR
 
     const { length } = opened.views;
     const statuses: Awaited<ReturnType<typeof answerTrainingViews>> = [];
-    const open = [...opened.groups];
     let answered = 0;
     run.report({ total: opened.rows, message: `views answered: 0 of ${length}` });
-    const worker = async (): Promise<void> => {
-      for (let views = open.shift(); views !== undefined; views = open.shift()) {
-        await run.mayGoOn();
-        const found = await answerTrainingViews({ id, views });
-        views.forEach((view, i) => {
-          statuses[view] = found[i]!;
-        });
-        answered += views.length;
-        run.report({
-          done: Math.floor((opened.rows * answered) / (length + 1)),
-          message: `views answered: ${answered} of ${length}`,
-        });
-      }
-    };
-    await Promise.all(Array.from({ length: PASSES_AT_ONCE }, worker));
+    await workOff(run, [...opened.groups], PASSES_AT_ONCE, async (views) => {
+      const found = await answerTrainingViews({ id, views });
+      views.forEach((view, i) => {
+        statuses[view] = found[i]!;
+      });
+      answered += views.length;
+      run.report({
+        done: Math.floor((opened.rows * answered) / (length + 1)),
+        message: `views answered: ${answered} of ${length}`,
+      });
+    });
     await run.mayGoOn();
     run.report({ message: 'writing the file' });
     const result = await finishTrainingSet({ id, statuses });

@@ -8,6 +8,7 @@ import type { Activities } from '../activities/index.js';
 import type { VerificationResult } from '../activities/verify.js';
 import { followRun } from './progress.js';
 import { queue } from './queues.js';
+import { workOff } from './work-through.js';
 
 export interface VerifyInput {
   id: string;
@@ -49,21 +50,15 @@ export async function verify(input: VerifyInput): Promise<VerificationResult> {
   run.fact('Archive', `up to sequence ${sequence}`);
 
   const counts = { checked: 0, different: 0 };
-  let next = 0;
   let done = 0;
   run.report({ total: parts.length, message: 'comparing', counts: { ...counts } });
-  const worker = async (): Promise<void> => {
-    while (next < parts.length) {
-      const part = next++;
-      await run.mayGoOn();
-      for (const { checked, different } of Object.values(await verifyPart({ id, part }))) {
-        counts.checked += checked;
-        counts.different += different;
-      }
-      run.report({ done: ++done, message: `compared ${parts[part]!.name}`, counts: { ...counts } });
+  await workOff(run, [...parts.entries()], PARTS_AT_ONCE, async ([part, { name }]) => {
+    for (const { checked, different } of Object.values(await verifyPart({ id, part }))) {
+      counts.checked += checked;
+      counts.different += different;
     }
-  };
-  await Promise.all(Array.from({ length: PARTS_AT_ONCE }, worker));
+    run.report({ done: ++done, message: `compared ${name}`, counts: { ...counts } });
+  });
   const result = await closeVerification({ id });
   const { neverBackfilled } = result;
   const without = neverBackfilled.length > 0 ? `; never backfilled: ${neverBackfilled.join(', ')}` : '';
