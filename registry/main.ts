@@ -31,7 +31,6 @@ async function main(): Promise<void> {
   for (const name of applied) process.stdout.write(`registry: applied ${name}\n`);
   const runs = createRuns(config);
   const server = await startRegistry({ config, pool, runs, instance: process.env.ALMANAC_INSTANCE ?? null });
-  process.stdout.write(`registry listens on ${server.url}\n`);
   let stopping = false;
   const stop = (): void => {
     if (stopping) return;
@@ -44,6 +43,7 @@ async function main(): Promise<void> {
   };
   process.on('SIGTERM', stop);
   process.on('SIGINT', stop);
+  process.stdout.write(`registry listens on ${server.url}\n`); // whoever reads it may stop us
 }
 
 async function migrateWhenThere(pool: Pool, environment: string): Promise<string[]> {

@@ -11,7 +11,6 @@ try {
     config: readConfig(process.env),
     instance: process.env.ALMANAC_INSTANCE ?? null,
   });
-  process.stdout.write(`serving listens on ${serving.url}\n`);
   let stopping = false;
   const stop = (): void => {
     if (stopping) return;
@@ -21,6 +20,7 @@ try {
   };
   process.on('SIGTERM', stop);
   process.on('SIGINT', stop);
+  process.stdout.write(`serving listens on ${serving.url}\n`); // whoever reads it may stop us
 } catch (error) {
   const text =
     error instanceof FeatureStoreError
