@@ -461,6 +461,8 @@ async function importRun(
     throw new FeatureStoreError('FS_REQUEST_INVALID', message, { fix, source: source.name });
   };
   const { input } = source;
+  if (input.type === 'topic')
+    refuse(`source "${source.name}" is the topic ${input.topic}`, 'produce to it, or POST /push');
   if (input.type === 'table' && (body.file !== undefined || body.format !== undefined))
     refuse(
       `source "${source.name}" is the table ${input.table}; it takes no file`,

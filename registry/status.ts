@@ -1,5 +1,5 @@
 /** What the registry says of itself: GET /v1/status, GET /v1/views/{view}/progress. Each is one instant of the database. */
-import type { View } from '../core/definition.js';
+import type { Source, View } from '../core/definition.js';
 import type { VersionState } from '../core/plan.js';
 import { formatTimestamp } from '../core/time.js';
 import { readArchived } from './apply.js';
@@ -95,9 +95,9 @@ export function readStatus(pool: Pool): Promise<Status> {
         appliedAt: iso(revision?.appliedAt ?? null),
         generation: generation[0]!.generation,
         openPlan: open[0]?.hash ?? null,
-        sources: definitions.sources.map(({ name, input, origin, owner }) => ({
+        sources: definitions.sources.map(({ name, input, stream, origin, owner }) => ({
           source: name,
-          input: input.type === 'file' ? `${input.format} file` : `table ${input.table}`,
+          input: describeInput(input, stream?.topic),
           origin,
           owner,
           events: archived[name]?.events ?? 0,
@@ -114,6 +114,12 @@ export function readStatus(pool: Pool): Promise<Status> {
     },
     'repeatable read',
   );
+}
+
+function describeInput(input: Source['input'], topic: string | undefined): string {
+  if (input.type === 'topic') return `topic ${input.topic}`;
+  const before = input.type === 'file' ? `${input.format} file` : `table ${input.table}`;
+  return topic === undefined ? before : `${before}, then topic ${topic}`;
 }
 
 async function readImports(
