@@ -366,7 +366,7 @@ async function dropVersion(client: PoolClient, versionId: number): Promise<void>
     'delete from backfill_chunk where backfill_id in (select id from backfill where version_id = $1)',
     [versionId],
   );
-  for (const table of ['backfill', 'snapshot', 'tick', 'view_progress'])
+  for (const table of ['backfill', 'snapshot', 'stream_attached', 'tick', 'view_progress'])
     await client.query(`delete from ${table} where version_id = $1`, [versionId]);
 }
 
