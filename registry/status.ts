@@ -17,6 +17,7 @@ export interface Status {
   openPlan: string | null;
   sources: SourceStatus[];
   imports: ImportStatus[];
+  streams: StreamStatus[];
   views: ViewStatus[];
   services: Array<{ service: string; owner: string; features: number }>;
 }
@@ -47,6 +48,21 @@ export interface ImportStatus {
   rowsTotal: number;
   startedAt: string;
   finishedAt: string | null;
+}
+
+/** One partition of a source's topic. */
+export interface StreamStatus {
+  source: string;
+  partition: number;
+  topic: string;
+  state: 'waiting' | 'running' | 'paused' | 'drained';
+  offset: number;
+  /** Messages behind the topic's end, as its reader last saw it. */
+  lag: number | null;
+  watermark: string | null;
+  ratePerSecond: number | null;
+  counts: Record<'archived' | 'duplicate' | 'conflict' | 'invalid' | 'tooLate' | 'held', number>;
+  seenAt: string | null;
 }
 
 /** One version that is in use or on its way. */
@@ -104,6 +120,7 @@ export function readStatus(pool: Pool): Promise<Status> {
           finishedImports: archived[name]?.finishedImports ?? 0,
         })),
         imports: await readImports(client, origins),
+        streams: await readStreams(client, definitions.sources),
         views: await readViews(client),
         services: definitions.services.map(({ name, owner, features }) => ({
           service: name,
@@ -152,6 +169,31 @@ async function readImports(
     rowsTotal: row.rowsTotal,
     startedAt: formatTimestamp(row.started),
     finishedAt: iso(row.finished),
+  }));
+}
+
+async function readStreams(client: PoolClient, sources: readonly Source[]): Promise<StreamStatus[]> {
+  const lateness = new Map(sources.map(({ name, allowedLatenessMs }) => [name, allowedLatenessMs]));
+  const { rows } = await client.query<
+    Pick<
+      StreamStatus,
+      'source' | 'partition' | 'topic' | 'state' | 'offset' | 'lag' | 'counts' | 'ratePerSecond'
+    > & {
+      greatest: number | null;
+      seen: number | null;
+    }
+  >(
+    `select source, partition, topic, state, next_offset as "offset", greatest(end_offset - next_offset, 0) as lag,
+            greatest_event_ms as greatest, rate_per_second as "ratePerSecond", seen_at as seen,
+            json_build_object('archived', archived, 'duplicate', duplicate, 'conflict', conflict, 'invalid', invalid,
+              'tooLate', too_late, 'held', (select count(*) from held h where h.source = o.source and h.partition = o.partition)) as counts
+       from stream_offset o
+      order by source collate "C", partition`,
+  );
+  return rows.map(({ greatest, seen, ...row }) => ({
+    ...row,
+    watermark: iso(greatest === null ? null : greatest - (lateness.get(row.source) ?? 0)),
+    seenAt: iso(seen),
   }));
 }
 

@@ -18,6 +18,7 @@ const LAYERS: Record<string, { imports: string[]; types?: string[]; packages: st
     packages: [
       'pg',
       'pg-copy-streams',
+      'kafkajs',
       'fastify',
       'lossless-json',
       'zod',
