@@ -82,13 +82,18 @@ class KafkaSource implements EventSource {
     this.#consumer.on('consumer.crash', ({ payload }) => {
       if (!payload.restart) this.#fail(payload.error);
     });
+    // Before it has joined there is nothing to seek in; and it forgets where it was when it joins again.
+    this.#consumer.on('consumer.group_join', () => {
+      const { topic, partition } = this.#place;
+      this.#consumer.seek({ topic, partition, offset: String(this.#expected) });
+    });
     this.#consumer.on('consumer.fetch', () => {
       this.#lastSign = performance.now();
     });
   }
 
   async open(offset: number): Promise<void> {
-    const { topic, partition } = this.#place;
+    const { topic } = this.#place;
     this.#expected = offset;
     this.#lastSign = performance.now();
     try {
@@ -100,7 +105,6 @@ class KafkaSource implements EventSource {
         eachBatchAutoResolve: false,
         eachBatch: (payload) => this.#offer(payload),
       });
-      this.#consumer.seek({ topic, partition, offset: String(offset) });
     } catch (error) {
       throw away(error);
     }

@@ -154,7 +154,7 @@ export class Shard {
         }
       }
       const batch = await this.#events.next(WAIT_MS);
-      if (batch) await this.#take(batch);
+      if (batch !== null && batch.nextOffset > this.#next) await this.#take(batch);
     }
   }
 

@@ -1,8 +1,14 @@
 import { randomUUID } from 'node:crypto';
 import { afterAll, beforeAll, expect, test, vi } from 'vitest';
 import { assertDefinitions } from '../../core/check.js';
+import { encodeKey, onlineKey } from '../../core/codec/key.js';
+import { readConfig } from '../../core/config.js';
 import type { AggregationView } from '../../core/definition.js';
+import { decodeHeader } from '../../core/record.js';
 import { computePlan, savePlan } from '../../registry/apply.js';
+import { createProducer } from '../../registry/push.js';
+import { createRuns } from '../../registry/runs.js';
+import { startRegistry } from '../../registry/server.js';
 import { applyPlan } from '../../workflows/apply-plan.js';
 import { pauseUpdate, resumeUpdate } from '../../workflows/progress.js';
 import { drainUpdate } from '../../workflows/stream.js';
@@ -10,7 +16,7 @@ import { createEnvironment } from './environment.js';
 import {
   buysNow, checkOnline, checkSnapshots, makeMessages, offsetsOf, openTopic, streamWorld, type Topic, untilRead,
 } from './streaming.js'; // biome-ignore format: one list
-import { userNow } from './world.js';
+import { userNow, world } from './world.js';
 
 const env = await createEnvironment();
 let topic: Topic;
@@ -81,6 +87,63 @@ test('a view applied while events flow begins with its backfill and goes on with
   for (const view of [userNow, buysNow]) {
     await vi.waitFor(() => checkOnline(env, view), { timeout: 10_000 });
   }
+});
+
+test("rows pushed in Feast's shape are events like any other; status shows the stream", async () => {
+  const runs = createRuns(env.config);
+  const producer = createProducer(env.config);
+  const registry = await startRegistry({
+    config: readConfig({ ...env.env, ALMANAC_REGISTRY_URL: 'http://127.0.0.1:0' }),
+    pool: env.deps.pool,
+    runs,
+    producer,
+    instance: null,
+  });
+  const post = async (df: Record<string, unknown[]>) => {
+    const response = await fetch(`${registry.url}/push`, {
+      method: 'POST',
+      headers: { 'content-type': 'application/json' },
+      body: JSON.stringify({ push_source_name: 'visits', df, to: 'online_and_offline' }),
+      signal: AbortSignal.timeout(30_000),
+    });
+    return { status: response.status, body: (await response.json()) as Record<string, unknown> };
+  };
+  const at = new Date().toISOString();
+  const df = {
+    visit_id: ['p1', 'p2'],
+    user_id: ['pushed', 'pushed'],
+    kind: ['buy', 'view'],
+    happened_at: [at, at],
+  };
+  expect(await post({ ...df, happened_at: [at, 'yesterday'] })).toMatchObject({
+    status: 422,
+    body: { code: 'FS_DATA_INVALID', row: 1 },
+  });
+  expect(await post({ ...df, kind: ['buy'] })).toMatchObject({ status: 400 });
+  expect(await post({ ...df, color: ['red', 'red'] })).toMatchObject({ status: 400 });
+  expect(await post(df)).toEqual({ status: 200, body: { rows: 2 } });
+  produced += 2;
+  await untilRead(env, produced);
+  const pushed = encodeKey(world.entities[0]!, ['pushed']);
+  await vi.waitFor(
+    async () => {
+      const [first] = await env.deps.redis.hvalsBuffer(onlineKey(env.config.environment, 'user', pushed));
+      expect(decodeHeader(first!).eventCount).toBeGreaterThan(0);
+    },
+    { timeout: 10_000 },
+  );
+  await vi.waitFor(
+    async () => {
+      const status = (await (await fetch(`${registry.url}/v1/status`)).json()) as { streams: object[] };
+      expect(status.streams).toMatchObject([
+        { source: 'visits', partition: 0, state: 'running', offset: produced, lag: 0, counts: { held: 0 } },
+      ]);
+    },
+    { timeout: 10_000 },
+  );
+  await registry.close();
+  await producer.close();
+  await runs.close();
 });
 
 test('drained it leaves snapshots of its records; started again it goes on from them', async () => {
