@@ -8,6 +8,8 @@ import { createKafkaSource, type EventSource } from '../../activities/stream/eve
 import { Shard } from '../../activities/stream/shard.js';
 import { assertDefinitions } from '../../core/check.js';
 import { columnNames } from '../../core/event.js';
+import { decodeHeader } from '../../core/record.js';
+import { HOUR } from '../../core/time.js';
 import { computePlan, savePlan } from '../../registry/apply.js';
 import { applyPlan } from '../../workflows/apply-plan.js';
 import { applyDefinitions, bundle, createEnvironment, type TestEnvironment } from './environment.js';
@@ -21,7 +23,7 @@ import {
   streamWorld,
   untilRead,
 } from './streaming.js';
-import { makeEvents, userNow, versionOf, visits } from './world.js';
+import { makeEvents, readStored, userNow, versionOf, visits } from './world.js';
 
 /** A source that is applied, its topic, and a view without history: as if backfilled before the first event. */
 async function prepare() {
@@ -44,11 +46,15 @@ interface Reader {
 
 function read(
   env: TestEnvironment,
-  wrap: { events?: (events: EventSource) => EventSource; redis?: (redis: Redis) => Redis } = {},
+  wrap: {
+    events?: (events: EventSource) => EventSource;
+    redis?: (redis: Redis) => Redis;
+    clock?: () => number;
+  } = {},
 ): Reader {
   const stop = new AbortController();
   const ended = Shard.run(
-    { ...env.deps, redis: wrap.redis?.(env.deps.redis) ?? env.deps.redis },
+    { ...env.deps, redis: wrap.redis?.(env.deps.redis) ?? env.deps.redis, clock: wrap.clock ?? Date.now },
     { source: 'visits', partition: 0, snapshotEveryMs: 400, runMs: 3_600_000 },
     {
       open: ({ topic, epoch }) => {
@@ -157,6 +163,31 @@ test('an event ahead of the clock waits until its time has come', async () => {
   expect(rows[0]!.arrived_ms).toBeGreaterThanOrEqual(now + 3_000);
   await vi.waitFor(() => checkOnline(env, userNow), { timeout: 10_000 });
   await reader.stop();
+  await topic.close();
+});
+
+test('records that end before their steps do are written on by the clock, with no event', async () => {
+  const { env, topic } = await prepare();
+  const first = read(env);
+  const { messages } = makeMessages(900, 4);
+  await topic.produce(messages);
+  await untilRead(env, messages.length);
+  await vi.waitFor(() => checkOnline(env, userNow), { timeout: 10_000 });
+  await first.stop();
+  const ends = async (): Promise<number[]> =>
+    [...(await readStored(env, userNow)).records.values()].flatMap(
+      (record) => decodeHeader(record).refreshAt ?? [],
+    );
+  const [soonest] = (await ends()).sort((a, b) => a - b);
+  expect(soonest).toBeGreaterThan(0);
+  const later = soonest! + 6 * HOUR;
+  const second = read(env, { clock: () => later });
+  await vi.waitFor(async () => expect(Math.min(later + 1, ...(await ends()))).toBeGreaterThan(later), {
+    timeout: 20_000,
+  });
+  await second.stop();
+  expect(await checkOnline(env, userNow)).toBeGreaterThan(100);
+  expect(await checkSnapshots(env, userNow)).toBeGreaterThan(10);
   await topic.close();
 });
 

@@ -5,18 +5,22 @@ import { encodeKey, onlineKey } from '../../core/codec/key.js';
 import { readConfig } from '../../core/config.js';
 import type { AggregationView } from '../../core/definition.js';
 import { decodeHeader } from '../../core/record.js';
+import { HOUR } from '../../core/time.js';
 import { computePlan, savePlan } from '../../registry/apply.js';
 import { createProducer } from '../../registry/push.js';
 import { createRuns } from '../../registry/runs.js';
 import { startRegistry } from '../../registry/server.js';
 import { applyPlan } from '../../workflows/apply-plan.js';
+import { importSource } from '../../workflows/import-source.js';
 import { pauseUpdate, resumeUpdate } from '../../workflows/progress.js';
 import { drainUpdate } from '../../workflows/stream.js';
-import { createEnvironment } from './environment.js';
+import { createEnvironment, putFile } from './environment.js';
 import {
-  buysNow, checkOnline, checkSnapshots, makeMessages, offsetsOf, openTopic, streamWorld, type Topic, untilRead,
+  buysNow, checkOnline, checkSnapshots,
+  csvOf,
+  cutAtMs, makeMessages, offsetsOf, openTopic, streamWorld, type Topic, untilRead,
 } from './streaming.js'; // biome-ignore format: one list
-import { userNow, world } from './world.js';
+import { makeEvents, userNow, world } from './world.js';
 
 const env = await createEnvironment();
 let topic: Topic;
@@ -87,6 +91,22 @@ test('a view applied while events flow begins with its backfill and goes on with
   for (const view of [userNow, buysNow]) {
     await vi.waitFor(() => checkOnline(env, view), { timeout: 10_000 });
   }
+});
+
+test('what a file brings meanwhile is taken in', async () => {
+  const events = makeEvents(300, { start: cutAtMs - 2 * HOUR, end: cutAtMs + HOUR, seed: 77_777 });
+  const file = putFile(env, csvOf(events));
+  const importing = env.client.workflow.execute(importSource, {
+    workflowId: 'import/visits/before',
+    taskQueue: env.controlQueue,
+    args: [{ source: 'visits', file, name: 'before', format: 'csv' }],
+  });
+  for (let seed = 700; seed < 705; seed++) await produce(makeMessages(20, seed, 2).messages);
+  const { counts } = await importing;
+  expect(counts.archived).toBe(events.filter(({ timestamp }) => timestamp < cutAtMs).length);
+  expect(counts.withheld).toBeGreaterThan(0);
+  await untilRead(env, produced);
+  for (const view of [userNow, buysNow]) await vi.waitFor(() => checkOnline(env, view), { timeout: 10_000 });
 });
 
 test("rows pushed in Feast's shape are events like any other; status shows the stream", async () => {

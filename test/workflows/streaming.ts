@@ -22,10 +22,13 @@ import {
   world,
 } from './world.js';
 
-/** The source of world.ts by a topic. */
+/** Before it a file tells, from it on the topic. */
+export const cutAtMs = Date.now() - 3 * HOUR;
+
+/** The source of world.ts, going on as a topic. */
 export const streamed: Source = {
   ...visits,
-  input: { type: 'topic', topic: 'visits' },
+  stream: { topic: 'visits', cutAtMs },
   allowedLatenessMs: HOUR,
 };
 
@@ -75,6 +78,18 @@ export function message({ values }: Pick<MadeEvent, 'values'>): string {
     ]),
   );
   return JSON.stringify(row);
+}
+
+/** Rows as a file says them. */
+export function csvOf(events: readonly MadeEvent[]): string {
+  const names = columnNames(visits);
+  const field = (name: string, value: MadeEvent['values'][number]): string => {
+    if (value === null) return '';
+    if (visits.columns[name]!.type === 'timestamp') return formatTimestamp(value as number);
+    return typeof value === 'string' ? `"${value.replaceAll('"', '""')}"` : String(value);
+  };
+  const lines = events.map(({ values }) => values.map((value, i) => field(names[i]!, value)).join(','));
+  return [names.join(','), ...lines, ''].join('\n');
 }
 
 export interface Made {
