@@ -7,7 +7,6 @@ import {
   ScheduleOverlapPolicy,
 } from '@temporalio/client';
 import { FeatureStoreError } from '../core/error.js';
-import { streamOf } from '../core/stream.js';
 import { formatTimestamp } from '../core/time.js';
 import { abandonPlan, activate, type OpenedVersion, openRevision } from '../registry/apply.js';
 import { getVersion, listVersions, type ViewVersion } from '../registry/resolve.js';
@@ -116,9 +115,8 @@ export function createApplyActivities(deps: Deps) {
                 floor(extract(epoch from now()) * 1000)::bigint as now from ${archiveTable(source!.name)}`,
       );
       const { first, events, now } = rows[0]!;
-      // of a topic all that comes from now on is the stream's, from its first event on
-      if (first === null && streamOf(source!) === null) continue;
-      backfills.push({ view, version, start: day(first ?? now), end: formatTimestamp(now), events });
+      if (first === null) continue;
+      backfills.push({ view, version, start: day(first), end: formatTimestamp(now), events });
       beat();
     }
     return backfills;

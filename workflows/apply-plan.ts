@@ -60,9 +60,9 @@ export async function applyPlan({ planHash, by }: ApplyPlanInput): Promise<Apply
     undo.length = 0; // readers have moved
     run.report({ done: 3 + plan.backfills.length, total: 5 + plan.backfills.length, message: 'publishing' });
     await CancellationScope.nonCancellable(async () => {
-      await steps.startStreams();
       await steps.settleSchedules();
       await steps.publishServingPlan();
+      await steps.startStreams();
     });
     run.report({ done: 5 + plan.backfills.length });
     await run.end(`revision ${plan.revision} is live`);

@@ -56,7 +56,7 @@ const STATES = `('backfilling', 'shadow', 'canary', 'live')`;
 interface Orders {
   wanted: 'run' | 'pause' | 'drain';
   revision: number;
-  /** Versions that were backfilled and are in use, or on their way. */
+  /** Versions in use, or on their way, that were backfilled; and those that went live when there was nothing to backfill. */
   versions: number[];
   /** The newest transaction of an import into the source. */
   imported: number;
@@ -204,6 +204,10 @@ export class Shard {
         `insert into stream_attached (version_id, partition, next_offset, sequence)
          select id, $2, $3, $4 from unnest($1::integer[]) as id on conflict do nothing`,
         [added, partition, this.#next, drawn],
+      );
+      await client.query(
+        'insert into view_progress (version_id) select unnest($1::integer[]) on conflict do nothing',
+        [added],
       );
       return { sequence: drawn, ...(await readOrders(client, source)) };
     });
@@ -459,9 +463,11 @@ async function readOrders(client: Deps['pool'] | PoolClient, source: string): Pr
   const { rows } = await client.query<Orders>(
     `select coalesce((select wanted from stream_control where source = $1), 'run') as wanted,
             coalesce((select max(revision) from revision), 0)::bigint as revision,
-            array(select v.id from view_version v join view_progress p on p.version_id = v.id
+            array(select v.id from view_version v left join view_progress p on p.version_id = v.id
                    where v.kind = 'aggregation' and v.source ->> 'name' = $1 and v.definition #>> '{mode,type}' = 'streaming'
-                     and v.state in ${STATES} order by v.id) as versions,
+                     and v.state in ${STATES}
+                     and (p.version_id is not null
+                          or v.state = 'live' and not exists (select 1 from backfill b where b.version_id = v.id)) order by v.id) as versions,
             coalesce((select max(last_sequence) from import where source = $1), 0)::bigint as imported`,
     [source],
   );
