@@ -232,6 +232,9 @@ test('a worker killed in the middle, again and again: another takes over', async
   for (let i = 0; i < 3; i++) {
     const sent = topic.produce(messages.slice(i * part, (i + 1) * part));
     if (i > 0) {
+      await vi.waitFor(async () => expect((await offsetsOf(killable)).epoch).toBeGreaterThanOrEqual(i), {
+        timeout: 60_000,
+      });
       worker.kill('SIGKILL');
       worker = await startWorker();
     }
