@@ -5,16 +5,24 @@
 import { cancellationSignal } from '@temporalio/activity';
 import type { Source } from '../core/definition.js';
 import { FeatureStoreError } from '../core/error.js';
-import { columnNames, type Value } from '../core/event.js';
 import { createIngest, type Ingested, type Outcome, positionId } from '../core/ingest.js';
 import { getSource } from '../registry/resolve.js';
-import { archiveColumn, type Pool, type PoolClient, transaction } from '../registry/sql.js';
+import { type Pool, type PoolClient, transaction } from '../registry/sql.js';
 import { archiveTable } from '../registry/tables.js';
 import type { Deps } from './deps.js';
 import { beat, beating } from './heartbeat.js';
-import { type ArchiveRow, appendEvents, lockArchiveShared, nextSequence } from './offline/archive.js';
+import {
+  type ArchiveRow,
+  appendEvents,
+  lockArchiveShared,
+  lockSource,
+  nextSequence,
+} from './offline/archive.js';
+import { archivedBodies, type Body, differs, nominalArrival } from './offline/bodies.js';
 import { exportTable } from './offline/export-table.js';
 import { checkFile, type FileFormat, type FileRow, formOf, readFileRows } from './offline/import-file.js';
+import { bodyText, insertSetAside, type SetAside } from './offline/set-aside.js';
+import { readClock } from './offline/ticks.js';
 
 export interface OpenImportInput {
   source: string;
@@ -62,7 +70,6 @@ export interface ImportResult {
 // Large enough that a transaction's fixed cost is small, small enough that a chunk takes a fraction of a second.
 const CHUNK_ROWS = 5_000;
 const RANGE_MS = 5_000;
-const MAX_BODY = 16_384;
 
 export function createImportActivities({ config, pool, env }: Deps) {
   return {
@@ -296,13 +303,6 @@ interface Pending {
   offset: number;
   event: Ingested;
 }
-interface SetAside {
-  offset: number;
-  outcome: 'invalid' | 'conflict';
-  reason: string;
-  body: string;
-}
-
 /** The rows of one transaction to be. */
 class Chunk {
   readonly #source: Source;
@@ -350,10 +350,12 @@ class Chunk {
     await transaction(pool, async (client) => {
       await lockArchiveShared(client);
       await this.#advance(client, state);
+      await lockSource(client, this.#source.name);
       const sequence = await nextSequence(client);
       const { kept, duplicates, conflicts } = await this.#dedupe(client);
       const setAside = [...this.#setAside, ...conflicts];
-      const nowMs = (await isRead(client, this.#source.name)) ? await databaseMs(client) : null;
+      await client.query('update import set last_sequence = $2 where id = $1', [this.#importId, sequence]);
+      const nowMs = (await isRead(client, this.#source.name)) ? await readClock(client) : null;
       await appendEvents(
         client,
         this.#source,
@@ -397,15 +399,9 @@ class Chunk {
   /** First by position wins; the same id within dedupeMs of arrival is a duplicate when its body is equal, else a conflict. */
   async #dedupe(client: PoolClient): Promise<{ kept: Pending[]; duplicates: number; conflicts: SetAside[] }> {
     const source = this.#source;
-    const all = { kept: this.#pending, duplicates: 0, conflicts: [] };
-    if (source.id === null && source.input.type === 'file') return all;
-    await client.query(
-      `select pg_advisory_xact_lock(hashtext('dedupe'), hashtext(current_schema() || '.' || $1))`,
-      [source.name],
-    );
     if (source.id === null) {
       await assertNoOther(client, source, this.#file); // two that were opened at once
-      return all;
+      return { kept: this.#pending, duplicates: 0, conflicts: [] };
     }
     const known = await archivedBodies(
       client,
@@ -440,49 +436,6 @@ class Chunk {
   }
 }
 
-interface Body {
-  /** When it could have been known by the data's own account. */
-  knownMs: number;
-  values: readonly Value[];
-}
-
-/**
- * By the data's own account and not by `arrived_ms`: what is imported into a source that is read already arrives now, and is a
- * duplicate of the past all the same.
- */
-function nominalArrival(source: Source, timestamp: number, values: readonly Value[]): number {
-  const declared = source.arrival === null ? null : values[columnNames(source).indexOf(source.arrival)];
-  return Math.max(timestamp, (declared as number | null | undefined) ?? timestamp + source.arrivalDelayMs);
-}
-
-async function archivedBodies(
-  client: PoolClient,
-  source: Source,
-  ids: readonly string[],
-): Promise<Map<string, Body[]>> {
-  const { rows } = await client.query<[string, number, ...Value[]]>({
-    rowMode: 'array',
-    text: `select event_id, event_ms, ${columnNames(source).map(archiveColumn).join(', ')}
-             from ${archiveTable(source.name)} where event_id = any($1::text[])`,
-    values: [ids],
-  });
-  const bodies = new Map<string, Body[]>();
-  for (const [id, eventMs, ...values] of rows) {
-    const body = { knownMs: nominalArrival(source, eventMs, values), values };
-    const others = bodies.get(id);
-    if (others) others.push(body);
-    else bodies.set(id, [body]);
-  }
-  return bodies;
-}
-
-/** The first column in which two bodies differ, the arrival aside. */
-function differs(source: Source, a: readonly Value[], b: readonly Value[]): string | null {
-  const names = columnNames(source);
-  const index = names.findIndex((name, i) => name !== source.arrival && a[i] !== b[i]);
-  return index === -1 ? null : names[index]!;
-}
-
 /**
  * Whether a view over this source was backfilled, or is being so: then it has been said, or soon will be, what was known when, and
  * what comes now is known from now on. The caller holds the archive lock shared, a backfill registers itself under it alone.
@@ -498,13 +451,6 @@ async function isRead(client: PoolClient, source: string): Promise<boolean> {
     [source],
   );
   return rows[0]!.read;
-}
-
-async function databaseMs(client: PoolClient): Promise<number> {
-  const { rows } = await client.query<{ now: number }>(
-    'select floor(extract(epoch from clock_timestamp()) * 1000)::bigint as now',
-  );
-  return rows[0]!.now;
 }
 
 function archiveRow(
@@ -527,35 +473,6 @@ function archiveRow(
       values: event.values,
     },
   };
-}
-
-async function insertSetAside(
-  client: PoolClient,
-  source: string,
-  partition: number,
-  rows: readonly SetAside[],
-): Promise<void> {
-  if (rows.length === 0) return;
-  await client.query(
-    `insert into set_aside (source, partition, "offset", outcome, reason, body)
-     select $1, $2, * from unnest($3::bigint[], $4::text[], $5::text[], $6::text[])`,
-    [
-      source,
-      partition,
-      rows.map(({ offset }) => offset),
-      rows.map(({ outcome }) => outcome),
-      rows.map(({ reason }) => reason.toWellFormed().replaceAll('\0', '\\0')),
-      rows.map(({ body }) => body),
-    ],
-  );
-}
-
-/** As JSON: it says NUL and lone surrogates, which Postgres' text cannot hold, with escapes. */
-function bodyText(body: () => unknown): string {
-  const text = JSON.stringify(body(), (_, value: unknown) =>
-    typeof value === 'bigint' ? String(value) : value,
-  );
-  return text.length > MAX_BODY ? `${text.slice(0, MAX_BODY).toWellFormed()}...` : text;
 }
 
 async function addCounts(client: PoolClient, importId: number, more: ImportCounts): Promise<void> {

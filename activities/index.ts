@@ -5,6 +5,7 @@ import type { Deps } from './deps.js';
 import { createImportActivities } from './import.js';
 import { createMaterializeActivities } from './materialize.js';
 import { createRefillActivities } from './refill.js';
+import { createStreamActivities } from './stream/stream.js';
 import { createTrainingSetActivities } from './training-set.js';
 import { createVerifyActivities } from './verify.js';
 
@@ -19,6 +20,7 @@ export function createActivities(deps: Deps) {
     ...createImportActivities(deps),
     ...createMaterializeActivities(deps),
     ...createRefillActivities(deps),
+    ...createStreamActivities(deps),
     ...createTrainingSetActivities(deps),
     ...createVerifyActivities(deps),
   };

@@ -27,7 +27,7 @@ import type {
   Window as WindowJson,
 } from './definition.js';
 import { FeatureStoreError } from './error.js';
-import { DAY, defaultHop, HOUR, parseDuration } from './time.js';
+import { DAY, defaultHop, HOUR, parseDuration, parseTimestamp } from './time.js';
 
 // ---------------------------------------------------------------- durations and windows
 
@@ -273,6 +273,8 @@ export class SourceDef<C extends ColumnSpecs = ColumnSpecs> {
 export interface SourceSpec<C extends ColumnSpecs> extends Described {
   input: SourceJson['input'];
   columns: C;
+  /** A topic that goes on from the instant `cutAt` (RFC 3339), where the file or table ends. */
+  stream?: { topic: string; cutAt: string };
   /** When it happened. */
   eventTime: ColumnOf<C, 'timestamp'>;
   /** When the platform could have known it; without one it is taken to be `arrivalDelay` after it happened. */
@@ -300,6 +302,9 @@ export function source<const C extends ColumnSpecs>(name: string, spec: SourceSp
     origin: spec.origin ?? null,
     kind: spec.kind ?? 'append',
     input: spec.input,
+    ...(spec.stream && {
+      stream: { topic: spec.stream.topic, cutAtMs: parseTimestamp(spec.stream.cutAt) },
+    }),
     columns: Object.fromEntries(
       Object.entries(spec.columns).map(([column, given]) => {
         const nullable = given.endsWith('?');
@@ -329,6 +334,11 @@ export type Connection = `env:${string}`;
 /** A Postgres table. */
 export function table(name: string, connection: Connection): SourceJson['input'] {
   return { type: 'table', connection, table: name };
+}
+
+/** A Kafka topic of JSON objects; the platform makes it. */
+export function topic(name: string): SourceJson['input'] {
+  return { type: 'topic', topic: name };
 }
 
 // ---------------------------------------------------------------- aggregations

@@ -205,7 +205,8 @@ function sourceMeaning(view: AggregationView, source: Source | null): object {
   return {
     name,
     kind,
-    // A file may come as CSV today and as Arrow tomorrow; a table's place is what it is.
+    // A file may come as CSV today and as Arrow tomorrow; a table's place is what it is. A topic that goes on where it ends
+    // (`stream`) brings more events, not another meaning.
     input: input.type === 'file' ? { type: 'file' } : input,
     columns: Object.fromEntries(read.map((column) => [column, source.columns[column] ?? null])),
     eventTime,

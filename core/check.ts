@@ -23,6 +23,7 @@ import {
 import { FeatureStoreError } from './error.js';
 import { type ExpressionType, type Inputs, typeOf } from './expression.js';
 import { lintName, nameProblem } from './naming.js';
+import { streamOf } from './stream.js';
 import { DAY, formatDuration, parseDuration } from './time.js';
 
 export type ProblemCode =
@@ -281,6 +282,15 @@ class Check {
         `"${source.input.table}" is no table`,
         'write table or schema.table',
       );
+    if (source.stream && source.input.type === 'topic')
+      this.#add(
+        'source',
+        `${path}.stream`,
+        `its input is the topic "${source.input.topic}" already`,
+        'leave out stream, or name the file or table of the time before as input',
+      );
+    if (streamOf(source) && source.kind === 'snapshot')
+      this.#add('source', `${path}.kind`, 'a topic holds events, not a snapshot', "declare kind: 'append'");
     if (source.retentionMs !== null && source.allowedLatenessMs > source.retentionMs)
       this.#add(
         'source',

@@ -19,6 +19,8 @@ export type FeatureType = z.infer<typeof FeatureType>;
 const Name = z.string().min(1).max(63);
 const Ms = z.number().int().nonnegative().max(Number.MAX_SAFE_INTEGER);
 const PositiveMs = Ms.positive();
+/** What Kafka takes, with room for the environment's name before it. */
+const Topic = z.string().regex(/^[a-zA-Z0-9][a-zA-Z0-9._-]{0,199}$/, 'is no name of a topic');
 const Described = {
   description: z.string().min(1),
   owner: z.string().min(1),
@@ -74,7 +76,11 @@ export const Source = z.strictObject({
       connection: z.string().regex(/^env:[A-Z][A-Z0-9_]*$/),
       table: z.string(),
     }),
+    /** JSON objects with the source's columns, one per message; the platform owns the topic. */
+    z.strictObject({ type: z.literal('topic'), topic: Topic }),
   ]),
+  /** A file or table holds what happened before `cutAtMs`, the topic what happened from then on. */
+  stream: z.strictObject({ topic: Topic, cutAtMs: Ms }).exactOptional(),
   columns: z.record(Name, z.strictObject({ type: ColumnType, nullable: z.boolean() })),
   /** Column of type timestamp: when it happened. */
   eventTime: Name,

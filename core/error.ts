@@ -27,6 +27,7 @@ export const ERRORS = {
   FS_LAYOUT_UNKNOWN: { status: 500, retryable: false },
   FS_RECORD_CORRUPT: { status: 500, retryable: false },
   // operations
+  FS_FENCED: { status: 409, retryable: true },
   FS_PLAN_STALE: { status: 409, retryable: false },
   FS_NOT_READY: { status: 503, retryable: true },
   FS_PARITY: { status: 500, retryable: false },

@@ -4,6 +4,7 @@
  *
  *   text   (CSV): int64 `-42`, float64 `1.5e3`, bool `true`, timestamp RFC 3339 with its zone; an empty unquoted cell is null,
  *          an empty quoted one the empty text in a string column and null in any other
+ *   json   (topics): string; int64, float64 a number; boolean; timestamp RFC 3339 with its zone
  *   typed  (Arrow): string; int64 number or bigint; float64 number; boolean; timestamp whole epoch ms as number
  */
 import type { ColumnType, Source } from './definition.js';
@@ -11,7 +12,7 @@ import { FeatureStoreError } from './error.js';
 import { columnNames, type Value } from './event.js';
 import { formatTimestamp, MAX_TIMESTAMP, MIN_TIMESTAMP, parseTimestamp } from './time.js';
 
-export type Form = 'text' | 'typed';
+export type Form = 'text' | 'json' | 'typed';
 
 export interface IngestOptions {
   form: Form;
@@ -19,8 +20,8 @@ export interface IngestOptions {
   shiftMs: number;
   /** Rows that happen or arrive after this are withheld. */
   untilMs: number;
-  /** When the import began: no arrival is assumed to be later. */
-  importedMs: number;
+  /** When the import began: no arrival is assumed to be later. null: a stream, whose events arrive when they are archived. */
+  importedMs: number | null;
 }
 
 /** A valid row, before the archive gives it a position and a sequence. */
@@ -82,17 +83,21 @@ export function createIngest(
     const timestamp = values[eventTime] as number;
     const declared = arrival === -1 ? null : (values[arrival] as number | null);
     const known =
-      declared ?? Math.max(timestamp, Math.min(timestamp + source.arrivalDelayMs, options.importedMs));
+      options.importedMs === null
+        ? timestamp
+        : (declared ?? Math.max(timestamp, Math.min(timestamp + source.arrivalDelayMs, options.importedMs)));
     if (timestamp > known + source.maxFutureMs)
       return invalid(
         source.eventTime,
         `${formatTimestamp(timestamp)} lies more than ${source.maxFutureMs} ms after its arrival ${formatTimestamp(known)}`,
       );
     if (timestamp > options.untilMs || known > options.untilMs) return WITHHELD;
+    // what the topic brings is not taken from the file or table
+    if (options.importedMs !== null && source.stream && timestamp >= source.stream.cutAtMs) return WITHHELD;
     const event: Ingested = {
       timestamp,
       arrivedAt: Math.max(known, timestamp),
-      arrivalAssumed: declared === null,
+      arrivalAssumed: options.importedMs !== null && declared === null,
       order: sequence === -1 ? 0 : (values[sequence] as number),
       id: id === -1 ? null : String(values[id]),
       values,
@@ -120,7 +125,7 @@ const wanted = (field: unknown, what: string): Refusal => new Refusal(`is ${desc
 const INT64 = 'a whole number within ±(2^53 - 1)';
 const FLOAT64 = 'a finite number below 2^960';
 
-const PARSERS: Record<Form, Record<ColumnType, Parse>> = {
+const PARSERS_BY_FORM: Record<'text' | 'typed', Record<ColumnType, Parse>> = {
   text: {
     string: (field) => toText(field),
     int64: (field) => {
@@ -138,16 +143,7 @@ const PARSERS: Record<Form, Record<ColumnType, Parse>> = {
       if (field === '') return null;
       return field === 'true' ? true : field === 'false' ? false : wanted(field, 'true or false');
     },
-    timestamp: (field) => {
-      if (field === '') return null;
-      if (typeof field !== 'string') return wanted(field, 'a timestamp');
-      try {
-        return parseTimestamp(field);
-      } catch (error) {
-        if (error instanceof FeatureStoreError) return new Refusal(`is ${error.message}`);
-        throw error;
-      }
-    },
+    timestamp: (field) => (field === '' ? null : toInstant(field)),
   },
   typed: {
     string: (field) => toText(field),
@@ -166,6 +162,21 @@ const PARSERS: Record<Form, Record<ColumnType, Parse>> = {
         : wanted(field, 'whole epoch milliseconds'),
   },
 };
+
+const PARSERS: Record<Form, Record<ColumnType, Parse>> = {
+  ...PARSERS_BY_FORM,
+  json: { ...PARSERS_BY_FORM.typed, timestamp: toInstant },
+};
+
+function toInstant(field: unknown): number | Refusal {
+  if (typeof field !== 'string') return wanted(field, 'a timestamp');
+  try {
+    return parseTimestamp(field);
+  } catch (error) {
+    if (error instanceof FeatureStoreError) return new Refusal(`is ${error.message}`);
+    throw error;
+  }
+}
 
 function toInt(value: number, field: unknown): number | Refusal {
   // a text or bigint beyond 2^53 rounds to at least 2^53: never to a safe integer

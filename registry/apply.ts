@@ -81,13 +81,13 @@ async function readCurrent(client: PoolClient): Promise<Current> {
   return { revision: revision?.revision ?? 0, definitions: revision?.definitions ?? null, versions: rows };
 }
 
-/** By the ledger of imports, which counts in the transactions that archive: the archives themselves are too long to count. */
+/** By the ledgers of imports and streams, which count in the transactions that archive: the archives themselves are too long to count. */
 export async function readArchived(client: Pool | PoolClient): Promise<Archived> {
   const { rows } = await client.query<{ source: string; events: number; finished: number }>(
-    `select source,
-            coalesce(sum((counts ->> 'archived')::bigint), 0)::bigint as events,
-            count(*) filter (where state = 'finished') as finished
-       from import
+    `select source, sum(events)::bigint as events, sum(finished)::bigint as finished
+       from (select source, coalesce((counts ->> 'archived')::bigint, 0) as events, (state = 'finished')::int as finished from import
+              union all
+             select source, archived, 0 from stream_offset) as ledger
       group by source`,
   );
   return Object.fromEntries(
@@ -366,7 +366,7 @@ async function dropVersion(client: PoolClient, versionId: number): Promise<void>
     'delete from backfill_chunk where backfill_id in (select id from backfill where version_id = $1)',
     [versionId],
   );
-  for (const table of ['backfill', 'snapshot', 'tick', 'view_progress'])
+  for (const table of ['backfill', 'snapshot', 'stream_attached', 'tick', 'view_progress'])
     await client.query(`delete from ${table} where version_id = $1`, [versionId]);
 }
 

@@ -3,6 +3,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { readConfig } from '../core/config.js';
 import { FeatureStoreError } from '../core/error.js';
 import { migrate } from './migrate.js';
+import { createProducer } from './push.js';
 import { createRuns } from './runs.js';
 import { startRegistry } from './server.js';
 import { createPool, type Pool } from './sql.js';
@@ -30,7 +31,14 @@ async function main(): Promise<void> {
   const applied = await migrateWhenThere(pool, config.environment);
   for (const name of applied) process.stdout.write(`registry: applied ${name}\n`);
   const runs = createRuns(config);
-  const server = await startRegistry({ config, pool, runs, instance: process.env.ALMANAC_INSTANCE ?? null });
+  const producer = createProducer(config);
+  const server = await startRegistry({
+    config,
+    pool,
+    runs,
+    producer,
+    instance: process.env.ALMANAC_INSTANCE ?? null,
+  });
   let stopping = false;
   const stop = (): void => {
     if (stopping) return;
@@ -38,7 +46,7 @@ async function main(): Promise<void> {
     setTimeout(() => process.exit(1), DRAIN_MS).unref();
     void server
       .close()
-      .then(() => Promise.all([pool.end(), runs.close()]))
+      .then(() => Promise.all([pool.end(), runs.close(), producer.close()]))
       .then(() => process.exit(0));
   };
   process.on('SIGTERM', stop);

@@ -75,7 +75,7 @@ export const TrainingSetBody = z
     path: ['service'],
     message: 'give either service or features',
   });
-export const UpdateBody = z.strictObject({ id: Text, update: z.enum(['pause', 'resume']) });
+export const UpdateBody = z.strictObject({ id: Text, update: z.enum(['pause', 'resume', 'drain']) });
 export const RunQuery = z.strictObject({ id: Text });
 export const NoQuery = z.strictObject({});
 

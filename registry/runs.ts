@@ -98,7 +98,7 @@ export interface Runs {
   get(id: string): Promise<Run>;
   isRunning(id: string): Promise<boolean>;
   /** Throws FS_NOT_FOUND, and FS_CONFLICT when it has ended or refuses. */
-  update(id: string, update: 'pause' | 'resume'): Promise<void>;
+  update(id: string, update: 'pause' | 'resume' | 'drain'): Promise<void>;
   /** At most 100, newest first; as Temporal's list has it, up to a second behind. */
   listRunning(): Promise<RunningRun[]>;
   /** Throws when Temporal does not answer, or has no such namespace. */

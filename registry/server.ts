@@ -13,6 +13,7 @@ import { hashDefinitions, type Plan } from '../core/plan.js';
 import { floorTo, formatTimestamp } from '../core/time.js';
 import { abandonPlan, anotherIsOpen, computePlan, findOpenPlan, findPlanState, savePlan } from './apply.js';
 import { assertFile, keepFile, readKeptFile, removeLeftUploads } from './files.js';
+import { type EventProducer, PushBody, push } from './push.js';
 import {
   ApplyBody,
   BackfillBody,
@@ -39,6 +40,7 @@ export interface RegistryDeps {
   config: Pick<Config, 'environment' | 'filesDir' | 'registryUrl'>;
   pool: Pool;
   runs: Runs;
+  producer: EventProducer;
   instance: string | null;
   /** The clock: epoch ms. */
   now?: () => number;
@@ -109,6 +111,12 @@ function createApp(deps: RegistryDeps): FastifyInstance {
   addReads(app, deps);
   addDefinitions(app, deps);
   addFiles(app, deps);
+  app.post('/push', async (request) => ({
+    rows: await push(
+      { pool: deps.pool, environment: deps.config.environment, producer: deps.producer },
+      parse(PushBody, request.body, 'body'),
+    ),
+  }));
   addRuns(app, deps);
   app.get('/metrics', async (_request, reply) =>
     reply.type(metrics.contentType).send(await metrics.metrics()),
@@ -461,6 +469,8 @@ async function importRun(
     throw new FeatureStoreError('FS_REQUEST_INVALID', message, { fix, source: source.name });
   };
   const { input } = source;
+  if (input.type === 'topic')
+    refuse(`source "${source.name}" is the topic ${input.topic}`, 'produce to it, or POST /push');
   if (input.type === 'table' && (body.file !== undefined || body.format !== undefined))
     refuse(
       `source "${source.name}" is the table ${input.table}; it takes no file`,

@@ -1,5 +1,5 @@
 /** What the registry says of itself: GET /v1/status, GET /v1/views/{view}/progress. Each is one instant of the database. */
-import type { View } from '../core/definition.js';
+import type { Source, View } from '../core/definition.js';
 import type { VersionState } from '../core/plan.js';
 import { formatTimestamp } from '../core/time.js';
 import { readArchived } from './apply.js';
@@ -17,6 +17,7 @@ export interface Status {
   openPlan: string | null;
   sources: SourceStatus[];
   imports: ImportStatus[];
+  streams: StreamStatus[];
   views: ViewStatus[];
   services: Array<{ service: string; owner: string; features: number }>;
 }
@@ -47,6 +48,21 @@ export interface ImportStatus {
   rowsTotal: number;
   startedAt: string;
   finishedAt: string | null;
+}
+
+/** One partition of a source's topic. */
+export interface StreamStatus {
+  source: string;
+  partition: number;
+  topic: string;
+  state: 'waiting' | 'running' | 'paused' | 'drained';
+  offset: number;
+  /** Messages behind the topic's end, as its reader last saw it. */
+  lag: number | null;
+  watermark: string | null;
+  ratePerSecond: number | null;
+  counts: Record<'archived' | 'duplicate' | 'conflict' | 'invalid' | 'tooLate' | 'held', number>;
+  seenAt: string | null;
 }
 
 /** One version that is in use or on its way. */
@@ -95,15 +111,16 @@ export function readStatus(pool: Pool): Promise<Status> {
         appliedAt: iso(revision?.appliedAt ?? null),
         generation: generation[0]!.generation,
         openPlan: open[0]?.hash ?? null,
-        sources: definitions.sources.map(({ name, input, origin, owner }) => ({
+        sources: definitions.sources.map(({ name, input, stream, origin, owner }) => ({
           source: name,
-          input: input.type === 'file' ? `${input.format} file` : `table ${input.table}`,
+          input: describeInput(input, stream?.topic),
           origin,
           owner,
           events: archived[name]?.events ?? 0,
           finishedImports: archived[name]?.finishedImports ?? 0,
         })),
         imports: await readImports(client, origins),
+        streams: await readStreams(client, definitions.sources),
         views: await readViews(client),
         services: definitions.services.map(({ name, owner, features }) => ({
           service: name,
@@ -114,6 +131,12 @@ export function readStatus(pool: Pool): Promise<Status> {
     },
     'repeatable read',
   );
+}
+
+function describeInput(input: Source['input'], topic: string | undefined): string {
+  if (input.type === 'topic') return `topic ${input.topic}`;
+  const before = input.type === 'file' ? `${input.format} file` : `table ${input.table}`;
+  return topic === undefined ? before : `${before}, then topic ${topic}`;
 }
 
 async function readImports(
@@ -146,6 +169,31 @@ async function readImports(
     rowsTotal: row.rowsTotal,
     startedAt: formatTimestamp(row.started),
     finishedAt: iso(row.finished),
+  }));
+}
+
+async function readStreams(client: PoolClient, sources: readonly Source[]): Promise<StreamStatus[]> {
+  const lateness = new Map(sources.map(({ name, allowedLatenessMs }) => [name, allowedLatenessMs]));
+  const { rows } = await client.query<
+    Pick<
+      StreamStatus,
+      'source' | 'partition' | 'topic' | 'state' | 'offset' | 'lag' | 'counts' | 'ratePerSecond'
+    > & {
+      greatest: number | null;
+      seen: number | null;
+    }
+  >(
+    `select source, partition, topic, state, next_offset as "offset", greatest(end_offset - next_offset, 0) as lag,
+            greatest_event_ms as greatest, rate_per_second as "ratePerSecond", seen_at as seen,
+            json_build_object('archived', archived, 'duplicate', duplicate, 'conflict', conflict, 'invalid', invalid,
+              'tooLate', too_late, 'held', (select count(*) from held h where h.source = o.source and h.partition = o.partition)) as counts
+       from stream_offset o
+      order by source collate "C", partition`,
+  );
+  return rows.map(({ greatest, seen, ...row }) => ({
+    ...row,
+    watermark: iso(greatest === null ? null : greatest - (lateness.get(row.source) ?? 0)),
+    seenAt: iso(seen),
   }));
 }
 

@@ -14,7 +14,7 @@ export async function setup(): Promise<void> {
   state = await startStack({
     name,
     environment: 'test',
-    servers: ['postgres', 'redis', 'temporal'],
+    servers: ['postgres', 'redis', 'temporal', 'kafka'],
     processes: [],
     onProgress: (line) => console.error(line),
   });

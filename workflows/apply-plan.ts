@@ -63,6 +63,7 @@ export async function applyPlan({ planHash, by }: ApplyPlanInput): Promise<Apply
     await CancellationScope.nonCancellable(async () => {
       await steps.settleSchedules();
       await steps.publishServingPlan();
+      await steps.startStreams();
     });
     run.report({ done: 5 + plan.backfills.length });
     await run.end(`revision ${plan.revision} is live`);

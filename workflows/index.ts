@@ -4,5 +4,6 @@ export { backfill } from './backfill.js';
 export { importSource } from './import-source.js';
 export { materialize } from './materialize.js';
 export { refill } from './refill.js';
+export { streamShard, streamSource } from './stream.js';
 export { trainingSet } from './training-set.js';
 export { verify } from './verify.js';

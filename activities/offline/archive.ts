@@ -50,6 +50,17 @@ export async function archiveBound(db: Pool | PoolClient): Promise<number> {
   return rows[0]!.bound;
 }
 
+/**
+ * One transaction at a time archives into a source: those of one source are committed in the order of their sequence numbers, and each
+ * sees every event before it. After lockArchiveShared, before nextSequence.
+ */
+export async function lockSource(client: PoolClient, source: string): Promise<void> {
+  await client.query(
+    `select pg_advisory_xact_lock(hashtext('source'), hashtext(current_schema() || '.' || $1))`,
+    [source],
+  );
+}
+
 /** The number of this transaction; after lockArchiveShared. */
 export async function nextSequence(client: PoolClient): Promise<number> {
   const { rows } = await client.query<{ sequence: number }>(`select nextval('event_sequence') as sequence`);

@@ -3,6 +3,7 @@
  * whoever writes and in whichever order, as with records online.
  */
 import type { CompiledView } from '../../core/compile.js';
+import { decodeHeader, encodeRecord, RECORD_BYTES } from '../../core/record.js';
 import { encodeState, nextStep, type State } from '../../core/state.js';
 import type { Pool, PoolClient } from '../../registry/sql.js';
 import type { HashRange } from './archive.js';
@@ -29,11 +30,17 @@ export function snapshotLine(
     state.asOf,
     state.eventTimestamp,
     nextStep(compiled, state),
+    compiled.view.mode.type === 'streaming' ? refreshOf(compiled, state) : null,
     bytes,
   ]);
 }
 
-const COLUMNS = 'key, key_hash, sequence, as_of_ms, event_ms, next_step_ms, state';
+/** When the online record of the state ends, though its steps go on; null: it holds them all. */
+function refreshOf(compiled: CompiledView, state: State): number | null {
+  return decodeHeader(encodeRecord(compiled, state, { maxBytes: RECORD_BYTES })).refreshAt;
+}
+
+const COLUMNS = 'key, key_hash, sequence, as_of_ms, event_ms, next_step_ms, refresh_ms, state';
 
 /**
  * Writes those that are newer than what is there: a batch view's by as-of (its tick), a streaming view's by (sequence, as-of). In
@@ -60,7 +67,7 @@ export async function writeSnapshots(
      select $1, ${COLUMNS} from incoming_snapshots order by key
      on conflict (version_id, key) do update
         set sequence = excluded.sequence, as_of_ms = excluded.as_of_ms, event_ms = excluded.event_ms,
-            next_step_ms = excluded.next_step_ms, state = excluded.state
+            next_step_ms = excluded.next_step_ms, refresh_ms = excluded.refresh_ms, state = excluded.state
       where ${newer}`,
     [versionId],
   );
@@ -121,6 +128,19 @@ export async function listDueSnapshots(
     [versionId, String(start), String(end), until, movedAfter],
   );
   return rows.map(snapshotOf);
+}
+
+/** Keys of a version whose online record ends within (after, until]. */
+export async function listEnding(
+  pool: Pool,
+  versionId: number,
+  { after, until }: { after: number; until: number },
+): Promise<Uint8Array[]> {
+  const { rows } = await pool.query<{ key: Buffer }>(
+    'select key from snapshot where version_id = $1 and refresh_ms > $2 and refresh_ms <= $3',
+    [versionId, after, until],
+  );
+  return rows.map(({ key }) => key);
 }
 
 /** How many entities of the version are due by `until`. */

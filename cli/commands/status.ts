@@ -51,6 +51,16 @@ export interface Status {
     bytesDone: number;
     bytesTotal: number;
   }>;
+  streams: Array<{
+    source: string;
+    partition: number;
+    state: string;
+    offset: number;
+    lag: number | null;
+    watermark: string | null;
+    ratePerSecond: number | null;
+    counts: Record<string, number>;
+  }>;
   views: Array<{
     view: string;
     version: number;
@@ -88,6 +98,20 @@ export function renderStatus(status: Status): string {
       shiftMs % WEEK === 0 ? `${shiftMs / WEEK} weeks` : formatDuration(Math.abs(shiftMs)),
       counts.archived ?? 0,
       (counts.invalid ?? 0) + (counts.conflict ?? 0),
+    ]),
+  );
+  add(
+    ['stream', 'state', 'offset', 'lag', 'watermark', 'per second', 'archived', 'duplicate', 'set aside'],
+    status.streams.map(({ source, partition, state, offset, lag, watermark, ratePerSecond, counts }) => [
+      `${source}/${partition}`,
+      state,
+      offset,
+      lag,
+      instant(watermark),
+      ratePerSecond,
+      counts.archived ?? 0,
+      counts.duplicate ?? 0,
+      (counts.invalid ?? 0) + (counts.conflict ?? 0) + (counts.tooLate ?? 0),
     ]),
   );
   add(

@@ -18,6 +18,7 @@ const LAYERS: Record<string, { imports: string[]; types?: string[]; packages: st
     packages: [
       'pg',
       'pg-copy-streams',
+      'kafkajs',
       'fastify',
       'lossless-json',
       'zod',
@@ -30,7 +31,7 @@ const LAYERS: Record<string, { imports: string[]; types?: string[]; packages: st
   activities: {
     imports: ['core', 'registry', 'oracle'],
     packages: [
-      'pg', 'pg-copy-streams', 'ioredis', 'apache-arrow', 'parquet-wasm', 'csv-parse', 'lossless-json',
+      'pg', 'pg-copy-streams', 'ioredis', 'kafkajs', 'apache-arrow', 'parquet-wasm', 'csv-parse', 'lossless-json',
       '@temporalio/activity', '@temporalio/client', '@temporalio/common', '@temporalio/worker',
     ], // biome-ignore format: names
   },

@@ -13,6 +13,7 @@ import { assertDefinitions } from '../../core/check.js';
 import type { AggregationView, Definitions } from '../../core/definition.js';
 import type { Plan } from '../../core/plan.js';
 import { activate, computePlan, openRevision, savePlan } from '../../registry/apply.js';
+import { createProducer } from '../../registry/push.js';
 import { createRuns, type Run, type Runs } from '../../registry/runs.js';
 import { startRegistry } from '../../registry/server.js';
 import { createPool, type Pool } from '../../registry/sql.js';
@@ -32,6 +33,8 @@ afterAll(async () => {
   await rm(filesDir, { recursive: true, force: true });
 });
 
+const producer = createProducer({ kafkaBrokers: process.env.ALMANAC_KAFKA_BROKERS!.split(','), environment });
+
 /** A registry on a free port. */
 async function start(other: { pool?: Pool; runs?: Runs; registryUrl?: string } = {}): Promise<string> {
   const runs =
@@ -41,6 +44,7 @@ async function start(other: { pool?: Pool; runs?: Runs; registryUrl?: string } =
     config: { environment, filesDir, registryUrl: other.registryUrl ?? 'http://127.0.0.1:0' },
     pool: other.pool ?? pool,
     runs,
+    producer,
     instance: 'one',
     now: () => NOW,
   });

@@ -1,0 +1,475 @@
+/**
+ * The consumer loop of one partition of a source's topic.
+ *
+ *   claim an epoch ─→ attach versions ─→ [ batch: one transaction → fold → one record per entity, online ]* ─→ snapshots, end
+ *
+ * A batch's transaction first moves stream_offset on from (epoch, next offset): a reader that was overtaken stops there (FS_FENCED)
+ * and nothing of its batch is archived. Everything after the commit may be lost and is made again: whoever claims next folds, for
+ * each version, what was archived after its snapshots (view_progress.sequence) and writes those records. Online the newest record
+ * wins, so it does not matter who writes first.
+ *
+ * Transactions that archive into one source commit in order of their sequence numbers (lockSource), and what an import of the same
+ * source archived is taken in before anything later is folded: a state always holds all of its entity's events up to its sequence.
+ */
+
+import type { Source } from '../../core/definition.js';
+import { FeatureStoreError } from '../../core/error.js';
+import type { Event } from '../../core/event.js';
+import { getSource, getVersion } from '../../registry/resolve.js';
+import { type PoolClient, transaction } from '../../registry/sql.js';
+import type { Deps } from '../deps.js';
+import { appendEvents, lockArchiveShared, lockSource, nextSequence } from '../offline/archive.js';
+import { insertSetAside } from '../offline/set-aside.js';
+import { findProgress, readClock } from '../offline/ticks.js';
+import { type RecordRow, writeRecords } from '../online/write.js';
+import { type AggregationVersion, compileVersion } from '../output.js';
+import { createReader, type Read, sortOut } from './batch.js';
+import type { EventSource, MessageBatch } from './event-source.js';
+import { ViewStates } from './states.js';
+
+export interface ShardOptions {
+  source: string;
+  partition: number;
+  snapshotEveryMs: number;
+  /** How long one run lasts before it hands over to the next. */
+  runMs: number;
+}
+
+/** How far a shard is; its heartbeat. */
+export interface ShardStatus {
+  partition: number;
+  offset: number;
+  lag: number;
+  /** ISO; null: no event yet. */
+  watermark: string | null;
+  ratePerSecond: number;
+  state: 'running' | 'paused';
+}
+
+const WAIT_MS = 100;
+const TURN_MS = 500;
+// Some gigabytes of heap at most; beyond it all are written and forgotten, and loaded again as they come.
+const MAX_STATES = 300_000;
+const STATES = `('backfilling', 'shadow', 'canary', 'live')`;
+
+/** What the registry and the operator want of a stream. */
+interface Orders {
+  wanted: 'run' | 'pause' | 'drain';
+  revision: number;
+  /** Versions in use, or on their way, that were backfilled; and those that went live when there was nothing to backfill. */
+  versions: number[];
+  /** The newest transaction of an import into the source. */
+  imported: number;
+}
+
+export class Shard {
+  readonly #deps: Deps;
+  readonly #options: ShardOptions;
+  readonly #events: EventSource;
+  readonly #signal: AbortSignal;
+  readonly #report: (status: ShardStatus) => void;
+  #epoch = 0;
+  #next = 0;
+  #end = 0;
+  #greatest: number | null = null;
+  /** Every event of the source up to here is in the states, or in the archive after a version's snapshots. */
+  #folded = 0;
+  #revision = -1;
+  #source!: Source;
+  #read!: (message: { offset: number; value: Buffer | null }) => Read;
+  readonly #views = new Map<number, ViewStates>();
+  #paused = false;
+  /** When the first of the held events is due; null: none is held. */
+  #heldMs: number | null = null;
+  #rate = { at: performance.now(), offset: 0, perSecond: 0 };
+
+  private constructor(
+    deps: Deps,
+    options: ShardOptions,
+    events: EventSource,
+    signal: AbortSignal,
+    report: (status: ShardStatus) => void,
+  ) {
+    this.#deps = deps;
+    this.#options = options;
+    this.#events = events;
+    this.#signal = signal;
+    this.#report = report;
+  }
+
+  /** Runs until it is drained, its time is over, or it fails. Aborted: writes its snapshots and throws the signal's reason. */
+  static async run(
+    deps: Deps,
+    options: ShardOptions,
+    {
+      open,
+      signal,
+      report,
+    }: {
+      open: (claim: { topic: string; epoch: number }) => EventSource;
+      signal: AbortSignal;
+      report: (status: ShardStatus) => void;
+    },
+  ): Promise<'drained' | 'over'> {
+    const claim = await claimPartition(deps, options);
+    const events = open(claim);
+    const shard = new Shard(deps, options, events, signal, report);
+    shard.#epoch = claim.epoch;
+    shard.#next = claim.next;
+    shard.#greatest = claim.greatest;
+    shard.#heldMs = claim.heldMs;
+    shard.#rate.offset = claim.next;
+    try {
+      await events.open(claim.next);
+      return await shard.#loop();
+    } finally {
+      await events.close();
+    }
+  }
+
+  async #loop(): Promise<'drained' | 'over'> {
+    const began = performance.now();
+    let turned = Number.NEGATIVE_INFINITY;
+    let written = began;
+    for (;;) {
+      if (this.#signal.aborted) {
+        await this.#writeSnapshots();
+        throw this.#signal.reason as Error;
+      }
+      if (performance.now() - turned > TURN_MS) {
+        turned = performance.now();
+        const wanted = await this.#turn();
+        if (wanted === 'drain') {
+          await this.#writeSnapshots();
+          await this.#show('drained');
+          return 'drained';
+        }
+        if (turned - written > this.#options.snapshotEveryMs) {
+          await this.#writeSnapshots();
+          written = performance.now();
+        }
+        if (turned - began > this.#options.runMs) {
+          await this.#writeSnapshots();
+          return 'over';
+        }
+      }
+      const batch = await this.#events.next(WAIT_MS);
+      if (batch !== null && batch.nextOffset > this.#next) await this.#take(batch);
+    }
+  }
+
+  /** Between two batches, twice a second: what is wanted, what is new, what the clock brings. */
+  async #turn(): Promise<Orders['wanted']> {
+    const orders = await readOrders(this.#deps.pool, this.#options.source);
+    await this.#follow(orders);
+    if (this.#heldMs !== null && this.#deps.clock() >= this.#heldMs)
+      await this.#take({ messages: [], nextOffset: this.#next, endOffset: this.#end });
+    const now = this.#deps.clock();
+    for (const states of this.#views.values()) await this.#publish(await states.refresh(now, this.#folded));
+    await this.#show(this.#paused ? 'paused' : 'running');
+    return orders.wanted;
+  }
+
+  async #follow(orders: Orders): Promise<void> {
+    if (orders.revision !== this.#revision) await this.#reload(orders.revision);
+    for (const id of this.#views.keys()) if (!orders.versions.includes(id)) this.#views.delete(id);
+    const added = orders.versions.filter((id) => !this.#views.has(id));
+    if (added.length > 0 || orders.imported > this.#folded) await this.#attach(added);
+    if (orders.wanted === 'pause' && !this.#paused) this.#events.pause();
+    if (orders.wanted === 'run' && this.#paused) this.#events.resume();
+    this.#paused = orders.wanted === 'pause';
+  }
+
+  /** Columns may be others: nothing compiled before is used again. */
+  async #reload(revision: number): Promise<void> {
+    if (this.#views.size > 0) await this.#writeSnapshots();
+    this.#views.clear();
+    this.#source = await getSource(this.#deps.pool, this.#options.source);
+    this.#read = createReader(this.#source);
+    this.#revision = revision;
+  }
+
+  /**
+   * From here on the versions' events come from the stream: what was archived after their backfills is folded now, before the next
+   * batch. Without versions: takes in what an import has archived.
+   */
+  async #attach(added: readonly number[]): Promise<void> {
+    const { source, partition } = this.#options;
+    const { sequence, imported } = await transaction(this.#deps.pool, async (client) => {
+      await this.#move(client, this.#next);
+      await lockArchiveShared(client);
+      await lockSource(client, source);
+      const drawn = await nextSequence(client);
+      await client.query(
+        `insert into stream_attached (version_id, partition, next_offset, sequence)
+         select id, $2, $3, $4 from unnest($1::integer[]) as id on conflict do nothing`,
+        [added, partition, this.#next, drawn],
+      );
+      await client.query(
+        'insert into view_progress (version_id) select unnest($1::integer[]) on conflict do nothing',
+        [added],
+      );
+      return { sequence: drawn, ...(await readOrders(client, source)) };
+    });
+    if (imported > this.#folded) await this.#takeIn(sequence);
+    this.#folded = sequence;
+    for (const id of added) {
+      const version = (await getVersion(this.#deps.pool, id)) as AggregationVersion;
+      const progress = (await findProgress(this.#deps.pool, id))!;
+      const states = new ViewStates(this.#deps, compileVersion(version));
+      for await (const records of states.catchUp(progress.sequence, sequence, this.#signal))
+        await this.#publish(records);
+      this.#views.set(id, states);
+    }
+  }
+
+  /** Folds what others archived since, in order: what is in memory does not hold it. */
+  async #takeIn(sequence: number): Promise<void> {
+    await this.#writeSnapshots();
+    for (const states of this.#views.values()) {
+      states.forget();
+      for await (const records of states.catchUp(this.#folded, sequence, this.#signal))
+        await this.#publish(records);
+    }
+  }
+
+  async #take(batch: MessageBatch): Promise<void> {
+    const messages = batch.messages.filter(({ offset }) => offset >= this.#next);
+    this.#end = batch.endOffset;
+    let done = await this.#archive(messages, batch.nextOffset);
+    while (done === null) {
+      await this.#follow(await readOrders(this.#deps.pool, this.#options.source));
+      done = await this.#archive(messages, batch.nextOffset);
+    }
+    this.#next = batch.nextOffset;
+    this.#greatest = done.greatest;
+    this.#heldMs = done.heldMs;
+    if (done.imported > this.#folded) await this.#takeIn(done.sequence);
+    else {
+      const records: RecordRow[] = [];
+      for (const states of this.#views.values())
+        records.push(...(await states.fold(done.events, done.sequence)));
+      await this.#publish(records);
+    }
+    this.#folded = done.sequence;
+    let size = 0;
+    for (const states of this.#views.values()) size += states.size;
+    if (size < MAX_STATES) return;
+    await this.#writeSnapshots();
+    for (const states of this.#views.values()) states.forget();
+  }
+
+  /** The batch's one transaction; null: the definitions are others by now, nothing was done. */
+  async #archive(messages: MessageBatch['messages'], nextOffset: number): Promise<Archived | null> {
+    const { source: name, partition } = this.#options;
+    const reads = messages.map(this.#read);
+    try {
+      return await transaction(this.#deps.pool, async (client) => {
+        const before = await this.#move(client, nextOffset);
+        await lockArchiveShared(client);
+        await lockSource(client, name);
+        const { revision, imported } = await readOrders(client, name);
+        if (revision !== this.#revision) throw new OtherDefinitions();
+        const sequence = await nextSequence(client);
+        const arrivedAt = Math.max(await readClock(client), before.arrivedMs ?? 0);
+        const due = await this.#releaseHeld(client, arrivedAt);
+        const sorted = await sortOut(client, this.#source, [...due, ...reads], {
+          partition,
+          sequence,
+          arrivedAt,
+          greatest: before.greatestMs,
+        });
+        await appendEvents(client, this.#source, sorted.rows);
+        await insertSetAside(client, name, partition, sorted.setAside);
+        await client.query(
+          `insert into held (source, partition, "offset", event_ms, body)
+           select $1, $2, * from unnest($3::bigint[], $4::bigint[], $5::text[])`,
+          [
+            name,
+            partition,
+            sorted.held.map(({ offset }) => offset),
+            sorted.held.map(({ eventMs }) => eventMs),
+            sorted.held.map(({ body }) => body),
+          ],
+        );
+        const count = (outcome: string): number =>
+          sorted.setAside.filter((each) => each.outcome === outcome).length;
+        await client.query(
+          `update stream_offset
+              set arrived_ms = $3, greatest_event_ms = $4, archived = archived + $5, duplicate = duplicate + $6,
+                  conflict = conflict + $7, invalid = invalid + $8, too_late = too_late + $9
+            where source = $1 and partition = $2`,
+          [
+            name,
+            partition,
+            arrivedAt,
+            sorted.greatest,
+            sorted.rows.length,
+            sorted.duplicates,
+            count('conflict'),
+            count('invalid'),
+            count('too_late'),
+          ],
+        );
+        const { rows: held } = await client.query<{ first: number | null }>(
+          'select min(event_ms) as first from held where source = $1 and partition = $2',
+          [name, partition],
+        );
+        const events = sorted.rows.map(({ event }) => event);
+        return { sequence, imported, events, greatest: sorted.greatest, heldMs: held[0]!.first };
+      });
+    } catch (error) {
+      if (error instanceof OtherDefinitions) return null;
+      throw error;
+    }
+  }
+
+  /** Held events whose time has come, oldest first. */
+  async #releaseHeld(client: PoolClient, arrivedAt: number): Promise<Read[]> {
+    if (this.#heldMs === null || this.#heldMs > arrivedAt) return [];
+    const { source, partition } = this.#options;
+    const { rows } = await client.query<{ offset: number; eventMs: number; body: string }>(
+      `delete from held where source = $1 and partition = $2 and event_ms <= $3
+       returning "offset", event_ms as "eventMs", body`,
+      [source, partition, arrivedAt],
+    );
+    return rows
+      .sort((a, b) => a.eventMs - b.eventMs || a.offset - b.offset)
+      .map(({ offset, body }) => this.#read({ offset, value: Buffer.from(body) }));
+  }
+
+  /** Compare and set; the partition's row is ours until the transaction ends. */
+  async #move(
+    client: PoolClient,
+    nextOffset: number,
+  ): Promise<{ arrivedMs: number | null; greatestMs: number | null }> {
+    const { source, partition } = this.#options;
+    const { rows } = await client.query<{ arrivedMs: number | null; greatestMs: number | null }>(
+      `update stream_offset set next_offset = $5
+        where source = $1 and partition = $2 and epoch = $3 and next_offset = $4
+        returning arrived_ms as "arrivedMs", greatest_event_ms as "greatestMs"`,
+      [source, partition, this.#epoch, this.#next, nextOffset],
+    );
+    if (rows[0]) return rows[0];
+    throw this.#fenced();
+  }
+
+  #fenced(): FeatureStoreError {
+    const { source, partition } = this.#options;
+    return new FeatureStoreError(
+      'FS_FENCED',
+      `partition ${partition} of source "${source}" is read by another since epoch ${this.#epoch}`,
+      { fix: 'nothing to do: the other one goes on', source, partition },
+    );
+  }
+
+  async #writeSnapshots(): Promise<void> {
+    const { source, partition } = this.#options;
+    const fence = async (client: PoolClient): Promise<void> => {
+      const { rowCount } = await client.query(
+        'select 1 from stream_offset where source = $1 and partition = $2 and epoch = $3 for share',
+        [source, partition, this.#epoch],
+      );
+      if (rowCount !== 1) throw this.#fenced();
+    };
+    for (const states of this.#views.values()) await states.write(fence);
+    await transaction(this.#deps.pool, async (client) => {
+      await fence(client);
+      await client.query(
+        `update view_progress
+            set sequence = greatest(sequence, $2), last_event_ms = greatest(last_event_ms, $3), last_write = clock_timestamp()
+          where version_id = any ($1)`,
+        [[...this.#views.keys()], this.#folded, this.#greatest],
+      );
+    });
+  }
+
+  /** Guarded writes, all versions together. */
+  async #publish(records: readonly RecordRow[]): Promise<void> {
+    if (records.length === 0) return;
+    const { conflict } = await writeRecords(this.#deps.redis, records);
+    if (conflict === 0) return;
+    throw new FeatureStoreError(
+      'FS_PARITY',
+      `${conflict} online records of source "${this.#options.source}" differ from the streamed ones of the same moment`,
+      { fix: 'compare them with the archive: almanac verify', source: this.#options.source },
+    );
+  }
+
+  async #show(state: 'running' | 'paused' | 'drained'): Promise<void> {
+    const { source, partition } = this.#options;
+    const seconds = (performance.now() - this.#rate.at) / 1000;
+    if (seconds > 2)
+      this.#rate = {
+        at: performance.now(),
+        offset: this.#next,
+        perSecond: Math.round((this.#next - this.#rate.offset) / seconds),
+      };
+    await this.#deps.pool.query(
+      `update stream_offset set end_offset = greatest($4, next_offset), rate_per_second = $5, state = $6, seen_at = clock_timestamp()
+        where source = $1 and partition = $2 and epoch = $3`,
+      [source, partition, this.#epoch, this.#end, this.#rate.perSecond, state],
+    );
+    if (state === 'drained') return;
+    const watermark = this.#greatest === null ? null : this.#greatest - this.#source.allowedLatenessMs;
+    this.#report({
+      partition,
+      offset: this.#next,
+      lag: Math.max(0, this.#end - this.#next),
+      watermark: watermark === null ? null : new Date(watermark).toISOString(),
+      ratePerSecond: this.#rate.perSecond,
+      state,
+    });
+  }
+}
+
+interface Archived {
+  sequence: number;
+  imported: number;
+  events: Event[];
+  greatest: number | null;
+  heldMs: number | null;
+}
+
+/** Rolls a batch's transaction back. */
+class OtherDefinitions extends Error {}
+
+/** Whoever read the partition before is fenced from here on. */
+async function claimPartition(
+  { pool }: Deps,
+  { source, partition }: ShardOptions,
+): Promise<{ topic: string; epoch: number; next: number; greatest: number | null; heldMs: number | null }> {
+  const { rows } = await pool.query<{
+    topic: string;
+    epoch: number;
+    next: number;
+    greatest: number | null;
+    heldMs: number | null;
+  }>(
+    `update stream_offset set epoch = epoch + 1 where source = $1 and partition = $2
+     returning topic, epoch, next_offset as next, greatest_event_ms as greatest,
+       (select min(event_ms) from held where source = $1 and partition = $2) as "heldMs"`,
+    [source, partition],
+  );
+  if (rows[0]) return rows[0];
+  throw new FeatureStoreError('FS_NOT_FOUND', `source "${source}" has no partition ${partition} to read`, {
+    fix: 'apply the definitions again: that makes its topic',
+    source,
+    partition,
+  });
+}
+
+async function readOrders(client: Deps['pool'] | PoolClient, source: string): Promise<Orders> {
+  const { rows } = await client.query<Orders>(
+    `select coalesce((select wanted from stream_control where source = $1), 'run') as wanted,
+            coalesce((select max(revision) from revision), 0)::bigint as revision,
+            array(select v.id from view_version v left join view_progress p on p.version_id = v.id
+                   where v.kind = 'aggregation' and v.source ->> 'name' = $1 and v.definition #>> '{mode,type}' = 'streaming'
+                     and v.state in ${STATES}
+                     and (p.version_id is not null
+                          or v.state = 'live' and not exists (select 1 from backfill b where b.version_id = v.id)) order by v.id) as versions,
+            coalesce((select max(last_sequence) from import where source = $1), 0)::bigint as imported`,
+    [source],
+  );
+  return rows[0]!;
+}

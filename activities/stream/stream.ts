@@ -1,0 +1,153 @@
+/** A source's stream: its topic and rows made, its partition read, what the operator wants written down. */
+import { cancellationSignal, getClient, heartbeat } from '@temporalio/activity';
+import { Kafka, logLevel } from 'kafkajs';
+import { FeatureStoreError } from '../../core/error.js';
+import { streamOf, topicName } from '../../core/stream.js';
+import { findRevision } from '../../registry/resolve.js';
+import type { Deps } from '../deps.js';
+import { createKafkaSource } from './event-source.js';
+import { Shard, type ShardStatus } from './shard.js';
+
+export interface RunShardInput {
+  source: string;
+  shard: number;
+  /** Default 5 min. */
+  snapshotEveryMs?: number;
+}
+
+export type Wanted = 'run' | 'pause' | 'drain';
+
+const SNAPSHOT_EVERY_MS = 5 * 60_000;
+// Long enough to cost nothing, short enough for an activity to be seen in the history now and then.
+const RUN_MS = 24 * 3_600_000;
+const BEAT_MS = 1_000;
+// A shard that shows nothing for so long hangs: Temporal should hear no more of it.
+const HUNG_MS = 120_000;
+
+export function createStreamActivities(deps: Deps) {
+  const { config, pool } = deps;
+  return {
+    /** Topics, offsets and runs of every source that has a topic; those that have none any more end. */
+    async startStreams(): Promise<void> {
+      const sources = (await findRevision(pool))?.definitions.sources ?? [];
+      const streamed = sources.flatMap((source) => {
+        const stream = streamOf(source);
+        return stream === null
+          ? []
+          : [{ source: source.name, owner: source.owner, topic: topicName(config.environment, stream) }];
+      });
+      await pool.query(
+        `update stream_control set wanted = 'drain', changed_at = clock_timestamp() where not source = any ($1)`,
+        [streamed.map(({ source }) => source)],
+      );
+      if (streamed.length === 0) return;
+      await createTopics(config.kafkaBrokers, streamed.map(({ topic }) => topic)); // biome-ignore format: short
+      for (const { source, owner, topic } of streamed) {
+        await pool.query(
+          `insert into stream_offset (source, partition, topic) values ($1, 0, $2) on conflict do nothing`,
+          [source, topic],
+        );
+        await pool.query(
+          `insert into stream_control (source, wanted) values ($1, 'run')
+           on conflict (source) do update set wanted = 'run' where stream_control.wanted = 'drain'`,
+          [source],
+        );
+        await getClient().workflow.start('streamSource', {
+          workflowId: `stream/${source}`,
+          taskQueue: `${config.environment}-control`,
+          args: [{ source }],
+          workflowIdConflictPolicy: 'USE_EXISTING',
+          staticSummary: `stream of ${source}`,
+          searchAttributes: { AlmanacKind: ['streamSource'], AlmanacOwner: [owner] },
+        });
+      }
+    },
+
+    /** Read by the shards within half a second. */
+    async controlStream({ source, wanted }: { source: string; wanted: Wanted }): Promise<void> {
+      await pool.query(
+        `insert into stream_control (source, wanted) values ($1, $2)
+         on conflict (source) do update set wanted = excluded.wanted, changed_at = clock_timestamp()`,
+        [source, wanted],
+      );
+    },
+
+    /** The consumer loop. Its heartbeat says how far it is. */
+    async runShard(input: RunShardInput): Promise<'drained' | 'over'> {
+      let status: ShardStatus | null = null;
+      let shown = performance.now();
+      const timer = setInterval(() => {
+        if (performance.now() - shown < HUNG_MS) heartbeat(status);
+      }, BEAT_MS);
+      try {
+        return await Shard.run(
+          deps,
+          {
+            source: input.source,
+            partition: input.shard,
+            snapshotEveryMs: input.snapshotEveryMs ?? SNAPSHOT_EVERY_MS,
+            runMs: RUN_MS,
+          },
+          {
+            open: ({ topic, epoch }) =>
+              createKafkaSource({
+                brokers: brokersOf(config.kafkaBrokers),
+                topic,
+                partition: input.shard,
+                group: `${topic}.${input.shard}.${epoch}`,
+              }),
+            signal: cancellationSignal(),
+            report: (now) => {
+              status = now;
+              shown = performance.now();
+            },
+          },
+        );
+      } finally {
+        clearInterval(timer);
+      }
+    },
+  };
+}
+
+function brokersOf(brokers: string[]): string[] {
+  if (brokers.length > 0) return brokers;
+  throw new FeatureStoreError(
+    'FS_CONFIG_MISSING',
+    'the environment variable ALMANAC_KAFKA_BROKERS is not set',
+    {
+      fix: 'set it to host:port of a Kafka broker: a source has a topic',
+      variable: 'ALMANAC_KAFKA_BROKERS',
+    },
+  );
+}
+
+async function createTopics(brokers: string[], topics: readonly string[]): Promise<void> {
+  const kafka = new Kafka({
+    clientId: 'almanac',
+    brokers: brokersOf(brokers),
+    logLevel: logLevel.NOTHING,
+    connectionTimeout: 5_000,
+    requestTimeout: 15_000,
+    retry: { retries: 2 },
+  });
+  const admin = kafka.admin();
+  try {
+    await admin.connect();
+    await admin.createTopics({
+      waitForLeaders: true,
+      timeout: 10_000,
+      // The topic is not what is kept: the archive is.
+      topics: topics.map((topic) => ({ topic, numPartitions: 1 })),
+    });
+  } catch (error) {
+    throw new FeatureStoreError(
+      'FS_UNAVAILABLE',
+      `Kafka does not make the topics: ${error instanceof Error ? error.message : String(error)}`,
+      { fix: 'start it, or set ALMANAC_KAFKA_BROKERS; then try again' },
+      { cause: error },
+    );
+  } finally {
+    await admin.disconnect();
+  }
+}

@@ -1,0 +1,247 @@
+/** Readers that die, stall or are overtaken between any two steps: what is stored is what the archive says, once. */
+import { type ChildProcess, spawn } from 'node:child_process';
+import { randomUUID } from 'node:crypto';
+import { fileURLToPath } from 'node:url';
+import type { Redis } from 'ioredis';
+import { afterAll, beforeAll, expect, test, vi } from 'vitest';
+import { createKafkaSource, type EventSource } from '../../activities/stream/event-source.js';
+import { Shard } from '../../activities/stream/shard.js';
+import { assertDefinitions } from '../../core/check.js';
+import { columnNames } from '../../core/event.js';
+import { decodeHeader } from '../../core/record.js';
+import { HOUR } from '../../core/time.js';
+import { computePlan, savePlan } from '../../registry/apply.js';
+import { applyPlan } from '../../workflows/apply-plan.js';
+import { applyDefinitions, bundle, createEnvironment, type TestEnvironment } from './environment.js';
+import {
+  checkOnline,
+  checkSnapshots,
+  makeMessages,
+  message,
+  offsetsOf,
+  openTopic,
+  streamWorld,
+  untilRead,
+} from './streaming.js';
+import { makeEvents, readStored, userNow, versionOf, visits } from './world.js';
+
+/** A source that is applied, its topic, and a view without history: as if backfilled before the first event. */
+async function prepare() {
+  const env = await createEnvironment({ temporal: false });
+  await applyDefinitions(env, assertDefinitions(streamWorld([userNow])));
+  const { id } = await versionOf(env, 'user_now');
+  const topic = await openTopic(env, true);
+  await env.deps.pool.query(`insert into stream_offset (source, partition, topic) values ('visits', 0, $1)`, [
+    `${env.config.environment}.visits`,
+  ]);
+  await env.deps.pool.query('insert into view_progress (version_id) values ($1)', [id]);
+  return { env, topic };
+}
+
+interface Reader {
+  stop(): Promise<void>;
+  /** What it ended with. */
+  ended: Promise<unknown>;
+}
+
+function read(
+  env: TestEnvironment,
+  wrap: {
+    events?: (events: EventSource) => EventSource;
+    redis?: (redis: Redis) => Redis;
+    clock?: () => number;
+  } = {},
+): Reader {
+  const stop = new AbortController();
+  const ended = Shard.run(
+    { ...env.deps, redis: wrap.redis?.(env.deps.redis) ?? env.deps.redis, clock: wrap.clock ?? Date.now },
+    { source: 'visits', partition: 0, snapshotEveryMs: 400, runMs: 3_600_000 },
+    {
+      open: ({ topic, epoch }) => {
+        const source = createKafkaSource({
+          brokers: env.config.kafkaBrokers,
+          topic,
+          partition: 0,
+          group: `${topic}.${epoch}`,
+        });
+        return wrap.events?.(source) ?? source;
+      },
+      signal: stop.signal,
+      report: () => {},
+    },
+  ).catch((error: unknown) => error);
+  return {
+    ended,
+    stop: async () => {
+      stop.abort(new Error('stopped'));
+      await ended;
+    },
+  };
+}
+
+test('a reader that dies between transaction and publishing: the next one publishes', async () => {
+  const { env, topic } = await prepare();
+  let calls = 0;
+  const dying = read(env, {
+    redis: (redis) =>
+      new Proxy(redis, {
+        get(target, name) {
+          if (name === 'evalsha' && ++calls > 2) throw new Error('killed');
+          const value: unknown = Reflect.get(target, name);
+          return typeof value === 'function' ? (value.bind(target) as unknown) : value;
+        },
+      }),
+  });
+  const made = makeMessages(300, 1);
+  for (let i = 0; i < made.messages.length; i += 60) {
+    await topic.produce(made.messages.slice(i, i + 60));
+    await Promise.race([dying.ended, untilRead(env, Math.min(i + 60, made.messages.length))]);
+  }
+  expect(await dying.ended).toMatchObject({ message: 'killed' });
+  await expect(checkOnline(env, userNow)).rejects.toThrow();
+  const next = read(env);
+  await untilRead(env, made.messages.length);
+  await vi.waitFor(() => checkOnline(env, userNow), { timeout: 10_000 });
+  await next.stop();
+  expect(await checkSnapshots(env, userNow)).toBeGreaterThan(10);
+  await topic.close();
+});
+
+test('a reader that was overtaken while it stalled writes nothing more', async () => {
+  const { env, topic } = await prepare();
+  const made = makeMessages(200, 2);
+  let goOn = (): void => {};
+  let stalled = (): void => {};
+  const gate = new Promise<void>((resolve) => (goOn = resolve));
+  const isStalled = new Promise<void>((resolve) => (stalled = resolve));
+  const zombie = read(env, {
+    events: (events) => ({
+      open: (offset) => events.open(offset),
+      pause: () => events.pause(),
+      resume: () => events.resume(),
+      close: () => events.close(),
+      async next(waitMs) {
+        const batch = await events.next(waitMs);
+        if (batch === null) return null;
+        stalled();
+        await gate; // it has the batch in its hands
+        return batch;
+      },
+    }),
+  });
+  await topic.produce(made.messages);
+  await isStalled;
+  const owner = read(env);
+  await untilRead(env, made.messages.length);
+  await vi.waitFor(() => checkOnline(env, userNow), { timeout: 10_000 });
+  const before = await offsetsOf(env);
+  goOn();
+  expect(await zombie.ended).toMatchObject({ code: 'FS_FENCED' });
+  expect(await offsetsOf(env)).toMatchObject({ archived: before.archived, epoch: 2 });
+  await owner.stop();
+  await checkOnline(env, userNow);
+  await topic.close();
+});
+
+test('an event ahead of the clock waits until its time has come', async () => {
+  const { env, topic } = await prepare();
+  const reader = read(env);
+  const [event] = makeEvents(1, { start: 0, end: 1, seed: 1 });
+  const values = [...event!.values];
+  const now = Date.now();
+  const at = columnNames(visits).indexOf('happened_at');
+  values[columnNames(visits).indexOf('user_id')] = 'early';
+  await topic.produce([
+    message({ values: values.with(at, now + 3_000) }),
+    message({ values: values.with(at, now + 3_600_000) }),
+  ]);
+  await untilRead(env, 2);
+  expect(await offsetsOf(env)).toMatchObject({ archived: 0, invalid: 1 });
+  expect((await env.deps.pool.query('select 1 from held')).rowCount).toBe(1);
+  await vi.waitFor(async () => expect((await offsetsOf(env)).archived).toBe(1), { timeout: 20_000 });
+  const { rows } = await env.deps.pool.query<{ arrived_ms: number }>('select arrived_ms from archive_visits');
+  expect(rows[0]!.arrived_ms).toBeGreaterThanOrEqual(now + 3_000);
+  await vi.waitFor(() => checkOnline(env, userNow), { timeout: 10_000 });
+  await reader.stop();
+  await topic.close();
+});
+
+test('records that end before their steps do are written on by the clock, with no event', async () => {
+  const { env, topic } = await prepare();
+  const first = read(env);
+  const { messages } = makeMessages(900, 4);
+  await topic.produce(messages);
+  await untilRead(env, messages.length);
+  await vi.waitFor(() => checkOnline(env, userNow), { timeout: 10_000 });
+  await first.stop();
+  const ends = async (): Promise<number[]> =>
+    [...(await readStored(env, userNow)).records.values()].flatMap(
+      (record) => decodeHeader(record).refreshAt ?? [],
+    );
+  const [soonest] = (await ends()).sort((a, b) => a - b);
+  expect(soonest).toBeGreaterThan(0);
+  const later = soonest! + 6 * HOUR;
+  const second = read(env, { clock: () => later });
+  await vi.waitFor(async () => expect(Math.min(later + 1, ...(await ends()))).toBeGreaterThan(later), {
+    timeout: 20_000,
+  });
+  await second.stop();
+  expect(await checkOnline(env, userNow)).toBeGreaterThan(100);
+  expect(await checkSnapshots(env, userNow)).toBeGreaterThan(10);
+  await topic.close();
+});
+
+// ---------------------------------------------------------------- processes
+
+let killable: TestEnvironment;
+const workers: ChildProcess[] = [];
+beforeAll(async () => {
+  killable = await createEnvironment();
+});
+afterAll(() => {
+  for (const worker of workers) worker.kill('SIGKILL');
+});
+
+async function startWorker(): Promise<ChildProcess> {
+  const worker = spawn(
+    process.execPath,
+    [
+      '--import',
+      'jiti/register',
+      fileURLToPath(new URL('worker-process.ts', import.meta.url)),
+      await bundle(),
+    ],
+    { env: killable.env, stdio: 'inherit' },
+  );
+  workers.push(worker);
+  return worker;
+}
+
+test('a worker killed in the middle, again and again: another takes over', async () => {
+  let worker = await startWorker();
+  const plan = await computePlan(killable.deps.pool, streamWorld([userNow]));
+  await savePlan(killable.deps.pool, plan, assertDefinitions(streamWorld([userNow])));
+  await killable.client.workflow.execute(applyPlan, {
+    workflowId: `apply/${randomUUID()}`,
+    taskQueue: killable.controlQueue,
+    args: [{ planHash: plan.hash, by: 'test' }],
+  });
+  const topic = await openTopic(killable);
+  const { messages } = makeMessages(400, 3);
+  const part = Math.ceil(messages.length / 3);
+  for (let i = 0; i < 3; i++) {
+    const sent = topic.produce(messages.slice(i * part, (i + 1) * part));
+    if (i > 0) {
+      await vi.waitFor(async () => expect((await offsetsOf(killable)).epoch).toBeGreaterThanOrEqual(i), {
+        timeout: 60_000,
+      });
+      worker.kill('SIGKILL');
+      worker = await startWorker();
+    }
+    await sent;
+  }
+  await untilRead(killable, messages.length);
+  expect((await offsetsOf(killable)).epoch).toBeGreaterThan(1);
+  await vi.waitFor(() => checkOnline(killable, userNow), { timeout: 20_000 });
+  await topic.close();
+});
