@@ -113,7 +113,7 @@ const busiestRows = async ({ pool }: World): Promise<string> => {
 test.concurrent('worker killed inside its transactions', async () => {
   const values = await run('inside', {
     inImport: killedBehind(
-      async () => `select pg_advisory_xact_lock(hashtext('dedupe'), hashtext(current_schema() || '.visits'))`,
+      async () => `select pg_advisory_xact_lock(hashtext('source'), hashtext(current_schema() || '.visits'))`,
     ),
     async inBackfill(world, runs) {
       await killedBehind(async () => `lock table ${await busiestRows(world)} in exclusive mode`)(world, runs);
