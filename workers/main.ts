@@ -5,8 +5,9 @@
  */
 import type { AddressInfo } from 'node:net';
 import { parseArgs } from 'node:util';
+import { Client } from '@temporalio/client';
 import { NativeConnection, Runtime, type Worker, type WorkflowBundleOption } from '@temporalio/worker';
-import { assertKeepsRecords, createRedis, untilReady } from '../activities/index.js';
+import { assertKeepsRecords, createRedis, startRepairs, untilReady } from '../activities/index.js';
 import { type Config, readConfig } from '../core/config.js';
 import { FeatureStoreError } from '../core/error.js';
 import { createPool, type Pool } from '../registry/sql.js';
@@ -53,6 +54,7 @@ async function start(
   undo.unshift(() => redis.disconnect());
   const metrics = createMetrics();
   let workers: Worker[] = [];
+  let repairs: ReturnType<typeof startRepairs> | null = null;
   const check = async (): Promise<string[]> => [
     ...(workers.length === 0 ? ['still starting'] : []),
     ...(await postgresProblem(pool)),
@@ -60,6 +62,7 @@ async function start(
     ...workers
       .filter((worker) => worker.getState() !== 'RUNNING')
       .map((worker) => `${worker.options.taskQueue} is ${worker.getState()}`),
+    ...(repairs?.problem() ? [repairs.problem()!] : []),
   ];
   const identity = {
     environment: config.environment,
@@ -80,14 +83,20 @@ async function start(
   await assertKeepsRecords(redis);
   const connection = await connect(config, deadline);
   undo.unshift(() => connection.close());
+  const deps = { config, pool, redis, clock: Date.now, env: process.env };
   workers = await createWorkers({
     connection,
     namespace: config.temporalNamespace,
-    deps: { config, pool, redis, clock: Date.now, env: process.env },
+    deps,
     queues,
     workflowBundle,
     metrics,
   });
+  if (queues.includes('control')) {
+    const started = startRepairs(deps, new Client({ connection, namespace: config.temporalNamespace }));
+    undo.unshift(() => started.stop());
+    repairs = started;
+  }
   return workers;
 }
 

@@ -8,6 +8,10 @@
  * each version, what was archived after its snapshots (view_progress.sequence) and writes those records. Online the newest record
  * wins, so it does not matter who writes first.
  *
+ * When Redis is away the stream goes on: what could not be published is written down as owed, a range of sequences of each version,
+ * and a workflow of its own writes it when Redis is back (activities/dual-write.ts). view_progress.sequence passes only what was
+ * published or is owed.
+ *
  * Transactions that archive into one source commit in order of their sequence numbers (lockSource), and what an import of the same
  * source archived is taken in before anything later is folded: a state always holds all of its entity's events up to its sequence.
  */
@@ -21,6 +25,7 @@ import type { Deps } from '../deps.js';
 import { appendEvents, lockArchiveShared, lockSource, nextSequence } from '../offline/archive.js';
 import { insertSetAside } from '../offline/set-aside.js';
 import { findProgress, readClock } from '../offline/ticks.js';
+import { takesWrites } from '../online/client.js';
 import { type RecordRow, writeRecords } from '../online/write.js';
 import { type AggregationVersion, compileVersion } from '../output.js';
 import { createReader, type Read, sortOut } from './batch.js';
@@ -79,6 +84,9 @@ export class Shard {
   #read!: (message: { offset: number; value: Buffer | null }) => Read;
   readonly #views = new Map<number, ViewStates>();
   #paused = false;
+  /** Redis takes writes. Once it did not, nothing is sent before a probe says that it does: each attempt may last COMMAND_MS. */
+  #online = true;
+  #probing = false;
   /** When the first of the held events is due; null: none is held. */
   #heldMs: number | null = null;
   #rate = { at: performance.now(), offset: 0, perSecond: 0 };
@@ -131,6 +139,7 @@ export class Shard {
     const began = performance.now();
     let turned = Number.NEGATIVE_INFINITY;
     let written = began;
+    this.#online = await takesWrites(this.#deps.redis, this.#deps.config.environment);
     for (;;) {
       if (this.#signal.aborted) {
         await this.#writeSnapshots();
@@ -164,8 +173,8 @@ export class Shard {
     await this.#follow(orders);
     if (this.#heldMs !== null && this.#deps.clock() >= this.#heldMs)
       await this.#take({ messages: [], nextOffset: this.#next, endOffset: this.#end });
-    const now = this.#deps.clock();
-    for (const states of this.#views.values()) await this.#publish(await states.refresh(now, this.#folded));
+    if (this.#online) await this.#refresh();
+    else this.#probe();
     await this.#show(this.#paused ? 'paused' : 'running');
     return orders.wanted;
   }
@@ -217,8 +226,7 @@ export class Shard {
       const version = (await getVersion(this.#deps.pool, id)) as AggregationVersion;
       const progress = (await findProgress(this.#deps.pool, id))!;
       const states = new ViewStates(this.#deps, compileVersion(version));
-      for await (const records of states.catchUp(progress.sequence, sequence, this.#signal))
-        await this.#publish(records);
+      await this.#catchUp(id, states, progress.sequence, sequence);
       this.#views.set(id, states);
     }
   }
@@ -226,11 +234,43 @@ export class Shard {
   /** Folds what others archived since, in order: what is in memory does not hold it. */
   async #takeIn(sequence: number): Promise<void> {
     await this.#writeSnapshots();
-    for (const states of this.#views.values()) {
+    for (const [id, states] of this.#views) {
       states.forget();
-      for await (const records of states.catchUp(this.#folded, sequence, this.#signal))
-        await this.#publish(records);
+      await this.#catchUp(id, states, this.#folded, sequence);
     }
+  }
+
+  async #catchUp(id: number, states: ViewStates, after: number, until: number): Promise<void> {
+    let published = true;
+    for await (const records of states.catchUp(after, until, this.#signal))
+      if (!(await this.#publish(records))) published = false;
+    if (!published) await this.#owe([id], after);
+  }
+
+  /**
+   * What the clock brings, while Redis takes it. No event says that it is due, so no owed range covers it: when it cannot be published
+   * the reader ends, and the next one finds it in the snapshots, which do not have it yet. Once published it is in them at once, so
+   * that a refill or a dual write, which begin with snapshots, end with the records that are there, and not with older ones.
+   */
+  async #refresh(): Promise<void> {
+    const now = this.#deps.clock();
+    for (const states of this.#views.values()) {
+      const records = await states.refresh(now, this.#folded);
+      if (records.length === 0) continue;
+      await this.#send(records);
+      await states.writeRefreshed(this.#fence);
+    }
+  }
+
+  /** Beside the batches: what it finds counts from the next of them on. Another failure than that Redis is away shows there. */
+  #probe(): void {
+    if (this.#probing) return;
+    this.#probing = true;
+    const settle = (online: boolean): void => {
+      this.#online = online;
+      this.#probing = false;
+    };
+    void takesWrites(this.#deps.redis, this.#deps.config.environment).then(settle, () => settle(true));
   }
 
   async #take(batch: MessageBatch): Promise<void> {
@@ -249,7 +289,7 @@ export class Shard {
       const records: RecordRow[] = [];
       for (const states of this.#views.values())
         records.push(...(await states.fold(done.events, done.sequence)));
-      await this.#publish(records);
+      if (!(await this.#publish(records))) await this.#owe([...this.#views.keys()], this.#folded);
     }
     this.#folded = done.sequence;
     let size = 0;
@@ -297,7 +337,7 @@ export class Shard {
         await client.query(
           `update stream_offset
               set arrived_ms = $3, greatest_event_ms = $4, archived = archived + $5, duplicate = duplicate + $6,
-                  conflict = conflict + $7, invalid = invalid + $8, too_late = too_late + $9
+                  conflict = conflict + $7, invalid = invalid + $8, too_late = too_late + $9, late = late + $10
             where source = $1 and partition = $2`,
           [
             name,
@@ -309,6 +349,7 @@ export class Shard {
             count('conflict'),
             count('invalid'),
             count('too_late'),
+            sorted.late,
           ],
         );
         const { rows: held } = await client.query<{ first: number | null }>(
@@ -363,18 +404,19 @@ export class Shard {
     );
   }
 
-  async #writeSnapshots(): Promise<void> {
+  readonly #fence = async (client: PoolClient): Promise<void> => {
     const { source, partition } = this.#options;
-    const fence = async (client: PoolClient): Promise<void> => {
-      const { rowCount } = await client.query(
-        'select 1 from stream_offset where source = $1 and partition = $2 and epoch = $3 for share',
-        [source, partition, this.#epoch],
-      );
-      if (rowCount !== 1) throw this.#fenced();
-    };
-    for (const states of this.#views.values()) await states.write(fence);
+    const { rowCount } = await client.query(
+      'select 1 from stream_offset where source = $1 and partition = $2 and epoch = $3 for share',
+      [source, partition, this.#epoch],
+    );
+    if (rowCount !== 1) throw this.#fenced();
+  };
+
+  async #writeSnapshots(): Promise<void> {
+    for (const states of this.#views.values()) await states.write(this.#fence);
     await transaction(this.#deps.pool, async (client) => {
-      await fence(client);
+      await this.#fence(client);
       await client.query(
         `update view_progress
             set sequence = greatest(sequence, $2), last_event_ms = greatest(last_event_ms, $3), last_write = clock_timestamp()
@@ -384,15 +426,42 @@ export class Shard {
     });
   }
 
-  /** Guarded writes, all versions together. */
-  async #publish(records: readonly RecordRow[]): Promise<void> {
-    if (records.length === 0) return;
+  /** Records of any versions. False: Redis is away, and some or all of them are not there. */
+  async #publish(records: readonly RecordRow[]): Promise<boolean> {
+    if (records.length === 0) return true;
+    if (!this.#online) return false;
+    try {
+      await this.#send(records);
+    } catch (error) {
+      if (!(error instanceof FeatureStoreError && error.retryable)) throw error;
+      this.#online = false;
+    }
+    return this.#online;
+  }
+
+  /**
+   * Guarded writes. A record that clashes with one of the same moment stays as it is until its entity's next event, and is an alarm
+   * in the status: one entity must not stop a stream.
+   */
+  async #send(records: readonly RecordRow[]): Promise<void> {
     const { conflict } = await writeRecords(this.#deps.redis, records);
     if (conflict === 0) return;
-    throw new FeatureStoreError(
-      'FS_PARITY',
-      `${conflict} online records of source "${this.#options.source}" differ from the streamed ones of the same moment`,
-      { fix: 'compare them with the archive: almanac verify', source: this.#options.source },
+    const { source, partition } = this.#options;
+    await this.#deps.pool.query(
+      'update stream_offset set parity = parity + $3 where source = $1 and partition = $2',
+      [source, partition, conflict],
+    );
+  }
+
+  /**
+   * Everything after `after` that is committed, and what follows, is to be written again: a row that is open says so already, for
+   * whoever closes it covers all that is committed by then (openDualWrite).
+   */
+  async #owe(versionIds: readonly number[], after: number): Promise<void> {
+    await this.#deps.pool.query(
+      `insert into owed (version_id, after_sequence) select id, $2 from unnest($1::integer[]) as id
+       on conflict (version_id) where until_sequence is null do nothing`,
+      [versionIds, after],
     );
   }
 
@@ -409,6 +478,12 @@ export class Shard {
       `update stream_offset set end_offset = greatest($4, next_offset), rate_per_second = $5, state = $6, seen_at = clock_timestamp()
         where source = $1 and partition = $2 and epoch = $3`,
       [source, partition, this.#epoch, this.#end, this.#rate.perSecond, state],
+    );
+    await this.#deps.pool.query(
+      `update stream_attached a
+          set published = greatest(published, least($3, (select min(after_sequence) from owed o where o.version_id = a.version_id)))
+        where version_id = any ($1) and partition = $2 and published < $3`,
+      [[...this.#views.keys()], partition, this.#folded],
     );
     if (state === 'drained') return;
     const watermark = this.#greatest === null ? null : this.#greatest - this.#source.allowedLatenessMs;
