@@ -227,7 +227,8 @@ const COMMANDS: Array<Spec<any>> = [
     options: (command) =>
       command
         .option('--once', 'stop the stack at the end')
-        .option('--seed <n>', 'chooses what is simulated and sampled', wholeNumber),
+        .option('--seed <n>', 'chooses what is simulated and sampled', wholeNumber)
+        .option('--end <instant>', 'ends at this RFC 3339 instant of the last 6 hours (default: now)'),
     load: () => import('./commands/demo.js'),
   },
 ];
