@@ -305,6 +305,7 @@ async function getVerification(pool: Pool, id: string): Promise<Record<string, u
       input: unknown;
       finished: boolean;
       neverBackfilled: string[];
+      owed: string[];
       byPath: unknown;
       byView: unknown;
       differences: unknown[];
@@ -313,7 +314,7 @@ async function getVerification(pool: Pool, id: string): Promise<Record<string, u
   }>('select checked, different, result, created_at as at from verification where id = $1', [id]);
   const [found] = rows;
   if (found) {
-    const { input, finished, neverBackfilled, byPath, byView, differences } = found.result;
+    const { input, finished, neverBackfilled, owed, byPath, byView, differences } = found.result;
     const { checked, different } = found;
     return {
       id,
@@ -321,6 +322,7 @@ async function getVerification(pool: Pool, id: string): Promise<Record<string, u
       checked,
       different,
       neverBackfilled,
+      owed,
       byPath,
       byView,
       differences,
