@@ -22,7 +22,16 @@ import { createEnvironment, putFile, type TestEnvironment } from './environment.
 import {
   checkOnline, csvOf, cutAtMs, makeMessages, message, offsetsOf, openTopic, streamed, streamWorld, type Topic, untilRead,
 } from './streaming.js'; // biome-ignore format: one list
-import { entitiesOf, makeEvents, userHourly, userNow, versionOf, visits, world } from './world.js';
+import {
+  entitiesOf,
+  makeEvents,
+  readStored,
+  userHourly,
+  userNow,
+  versionOf,
+  visits,
+  world,
+} from './world.js';
 
 /** A topic that brings events for as long as it is open; those asked for among them. */
 class Flow {
@@ -113,6 +122,7 @@ const runBackfill = (env: TestEnvironment, view: string) =>
 describe('a file, then a topic', async () => {
   const env = await createEnvironment();
   const { pool, redis } = env.deps;
+  const described = { ...userNow, description: 'described anew' };
   let flow: Flow;
   const importFile = (name: string, seed: number) => {
     const events = makeEvents(400, { start: cutAtMs - 30 * HOUR, end: cutAtMs, seed });
@@ -125,12 +135,31 @@ describe('a file, then a topic', async () => {
 
   beforeAll(async () => {
     await env.startWorkers();
-    await apply(env, streamWorld([userNow, userHourly]));
-    await importFile('before', 31);
-    for (const { name } of [userNow, userHourly]) await runBackfill(env, name);
+    await apply(env, streamWorld([userNow]));
     flow = await Flow.open(env);
   });
   afterAll(() => flow.close());
+
+  test('a live view that was never backfilled has no ticks, and its history arrives when it happened', async () => {
+    const paused = async () =>
+      (await env.client.schedule.getHandle('schedule/user_now@1').describe()).state.paused;
+    await flow.bring('early', 'e1');
+    await apply(env, streamWorld([described])); // for other definitions the stream writes its states
+    await vi.waitFor(
+      async () => expect((await readStored(env, userNow)).progress!.sequence).toBeGreaterThan(0),
+      { timeout: 20_000 },
+    );
+    expect(await paused()).toBe(true);
+    const { counts } = await importFile('before', 31);
+    const { rows } = await pool.query<{ past: number }>(
+      `select count(*) as past from archive_visits where event_id like 'v31-%' and arrived_ms <= $1`,
+      [cutAtMs],
+    );
+    expect(rows[0]!.past).toBe(counts.archived);
+    await runBackfill(env, 'user_now');
+    expect(await paused()).toBe(false);
+    await apply(env, streamWorld([described, userHourly]));
+  });
 
   /** Runs a verification of the streaming view that must fail. */
   async function differences(): Promise<Difference[]> {
