@@ -167,6 +167,7 @@ async function runSteps({ seed: given, end, env, out }: DemoOptions): Promise<Om
       startMs: cutAtMs,
       endMs,
     });
+    out.note(`   watch stream/interactions/0 at ${links['Temporal UI']}`);
     const stream = await streamHour({
       messages,
       made: countMade(messages),
@@ -248,7 +249,7 @@ async function runSteps({ seed: given, end, env, out }: DemoOptions): Promise<Om
     seed,
     shiftWeeks: shiftMs / WEEK,
     until,
-    events: importReports.reduce((sum, each) => sum + (each.outcomes.archived ?? 0), 0),
+    events: importReports.reduce((sum, each) => sum + (each.outcomes.archived ?? 0), live.stream.archived),
     imports: importReports,
     views: progress,
     stream: live.stream,

@@ -51,7 +51,8 @@ export async function streamHour(phase: LivePhase): Promise<DemoReport['stream']
   const { messages, made, out } = phase;
   const onWait = (text: string): void => out.note(`.. ${text}`);
   const registry = createClient({ url: phase.registryUrl, patienceMs: PATIENCE_MS, onWait });
-  const readStreams = async (): Promise<Stream[]> => (await registry.get<Status>('/v1/status')).streams;
+  const readStreams = async (): Promise<Stream[]> =>
+    (await registry.get<{ streams: Stream[] }>('/v1/status')).streams;
   const began = await readStreams();
 
   const freshness = new Freshness();
@@ -80,10 +81,14 @@ export async function streamHour(phase: LivePhase): Promise<DemoReport['stream']
       step.done(`${formatCount(sent)} events produced`);
     });
     const streams = await out.step('waiting until all of it is archived', () =>
-      untilThrough(readStreams, (source) => {
-        const before = began.find((each) => each.source === source)?.offset ?? 0;
-        return before + messages.filter((each) => each.source === source).length;
-      }),
+      untilThrough(
+        readStreams,
+        (source) => {
+          const before = began.find((each) => each.source === source)?.offset ?? 0;
+          return before + messages.filter((each) => each.source === source).length;
+        },
+        onWait,
+      ),
     );
     isOver = true;
     await out.step('waiting until all of it is readable', async (step) => {
@@ -95,6 +100,7 @@ export async function streamHour(phase: LivePhase): Promise<DemoReport['stream']
     return {
       events: messages.length,
       ...freshness.measured(),
+      archived: counted.archived ?? 0,
       late: counted.late ?? 0,
       duplicate: counted.duplicate ?? 0,
       conflict: counted.conflict ?? 0,
@@ -115,7 +121,7 @@ export function compareCounts(made: LiveCounts, counted: Readonly<Record<string,
   );
 }
 
-type Stream = Status['streams'][number];
+type Stream = Pick<Status['streams'][number], 'source' | 'offset' | 'lag' | 'counts'> & { owed: number };
 
 /** Each topic in its order, each message at its time. */
 async function produce(
@@ -211,25 +217,33 @@ async function untilTaken(
 async function untilThrough(
   readStreams: () => Promise<Stream[]>,
   endOf: (source: LiveSource) => number,
+  onWait: (text: string) => void,
 ): Promise<Stream[]> {
-  let moved = { at: performance.now(), offsets: -1 };
+  let moved = { at: performance.now(), left: Number.POSITIVE_INFINITY };
+  const say = sayEvery(onWait);
   for (;;) {
     const streams = await readStreams();
-    const behind = SOURCES.filter((source) => {
+    const behind = SOURCES.flatMap((source) => {
       const stream = streams.find((each) => each.source === source);
-      return (
-        !stream || stream.offset < endOf(source) || (stream.lag ?? 0) > 0 || (stream.counts.held ?? 0) > 0
-      );
+      const left = stream ? Math.max(endOf(source) - stream.offset, stream.lag ?? 0) : endOf(source);
+      const [held, owed] = [stream?.counts.held ?? 0, stream?.owed ?? 0];
+      return left + held + owed === 0 ? [] : [{ source, left, held, owed }];
     });
     if (behind.length === 0) return streams;
-    const offsets = streams.reduce((total, { offset }) => total + offset, 0);
-    if (offsets !== moved.offsets) moved = { at: performance.now(), offsets };
-    if (performance.now() - moved.at > STANDS_MS)
-      throw new FeatureStoreError(
-        'FS_DEADLINE',
-        `the streams of ${behind.join(', ')} have stood still for ${STANDS_MS / 60_000} min before their end`,
-        { fix: 'start what died: npm run almanac -- up --name demo; see stream/<source> in the Temporal UI' },
-      );
+    const left = behind.reduce((total, each) => total + each.left + each.held + each.owed, 0);
+    const now = performance.now();
+    if (left !== moved.left) moved = { at: now, left };
+    const what = behind
+      .map(
+        ({ source, ...each }) =>
+          `${source} (${each.left} unread, ${each.held} held, ${each.owed} owed online)`,
+      )
+      .join(', ');
+    if (now - moved.at > STANDS_MS)
+      throw new FeatureStoreError('FS_DEADLINE', `nothing has moved for ${STANDS_MS / 60_000} min: ${what}`, {
+        fix: 'start what died: npm run almanac -- up --name demo; see stream/<source> in the Temporal UI',
+      });
+    if (now - moved.at > SAY_EVERY_MS) say(`waiting for ${what}`);
     await delay(100);
   }
 }

@@ -21,7 +21,8 @@ export interface DemoReport {
     probes: number;
     /** Probes that serving had not answered with after minutes. */
     unread: number;
-    /** As the platform counted them. */
+    /** As the platform counted them; the late ones are archived. */
+    archived: number;
     late: number;
     duplicate: number;
     conflict: number;

@@ -159,7 +159,7 @@ test('the report says everything the document holds', () => {
     views: [{ view: 'user_orders', version: 1, kind: 'batch', lastTick: '2026-11-21T00:00:00Z', rows: 4321 }],
     stream: {
       events: 2951, freshnessP50Ms: 61.5, freshnessP99Ms: 207.25, probes: 301, unread: 2,
-      late: 171, duplicate: 53, conflict: 4, invalid: 23, tooLate: 5,
+      archived: 2869, late: 171, duplicate: 53, conflict: 4, invalid: 23, tooLate: 5,
       miscounted: [{ outcome: 'late', made: 172, counted: 171 }],
     }, // biome-ignore format: one thing
     online: {
