@@ -53,14 +53,15 @@ export function createProducer({
     async send(topic, messages) {
       try {
         connected ??= connect();
-        const producer = await connected;
-        const sent = producer.send({
-          topic,
-          acks: -1,
-          timeout: SEND_MS,
-          messages: messages.map((value) => ({ value })),
-        });
-        await withDeadline(sent);
+        const sent = connected.then((producer) =>
+          producer.send({
+            topic,
+            acks: -1,
+            timeout: SEND_MS,
+            messages: messages.map((value) => ({ value })),
+          }),
+        );
+        await withDeadline(sent); // a broker that hangs takes connections, too
       } catch (error) {
         const broken = connected;
         connected = null;

@@ -26,6 +26,7 @@ import {
   RunQuery,
   readBody,
   readInstant,
+  StreamBody,
   shortInstant,
   TrainingSetBody,
   UpdateBody,
@@ -35,6 +36,7 @@ import { findRevision, getSource, resolveStoredView, type StoredVersion, unknown
 import type { Runs, StartRun } from './runs.js';
 import type { Pool } from './sql.js';
 import { readStatus, readViewProgress } from './status.js';
+import { orderStream } from './streams.js';
 
 export interface RegistryDeps {
   config: Pick<Config, 'environment' | 'filesDir' | 'registryUrl'>;
@@ -370,6 +372,10 @@ function addRuns(app: FastifyInstance, deps: RegistryDeps): void {
     const { id, update } = parse(UpdateBody, request.body, 'body');
     await runs.update(id, update);
     return runs.get(id);
+  });
+  app.post('/v1/streams', async (request) => {
+    const { source, order } = parse(StreamBody, request.body, 'body');
+    return orderStream(deps, source, order);
   });
   app.post('/v1/imports', async (request, reply) => {
     const body = parse(ImportBody, request.body, 'body');

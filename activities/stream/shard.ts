@@ -29,7 +29,7 @@ import { takesWrites } from '../online/client.js';
 import { type RecordRow, writeRecords } from '../online/write.js';
 import { type AggregationVersion, compileVersion } from '../output.js';
 import { createReader, type Read, sortOut } from './batch.js';
-import type { EventSource, MessageBatch } from './event-source.js';
+import type { EventSource, Mark, MessageBatch, Position } from './event-source.js';
 import { ViewStates } from './states.js';
 
 export interface ShardOptions {
@@ -75,7 +75,6 @@ export class Shard {
   readonly #report: (status: ShardStatus) => void;
   #epoch = 0;
   #next = 0;
-  #end = 0;
   #greatest: number | null = null;
   /** Every event of the source up to here is in the states, or in the archive after a version's snapshots. */
   #folded = 0;
@@ -128,7 +127,7 @@ export class Shard {
     shard.#heldMs = claim.heldMs;
     shard.#rate.offset = claim.next;
     try {
-      await events.open(claim.next);
+      await events.open({ offset: claim.next, mark: claim.mark });
       return await shard.#loop();
     } finally {
       await events.close();
@@ -172,7 +171,7 @@ export class Shard {
     const orders = await readOrders(this.#deps.pool, this.#options.source);
     await this.#follow(orders);
     if (this.#heldMs !== null && this.#deps.clock() >= this.#heldMs)
-      await this.#take({ messages: [], nextOffset: this.#next, endOffset: this.#end });
+      await this.#take({ messages: [], nextOffset: this.#next, mark: null });
     if (this.#online) await this.#refresh();
     else this.#probe();
     await this.#show(this.#paused ? 'paused' : 'running');
@@ -205,7 +204,7 @@ export class Shard {
   async #attach(added: readonly number[]): Promise<void> {
     const { source, partition } = this.#options;
     const { sequence, imported } = await transaction(this.#deps.pool, async (client) => {
-      await this.#move(client, this.#next);
+      await this.#move(client, { offset: this.#next, mark: null });
       await lockArchiveShared(client);
       await lockSource(client, source);
       const drawn = await nextSequence(client);
@@ -275,11 +274,10 @@ export class Shard {
 
   async #take(batch: MessageBatch): Promise<void> {
     const messages = batch.messages.filter(({ offset }) => offset >= this.#next);
-    this.#end = batch.endOffset;
-    let done = await this.#archive(messages, batch.nextOffset);
+    let done = await this.#archive({ ...batch, messages });
     while (done === null) {
       await this.#follow(await readOrders(this.#deps.pool, this.#options.source));
-      done = await this.#archive(messages, batch.nextOffset);
+      done = await this.#archive({ ...batch, messages });
     }
     this.#next = batch.nextOffset;
     this.#greatest = done.greatest;
@@ -300,12 +298,12 @@ export class Shard {
   }
 
   /** The batch's one transaction; null: the definitions are others by now, nothing was done. */
-  async #archive(messages: MessageBatch['messages'], nextOffset: number): Promise<Archived | null> {
+  async #archive({ messages, nextOffset, mark }: MessageBatch): Promise<Archived | null> {
     const { source: name, partition } = this.#options;
     const reads = messages.map(this.#read);
     try {
       return await transaction(this.#deps.pool, async (client) => {
-        const before = await this.#move(client, nextOffset);
+        const before = await this.#move(client, { offset: nextOffset, mark });
         await lockArchiveShared(client);
         await lockSource(client, name);
         const { revision, imported } = await readOrders(client, name);
@@ -382,14 +380,23 @@ export class Shard {
   /** Compare and set; the partition's row is ours until the transaction ends. */
   async #move(
     client: PoolClient,
-    nextOffset: number,
+    to: Position,
   ): Promise<{ arrivedMs: number | null; greatestMs: number | null }> {
     const { source, partition } = this.#options;
     const { rows } = await client.query<{ arrivedMs: number | null; greatestMs: number | null }>(
-      `update stream_offset set next_offset = $5
+      `update stream_offset
+          set next_offset = $5, mark_offset = coalesce($6, mark_offset), mark_digest = coalesce($7, mark_digest)
         where source = $1 and partition = $2 and epoch = $3 and next_offset = $4
         returning arrived_ms as "arrivedMs", greatest_event_ms as "greatestMs"`,
-      [source, partition, this.#epoch, this.#next, nextOffset],
+      [
+        source,
+        partition,
+        this.#epoch,
+        this.#next,
+        to.offset,
+        to.mark?.offset ?? null,
+        to.mark?.digest ?? null,
+      ],
     );
     if (rows[0]) return rows[0];
     throw this.#fenced();
@@ -477,7 +484,7 @@ export class Shard {
     await this.#deps.pool.query(
       `update stream_offset set end_offset = greatest($4, next_offset), rate_per_second = $5, state = $6, seen_at = clock_timestamp()
         where source = $1 and partition = $2 and epoch = $3`,
-      [source, partition, this.#epoch, this.#end, this.#rate.perSecond, state],
+      [source, partition, this.#epoch, this.#events.endOffset, this.#rate.perSecond, state],
     );
     await this.#deps.pool.query(
       `update stream_attached a
@@ -490,7 +497,7 @@ export class Shard {
     this.#report({
       partition,
       offset: this.#next,
-      lag: Math.max(0, this.#end - this.#next),
+      lag: Math.max(0, this.#events.endOffset - this.#next),
       watermark: watermark === null ? null : new Date(watermark).toISOString(),
       ratePerSecond: this.#rate.perSecond,
       state,
@@ -506,23 +513,25 @@ interface Archived {
   heldMs: number | null;
 }
 
+interface Claim {
+  topic: string;
+  epoch: number;
+  next: number;
+  mark: Mark | null;
+  greatest: number | null;
+  /** When the first of the held events is due; null: none is held. */
+  heldMs: number | null;
+}
+
 /** Rolls a batch's transaction back. */
 class OtherDefinitions extends Error {}
 
 /** Whoever read the partition before is fenced from here on. */
-async function claimPartition(
-  { pool }: Deps,
-  { source, partition }: ShardOptions,
-): Promise<{ topic: string; epoch: number; next: number; greatest: number | null; heldMs: number | null }> {
-  const { rows } = await pool.query<{
-    topic: string;
-    epoch: number;
-    next: number;
-    greatest: number | null;
-    heldMs: number | null;
-  }>(
+async function claimPartition({ pool }: Deps, { source, partition }: ShardOptions): Promise<Claim> {
+  const { rows } = await pool.query<Claim>(
     `update stream_offset set epoch = epoch + 1 where source = $1 and partition = $2
      returning topic, epoch, next_offset as next, greatest_event_ms as greatest,
+       case when mark_offset is not null then json_build_object('offset', mark_offset, 'digest', mark_digest) end as mark,
        (select min(event_ms) from held where source = $1 and partition = $2) as "heldMs"`,
     [source, partition],
   );

@@ -1,12 +1,14 @@
+import { setTimeout as delay } from 'node:timers/promises';
 import { FeatureStoreError } from '../../core/error.js';
 import { formatDuration, WEEK } from '../../core/time.js';
 import { connect } from '../address.js';
+import { UsageError } from '../errors.js';
 import { findRunningStack } from '../local.js';
 import type { Call } from '../program.js';
 import { type Cell, formatTable } from '../text.js';
 
 export default async function status(
-  call: Call<{ registry?: string; env?: boolean; name?: string }>,
+  call: Call<{ registry?: string; env?: boolean; name?: string; watch?: boolean }>,
 ): Promise<void> {
   const { options, out } = call;
   if (options.env) {
@@ -18,10 +20,19 @@ export default async function status(
     );
     return;
   }
+  if (options.watch && out.json)
+    throw new UsageError('--watch goes on for ever, --json is one document', 'leave out one of them');
   const client = connect(call);
+  while (options.watch) {
+    const now = await client.get<Status>('/v1/status');
+    out.print(`\n${new Date().toISOString().slice(0, 19)}Z\n${renderStatus(now)}`);
+    await delay(WATCH_MS);
+  }
   const found = await client.get<Status>('/v1/status');
   out.result(found, () => renderStatus(found));
 }
+
+const WATCH_MS = 2_000;
 
 function stackEnvironment(name: string | undefined): Record<string, string> {
   const stack = findRunningStack(name === undefined ? undefined : [name]);
@@ -56,10 +67,13 @@ export interface Status {
     partition: number;
     state: string;
     offset: number;
+    end: number | null;
     lag: number | null;
     watermark: string | null;
     ratePerSecond: number | null;
     counts: Record<string, number>;
+    owed: number;
+    seenAt: string | null;
   }>;
   views: Array<{
     view: string;
@@ -100,20 +114,23 @@ export function renderStatus(status: Status): string {
       (counts.invalid ?? 0) + (counts.conflict ?? 0),
     ]),
   );
+  add(...streamRows(status.streams));
   add(
-    ['stream', 'state', 'offset', 'lag', 'watermark', 'per second', 'archived', 'duplicate', 'set aside'],
-    status.streams.map(({ source, partition, state, offset, lag, watermark, ratePerSecond, counts }) => [
+    ['stream', 'archived', 'late', 'duplicate', 'conflict', 'invalid', 'too late', 'held', 'owed'],
+    status.streams.map(({ source, partition, counts, owed }) => [
       `${source}/${partition}`,
-      state,
-      offset,
-      lag,
-      instant(watermark),
-      ratePerSecond,
       counts.archived ?? 0,
+      counts.late ?? 0,
       counts.duplicate ?? 0,
-      (counts.invalid ?? 0) + (counts.conflict ?? 0) + (counts.tooLate ?? 0),
+      counts.conflict ?? 0,
+      counts.invalid ?? 0,
+      counts.tooLate ?? 0,
+      counts.held ?? 0,
+      owed,
     ]),
   );
+  for (const { source, partition, state, seenAt } of status.streams)
+    if (state === 'silent') parts.push(`!! ${source}/${partition}: its reader was last seen at ${seenAt}\n`);
   add(
     ['view', 'state', 'entities', 'last tick', 'last event', 'backfill'],
     status.views.map(({ view, version, state, entities, lastTick, lastEvent, chunksDone, chunks }) => [
@@ -128,6 +145,22 @@ export function renderStatus(status: Status): string {
   add(['service', 'features', 'owner'], status.services.map((each) => [each.service, each.features, each.owner])); // biome-ignore format: a table
   add(['run', 'since'], status.runs.map(({ id, startedAt }) => [id, instant(startedAt)])); // biome-ignore format: a table
   return parts.join('');
+}
+
+/** How far each partition is. */
+export function streamRows(streams: Status['streams']): [string[], Cell[][]] {
+  return [
+    ['stream', 'state', 'offset', 'end', 'lag', 'per second', 'watermark'],
+    streams.map(({ source, partition, state, offset, end, lag, ratePerSecond, watermark }) => [
+      `${source}/${partition}`,
+      state,
+      offset,
+      end,
+      lag,
+      ratePerSecond,
+      instant(watermark),
+    ]),
+  ];
 }
 
 /** To the minute: seconds are for --json. */
