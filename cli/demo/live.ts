@@ -51,8 +51,7 @@ export async function streamHour(phase: LivePhase): Promise<DemoReport['stream']
   const { messages, made, out } = phase;
   const onWait = (text: string): void => out.note(`.. ${text}`);
   const registry = createClient({ url: phase.registryUrl, patienceMs: PATIENCE_MS, onWait });
-  const readStreams = async (): Promise<Stream[]> =>
-    (await registry.get<{ streams: Stream[] }>('/v1/status')).streams;
+  const readStreams = async (): Promise<Stream[]> => (await registry.get<Status>('/v1/status')).streams;
   const began = await readStreams();
 
   const freshness = new Freshness();
@@ -121,7 +120,7 @@ export function compareCounts(made: LiveCounts, counted: Readonly<Record<string,
   );
 }
 
-type Stream = Pick<Status['streams'][number], 'source' | 'offset' | 'lag' | 'counts'> & { owed: number };
+type Stream = Status['streams'][number];
 
 /** Each topic in its order, each message at its time. */
 async function produce(
