@@ -44,7 +44,9 @@ interface Archived {
 }
 
 export type Outcome = 'archived' | 'duplicate' | 'conflict' | 'invalid' | 'too_late';
-export type Outcomes = Record<Outcome | 'late', number> & {
+export type Outcomes = Record<Outcome, number> & {
+  /** Of the archived ones, those that came after a newer one. */
+  late: number;
   /** Of the archived ones, those that waited for their time. */
   held: number;
   /** Values of records that were compared. */
@@ -83,6 +85,7 @@ export async function checkStream(
   }
   await checkSetAside(place.pool, source, messages, decided);
   const counts = await checkCounts(place.pool, source, messages, decided);
+  checkLate(archived, counts.late);
 
   const events = [...imported, ...archived].map((row) => eventOf(source, row));
   let values = 0;
@@ -159,6 +162,25 @@ function checkOrder(archived: readonly Archived[]): void {
   }
 }
 
+/** Only the stream knows the order inside a transaction, where events that waited come first: the count lies between two bounds. */
+function checkLate(archived: readonly Archived[], late: number): void {
+  const newest = new Map<number, number>();
+  for (const { sequence, event_ms } of archived)
+    newest.set(sequence, Math.max(event_ms, newest.get(sequence) ?? event_ms));
+  const before = new Map<number, number>();
+  let greatest = Number.NEGATIVE_INFINITY;
+  for (const sequence of [...newest.keys()].sort((a, b) => a - b)) {
+    before.set(sequence, greatest);
+    greatest = Math.max(greatest, newest.get(sequence)!);
+  }
+  const countBehind = (of: ReadonlyMap<number, number>) =>
+    archived.filter(({ sequence, event_ms }) => event_ms < of.get(sequence)!).length;
+  const least = countBehind(before);
+  expect(late).toBeGreaterThanOrEqual(least);
+  for (const [sequence, at] of before) newest.set(sequence, Math.max(at, newest.get(sequence)!));
+  expect(late).toBeLessThanOrEqual(countBehind(newest));
+}
+
 /**
  * As the topic says it, but for what was, or may have been, ahead of the clock: that was decided when its time had come, before the
  * first message that arrived by then.
@@ -203,8 +225,6 @@ function inOrderOfDecision(
 
 interface Decision {
   outcome: Outcome;
-  /** Archived, and a newer event was before it. */
-  isLate: boolean;
   values: Record<string, Value> | null;
 }
 
@@ -220,7 +240,6 @@ function decide(
   let greatest = Number.NEGATIVE_INFINITY;
   for (const { offset, value } of messages) {
     const values = parse(source, value);
-    let isLate = false;
     const outcome = ((): Outcome => {
       if (values === null) return 'invalid';
       const at = values[source.eventTime] as number;
@@ -236,11 +255,10 @@ function decide(
       }
       if (at < greatest - source.allowedLatenessMs) return 'too_late';
       known.push(values);
-      isLate = at < greatest;
       greatest = Math.max(greatest, at);
       return 'archived';
     })();
-    decisions.set(offset, { outcome, isLate, values });
+    decisions.set(offset, { outcome, values });
   }
   return decisions;
 }
@@ -310,7 +328,7 @@ async function checkCounts(
   messages: readonly Message[],
   decided: ReadonlyMap<number, Decision>,
 ): Promise<Record<Outcome | 'late', number>> {
-  const { rows } = await pool.query(
+  const { rows } = await pool.query<{ late: number }>(
     `select next_offset, archived, duplicate, conflict, invalid, too_late, late, parity,
             (select count(*) from held where held.source = $1)::integer as held
        from stream_offset where source = $1`,
@@ -322,7 +340,7 @@ async function checkCounts(
       offsetsOf(decided, outcome).length,
     ]),
   ) as Record<Outcome, number>;
-  const late = [...decided.values()].filter(({ isLate }) => isLate).length;
+  const { late } = rows[0]!;
   expect(rows).toEqual([{ ...counts, late, next_offset: messages.length, parity: 0, held: 0 }]);
   return { ...counts, late };
 }
