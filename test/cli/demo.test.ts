@@ -97,6 +97,15 @@ describe('latency', () => {
     await expect(measureLatency(stub.url, '{}', options)).rejects.toMatchObject({ code: 'FS_UNAVAILABLE' });
     await stub.close();
   });
+  test('a connection that breaks says so', async () => {
+    const stub = await startStub((_asked, _body, request) => {
+      request.socket.destroy();
+      return {};
+    });
+    const options = { warmUp: 1, requests: 1, onProgress: () => {} };
+    await expect(measureLatency(stub.url, '{}', options)).rejects.toMatchObject({ code: 'FS_UNAVAILABLE' });
+    await stub.close();
+  });
 });
 
 test('where two training sets differ: rows, and rows by feature; nulls and lists too', () => {
