@@ -19,7 +19,7 @@
 import type { Source } from '../../core/definition.js';
 import { FeatureStoreError } from '../../core/error.js';
 import type { Event } from '../../core/event.js';
-import { getSource, getVersion } from '../../registry/resolve.js';
+import { findSource, getVersion } from '../../registry/resolve.js';
 import { type PoolClient, transaction } from '../../registry/sql.js';
 import type { Deps } from '../deps.js';
 import { appendEvents, lockArchiveShared, lockSource, nextSequence } from '../offline/archive.js';
@@ -27,7 +27,7 @@ import { insertSetAside } from '../offline/set-aside.js';
 import { findProgress, readClock } from '../offline/ticks.js';
 import { takesWrites } from '../online/client.js';
 import { type RecordRow, writeRecords } from '../online/write.js';
-import { type AggregationVersion, compileVersion } from '../output.js';
+import { type AggregationVersion, assertOnline, compileVersion } from '../output.js';
 import { createReader, type Read, sortOut } from './batch.js';
 import type { EventSource, Mark, MessageBatch, Position } from './event-source.js';
 import { ViewStates } from './states.js';
@@ -53,15 +53,19 @@ export interface ShardStatus {
 
 const WAIT_MS = 100;
 const TURN_MS = 500;
-// Some gigabytes of heap at most; beyond it all are written and forgotten, and loaded again as they come.
-const MAX_STATES = 300_000;
+// A state of a wide view takes some 35 kB, one of a narrow view 1 kB. Beyond it all are written and forgotten, and loaded again as they
+// come.
+const MAX_STATES = 50_000;
 const STATES = `('backfilling', 'shadow', 'canary', 'live')`;
 
 /** What the registry and the operator want of a stream. */
 interface Orders {
   wanted: 'run' | 'pause' | 'drain';
   revision: number;
-  /** Versions in use, or on their way, that were backfilled; and those that went live when there was nothing to backfill. */
+  /**
+   * Versions in use, or on their way, that were backfilled; and those that went live when there was nothing to backfill. One whose
+   * source has other columns than the present definitions' waits until its own are: events are folded by their columns' order.
+   */
   versions: number[];
   /** The newest transaction of an import into the source. */
   imported: number;
@@ -79,6 +83,8 @@ export class Shard {
   /** Every event of the source up to here is in the states, or in the archive after a version's snapshots. */
   #folded = 0;
   #revision = -1;
+  /** The definitions have this source no more. */
+  #isGone = false;
   #source!: Source;
   #read!: (message: { offset: number; value: Buffer | null }) => Read;
   readonly #views = new Map<number, ViewStates>();
@@ -86,6 +92,8 @@ export class Shard {
   /** Redis takes writes. Once it did not, nothing is sent before a probe says that it does: each attempt may last COMMAND_MS. */
   #online = true;
   #probing = false;
+  /** Of a probe. */
+  #failure: Error | null = null;
   /** When the first of the held events is due; null: none is held. */
   #heldMs: number | null = null;
   #rate = { at: performance.now(), offset: 0, perSecond: 0 };
@@ -119,6 +127,10 @@ export class Shard {
     },
   ): Promise<'drained' | 'over'> {
     const claim = await claimPartition(deps, options);
+    if (claim.wanted === 'drain') {
+      await recordDrained(deps, options); // also while Kafka is away, or the topic gone
+      return 'drained';
+    }
     const events = open(claim);
     const shard = new Shard(deps, options, events, signal, report);
     shard.#epoch = claim.epoch;
@@ -138,7 +150,7 @@ export class Shard {
     const began = performance.now();
     let turned = Number.NEGATIVE_INFINITY;
     let written = began;
-    this.#online = await takesWrites(this.#deps.redis, this.#deps.config.environment);
+    this.#online = await isOnline(this.#deps);
     for (;;) {
       if (this.#signal.aborted) {
         await this.#writeSnapshots();
@@ -168,33 +180,42 @@ export class Shard {
 
   /** Between two batches, twice a second: what is wanted, what is new, what the clock brings. */
   async #turn(): Promise<Orders['wanted']> {
-    const orders = await readOrders(this.#deps.pool, this.#options.source);
-    await this.#follow(orders);
+    const wanted = await this.#follow();
+    if (wanted === 'drain') return wanted;
     if (this.#heldMs !== null && this.#deps.clock() >= this.#heldMs)
       await this.#take({ messages: [], nextOffset: this.#next, mark: null });
     if (this.#online) await this.#refresh();
     else this.#probe();
     await this.#show(this.#paused ? 'paused' : 'running');
-    return orders.wanted;
+    return wanted;
   }
 
-  async #follow(orders: Orders): Promise<void> {
-    if (orders.revision !== this.#revision) await this.#reload(orders.revision);
+  async #follow(): Promise<Orders['wanted']> {
+    const read = (): Promise<Orders> => readOrders(this.#deps.pool, this.#options.source, this.#source);
+    let orders = await read();
+    while (orders.revision !== this.#revision) {
+      await this.#reload(orders.revision);
+      orders = await read();
+    }
     for (const id of this.#views.keys()) if (!orders.versions.includes(id)) this.#views.delete(id);
     const added = orders.versions.filter((id) => !this.#views.has(id));
     if (added.length > 0 || orders.imported > this.#folded) await this.#attach(added);
     if (orders.wanted === 'pause' && !this.#paused) this.#events.pause();
     if (orders.wanted === 'run' && this.#paused) this.#events.resume();
     this.#paused = orders.wanted === 'pause';
+    return this.#isGone ? 'drain' : orders.wanted;
   }
 
   /** Columns may be others: nothing compiled before is used again. */
   async #reload(revision: number): Promise<void> {
     if (this.#views.size > 0) await this.#writeSnapshots();
     this.#views.clear();
-    this.#source = await getSource(this.#deps.pool, this.#options.source);
-    this.#read = createReader(this.#source);
     this.#revision = revision;
+    const source = await findSource(this.#deps.pool, this.#options.source);
+    this.#isGone = source === null;
+    if (source === null) return;
+    this.#source = source;
+    this.#read = createReader(source);
   }
 
   /**
@@ -217,7 +238,7 @@ export class Shard {
         'insert into view_progress (version_id) select unnest($1::integer[]) on conflict do nothing',
         [added],
       );
-      return { sequence: drawn, ...(await readOrders(client, source)) };
+      return { sequence: drawn, ...(await readOrders(client, source, this.#source)) };
     });
     if (imported > this.#folded) await this.#takeIn(sequence);
     this.#folded = sequence;
@@ -241,9 +262,25 @@ export class Shard {
 
   async #catchUp(id: number, states: ViewStates, after: number, until: number): Promise<void> {
     let published = true;
-    for await (const records of states.catchUp(after, until, this.#signal))
+    for await (const records of states.catchUp(after, until, this.#signal)) {
       if (!(await this.#publish(records))) published = false;
+      this.#tell('running');
+      if (this.#size(states) > MAX_STATES) await this.#forget([...this.#views.values(), states]);
+    }
     if (!published) await this.#owe([id], after);
+  }
+
+  /** @param besides of a version that is not among the views yet */
+  #size(besides: ViewStates): number {
+    return [...new Set([...this.#views.values(), besides])].reduce((sum, { size }) => sum + size, 0);
+  }
+
+  /** Writes what changed and makes room; it is loaded again as it comes. */
+  async #forget(all: readonly ViewStates[]): Promise<void> {
+    for (const states of all) {
+      await states.write(this.#fence);
+      states.forget();
+    }
   }
 
   /**
@@ -253,30 +290,38 @@ export class Shard {
    */
   async #refresh(): Promise<void> {
     const now = this.#deps.clock();
-    for (const states of this.#views.values()) {
-      const records = await states.refresh(now, this.#folded);
-      if (records.length === 0) continue;
-      await this.#send(records);
-      await states.writeRefreshed(this.#fence);
-    }
+    for (const states of this.#views.values())
+      for await (const records of states.refresh(now, this.#folded)) {
+        await this.#send(records);
+        await states.writeRefreshed(this.#fence);
+        this.#tell('running');
+      }
   }
 
-  /** Beside the batches: what it finds counts from the next of them on. Another failure than that Redis is away shows there. */
+  /** Beside the batches: what it finds counts from the next of them on, and another failure than that Redis is away at the next turn. */
   #probe(): void {
+    if (this.#failure) throw this.#failure;
     if (this.#probing) return;
     this.#probing = true;
-    const settle = (online: boolean): void => {
-      this.#online = online;
-      this.#probing = false;
-    };
-    void takesWrites(this.#deps.redis, this.#deps.config.environment).then(settle, () => settle(true));
+    void isOnline(this.#deps)
+      .then(
+        (online) => {
+          this.#online = online;
+        },
+        (error: Error) => {
+          this.#failure = error;
+        },
+      )
+      .finally(() => {
+        this.#probing = false;
+      });
   }
 
   async #take(batch: MessageBatch): Promise<void> {
     const messages = batch.messages.filter(({ offset }) => offset >= this.#next);
     let done = await this.#archive({ ...batch, messages });
     while (done === null) {
-      await this.#follow(await readOrders(this.#deps.pool, this.#options.source));
+      await this.#follow();
       done = await this.#archive({ ...batch, messages });
     }
     this.#next = batch.nextOffset;
@@ -290,11 +335,8 @@ export class Shard {
       if (!(await this.#publish(records))) await this.#owe([...this.#views.keys()], this.#folded);
     }
     this.#folded = done.sequence;
-    let size = 0;
-    for (const states of this.#views.values()) size += states.size;
-    if (size < MAX_STATES) return;
-    await this.#writeSnapshots();
-    for (const states of this.#views.values()) states.forget();
+    const all = [...this.#views.values()];
+    if (all.reduce((sum, { size }) => sum + size, 0) > MAX_STATES) await this.#forget(all);
   }
 
   /** The batch's one transaction; null: the definitions are others by now, nothing was done. */
@@ -306,7 +348,7 @@ export class Shard {
         const before = await this.#move(client, { offset: nextOffset, mark });
         await lockArchiveShared(client);
         await lockSource(client, name);
-        const { revision, imported } = await readOrders(client, name);
+        const { revision, imported } = await readOrders(client, name, this.#source);
         if (revision !== this.#revision) throw new OtherDefinitions();
         const sequence = await nextSequence(client);
         const arrivedAt = Math.max(await readClock(client), before.arrivedMs ?? 0);
@@ -492,10 +534,13 @@ export class Shard {
         where version_id = any ($1) and partition = $2 and published < $3`,
       [[...this.#views.keys()], partition, this.#folded],
     );
-    if (state === 'drained') return;
+    if (state !== 'drained') this.#tell(state);
+  }
+
+  #tell(state: ShardStatus['state']): void {
     const watermark = this.#greatest === null ? null : this.#greatest - this.#source.allowedLatenessMs;
     this.#report({
-      partition,
+      partition: this.#options.partition,
       offset: this.#next,
       lag: Math.max(0, this.#events.endOffset - this.#next),
       watermark: watermark === null ? null : new Date(watermark).toISOString(),
@@ -514,6 +559,7 @@ interface Archived {
 }
 
 interface Claim {
+  wanted: Orders['wanted'];
   topic: string;
   epoch: number;
   next: number;
@@ -521,6 +567,13 @@ interface Claim {
   greatest: number | null;
   /** When the first of the held events is due; null: none is held. */
   heldMs: number | null;
+}
+
+/** Whether Redis takes writes. Throws FS_CONFLICT when it is another installation's. */
+async function isOnline(deps: Deps): Promise<boolean> {
+  if (!(await takesWrites(deps.redis, deps.config.environment))) return false;
+  await assertOnline(deps);
+  return true;
 }
 
 /** Rolls a batch's transaction back. */
@@ -531,6 +584,7 @@ async function claimPartition({ pool }: Deps, { source, partition }: ShardOption
   const { rows } = await pool.query<Claim>(
     `update stream_offset set epoch = epoch + 1 where source = $1 and partition = $2
      returning topic, epoch, next_offset as next, greatest_event_ms as greatest,
+       coalesce((select wanted from stream_control where source = $1), 'run') as wanted,
        case when mark_offset is not null then json_build_object('offset', mark_offset, 'digest', mark_digest) end as mark,
        (select min(event_ms) from held where source = $1 and partition = $2) as "heldMs"`,
     [source, partition],
@@ -543,17 +597,29 @@ async function claimPartition({ pool }: Deps, { source, partition }: ShardOption
   });
 }
 
-async function readOrders(client: Deps['pool'] | PoolClient, source: string): Promise<Orders> {
+async function recordDrained({ pool }: Deps, { source, partition }: ShardOptions): Promise<void> {
+  await pool.query(
+    `update stream_offset set state = 'drained', seen_at = clock_timestamp() where source = $1 and partition = $2`,
+    [source, partition],
+  );
+}
+
+/** @param present the source as messages are read now; undefined: not known yet */
+async function readOrders(
+  client: Deps['pool'] | PoolClient,
+  source: string,
+  present: Source | undefined,
+): Promise<Orders> {
   const { rows } = await client.query<Orders>(
     `select coalesce((select wanted from stream_control where source = $1), 'run') as wanted,
             coalesce((select max(revision) from revision), 0)::bigint as revision,
             array(select v.id from view_version v left join view_progress p on p.version_id = v.id
                    where v.kind = 'aggregation' and v.source ->> 'name' = $1 and v.definition #>> '{mode,type}' = 'streaming'
-                     and v.state in ${STATES}
+                     and v.state in ${STATES} and v.source -> 'columns' = $2::jsonb
                      and (p.version_id is not null
                           or v.state = 'live' and not exists (select 1 from backfill b where b.version_id = v.id)) order by v.id) as versions,
             coalesce((select max(last_sequence) from import where source = $1), 0)::bigint as imported`,
-    [source],
+    [source, JSON.stringify(present?.columns ?? {})],
   );
   return rows[0]!;
 }

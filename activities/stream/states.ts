@@ -12,9 +12,15 @@ import { type Pool, type PoolClient, transaction } from '../../registry/sql.js';
 import type { Deps } from '../deps.js';
 import { type HashRange, type OneEntity, readEntities, readEvents } from '../offline/archive.js';
 import { CopyText } from '../offline/copy.js';
-import { findSnapshots, listEnding, snapshotLine, writeSnapshots } from '../offline/snapshots.js';
+import {
+  type Ending,
+  findSnapshots,
+  listEnding,
+  snapshotLine,
+  writeSnapshots,
+} from '../offline/snapshots.js';
 import type { RecordRow } from '../online/write.js';
-import { type Compiled, type Entity, nameOf, recordOf } from '../output.js';
+import { type Compiled, createTurns, type Entity, nameOf, recordOf } from '../output.js';
 
 interface InMemory extends Entity {
   state: State;
@@ -25,7 +31,12 @@ interface InMemory extends Entity {
 }
 
 const ENTITIES_AT_ONCE = 500;
-const SNAPSHOTS_AT_ONCE = 10_000;
+// A wide state takes 2 ms to write: a part must end long before a heartbeat is missed.
+const SNAPSHOTS_AT_ONCE = 1_000;
+const NOWHERE = new Uint8Array();
+
+/** Every 50 ms the process does something else, so that the shard's own heartbeats are sent. */
+const turns = (): ReturnType<typeof createTurns> => createTurns(() => {});
 
 export class ViewStates {
   readonly #pool: Pool;
@@ -64,12 +75,16 @@ export class ViewStates {
       else byEntity.set(name, { key, events: [event] });
     }
     await this.#load([...byEntity.values()].map(({ key }) => key), sequence); // biome-ignore format: short
-    return [...byEntity].map(([name, one]) => {
+    const turn = turns();
+    const rows: RecordRow[] = [];
+    for (const [name, one] of byEntity) {
       const known = this.#entities.get(name)!;
       // one that was just loaded has them
       if (known.state.sequence < sequence) for (const event of one.events) fold(compiled, known.state, event);
-      return this.#changed(known);
-    });
+      rows.push(this.#changed(known));
+      await turn();
+    }
+    return rows;
   }
 
   /** Entities with events after one sequence and up to another, whoever archived them; their records, some hundred at a time. */
@@ -81,25 +96,47 @@ export class ViewStates {
   async #reload(keys: readonly Uint8Array[], sequence: number): Promise<RecordRow[]> {
     for (const key of keys) this.#entities.delete(nameOf(key));
     await this.#load(keys, sequence);
-    return keys.map((key) => this.#changed(this.#entities.get(nameOf(key))!));
-  }
-
-  /** Records that have come to their end by `now`, written on from there. */
-  async refresh(now: number, sequence: number): Promise<RecordRow[]> {
-    const ending = await listEnding(this.#pool, this.#work.version.id, {
-      after: this.#refreshedMs,
-      until: now,
-    });
-    await this.#load(ending, sequence);
-    this.#refreshedMs = now;
+    const turn = turns();
     const rows: RecordRow[] = [];
-    for (const one of this.#entities.values()) {
-      if (one.refreshMs === null || one.refreshMs > now) continue;
-      advance(this.#work.compiled, one.state, now);
-      rows.push(this.#changed(one));
-      this.#refreshed.push(one);
+    for (const key of keys) {
+      rows.push(this.#changed(this.#entities.get(nameOf(key))!));
+      await turn();
     }
     return rows;
+  }
+
+  /**
+   * Records that have come to their end by `now`, written on from there, some hundred at a time: whoever takes them publishes them
+   * and then calls `writeRefreshed`.
+   */
+  async *refresh(now: number, sequence: number): AsyncGenerator<RecordRow[]> {
+    let after: Ending = { refreshMs: this.#refreshedMs, key: NOWHERE };
+    for (;;) {
+      const page = { after, until: now, limit: ENTITIES_AT_ONCE };
+      const ending = await listEnding(this.#pool, this.#work.version.id, page);
+      const loaded = await this.#load(ending.map(({ key }) => key), sequence); // biome-ignore format: short
+      for (const one of loaded) one.refreshMs = this.#recordOf(one).refreshAt;
+      if (ending.length < ENTITIES_AT_ONCE) break;
+      yield* this.#refreshDue(loaded, now);
+      after = ending.at(-1)!;
+    }
+    yield* this.#refreshDue([...this.#entities.values()], now);
+    this.#refreshedMs = now;
+  }
+
+  async *#refreshDue(among: readonly InMemory[], now: number): AsyncGenerator<RecordRow[]> {
+    const turn = turns();
+    const due = among.filter(({ refreshMs }) => refreshMs !== null && refreshMs <= now);
+    for (let i = 0; i < due.length; i += ENTITIES_AT_ONCE) {
+      this.#refreshed = due.slice(i, i + ENTITIES_AT_ONCE);
+      const rows: RecordRow[] = [];
+      for (const one of this.#refreshed) {
+        advance(this.#work.compiled, one.state, now);
+        rows.push(this.#changed(one));
+        await turn();
+      }
+      yield rows;
+    }
   }
 
   /** Snapshots of those that were just refreshed. */
@@ -115,10 +152,14 @@ export class ViewStates {
 
   async #write(changed: readonly InMemory[], fence: (client: PoolClient) => Promise<void>): Promise<void> {
     const { version, compiled } = this.#work;
+    const turn = turns();
     for (let i = 0; i < changed.length; i += SNAPSHOTS_AT_ONCE) {
       const part = changed.slice(i, i + SNAPSHOTS_AT_ONCE);
       const lines = new CopyText();
-      for (const one of part) lines.add(snapshotLine(compiled, one, one.state));
+      for (const one of part) {
+        lines.add(snapshotLine(compiled, one, one.state));
+        await turn();
+      }
       await transaction(this.#pool, async (client) => {
         await fence(client);
         await writeSnapshots(client, version.id, 'streaming', lines);
@@ -134,26 +175,31 @@ export class ViewStates {
   }
 
   #changed(one: InMemory): RecordRow {
-    const { version, compiled } = this.#work;
-    const record = recordOf(compiled, one.state);
+    const { entity, id } = this.#work.version;
+    const { record, refreshAt } = this.#recordOf(one);
     one.changed = true;
-    one.refreshMs = decodeHeader(record).refreshAt;
-    return {
-      key: onlineKey(this.#environment, version.entity.name, one.key),
-      field: String(version.id),
-      record,
-    };
+    one.refreshMs = refreshAt;
+    return { key: onlineKey(this.#environment, entity.name, one.key), field: String(id), record };
   }
 
-  async #load(keys: readonly Uint8Array[], sequence: number): Promise<void> {
+  #recordOf({ state }: InMemory): { record: Buffer; refreshAt: number | null } {
+    const record = recordOf(this.#work.compiled, state);
+    return { record, refreshAt: decodeHeader(record).refreshAt };
+  }
+
+  /** Gives those that were not in memory; when their records end is not known yet. */
+  async #load(keys: readonly Uint8Array[], sequence: number): Promise<InMemory[]> {
     const missing = keys.filter((key) => !this.#entities.has(nameOf(key)));
+    const added: InMemory[] = [];
     for (let i = 0; i < missing.length; i += ENTITIES_AT_ONCE) {
       const some = missing.slice(i, i + ENTITIES_AT_ONCE);
       for (const [name, one] of await loadStates(this.#pool, this.#work, some, sequence)) {
-        const { refreshAt } = decodeHeader(recordOf(this.#work.compiled, one.state));
-        this.#entities.set(name, { ...one, changed: false, refreshMs: refreshAt });
+        const loaded: InMemory = { ...one, changed: false, refreshMs: null };
+        this.#entities.set(name, loaded);
+        added.push(loaded);
       }
     }
+    return added;
   }
 
   #keyOf(event: Event): Uint8Array | null {

@@ -6,23 +6,25 @@ import type { Redis } from 'ioredis';
 import { afterAll, expect, test, vi } from 'vitest';
 import { createKafkaSource, type EventSource } from '../../activities/stream/event-source.js';
 import { Shard } from '../../activities/stream/shard.js';
-import type { AggregationView } from '../../core/definition.js';
+import type { AggregationView, Source } from '../../core/definition.js';
 import { columnNames } from '../../core/event.js';
 import { decodeHeader } from '../../core/record.js';
 import { HOUR } from '../../core/time.js';
-import { computePlan, savePlan } from '../../registry/apply.js';
+import { activate, computePlan, openRevision, savePlan } from '../../registry/apply.js';
 import { applyPlan } from '../../workflows/apply-plan.js';
 import { createFlow, definitionsOf, source, VIEWS } from '../faults/made-stream.js';
 import { checkStream, type Outcomes } from '../faults/recompute.js';
 import { ALL_POINTS } from './death.js';
 import { applyDefinitions, bundle, createEnvironment, type TestEnvironment } from './environment.js';
 import {
+  buysNow,
   checkOnline,
   checkSnapshots,
   makeMessages,
   message,
   offsetsOf,
   openTopic,
+  streamed,
   untilRead,
 } from './streaming.js';
 import { makeEvents, readStored, userNow, visits } from './world.js';
@@ -144,6 +146,52 @@ test('a reader that was overtaken while it stalled writes nothing more', async (
   expect(await offsetsOf(env)).toMatchObject({ archived: before.archived, epoch: 2 });
   await owner.stop();
   await checkOnline(env, userNow);
+  await topic.close();
+});
+
+test('a version on its way, whose source has one column more, takes events when its definitions are in force', async () => {
+  const { env, topic } = await prepare();
+  const wider: Source = {
+    ...streamed,
+    columns: { ...streamed.columns, aside: { type: 'string', nullable: true } },
+  };
+  const definitions = { ...definitionsOf([userNow, buysNow]), sources: [wider] };
+  const plan = await computePlan(env.deps.pool, definitions);
+  await savePlan(env.deps.pool, plan, definitions);
+  const { opened } = await openRevision(env.deps.pool, plan.hash);
+  const id = opened.find(({ view }) => view === buysNow.name)!.versionId;
+  await env.deps.pool.query('insert into view_progress (version_id) values ($1)', [id]); // as its backfill does
+
+  const reader = read(env);
+  const made = makeMessages(400, 3);
+  await topic.produce(made.messages.slice(0, 200));
+  await untilRead(env, 200);
+  const attached = (): Promise<unknown[]> =>
+    env.deps.pool.query('select 1 from stream_attached where version_id = $1', [id]).then(({ rows }) => rows);
+  expect(await attached()).toEqual([]);
+  await activate(env.deps.pool, plan.hash, 'test');
+  await vi.waitFor(async () => expect(await attached()).toHaveLength(1), { timeout: 10_000 });
+  await topic.produce(made.messages.slice(200));
+  await untilRead(env, made.messages.length);
+  await vi.waitFor(() => checkOnline(env, userNow), { timeout: 10_000 });
+  await vi.waitFor(() => checkOnline(env, buysNow), { timeout: 10_000 });
+  await reader.stop();
+  expect(await checkSnapshots(env, buysNow)).toBeGreaterThan(10);
+  await topic.close();
+});
+
+test('a source that is gone, and one that is to end while its topic is away: the reader ends', async () => {
+  const { env, topic } = await prepare();
+  const reader = read(env);
+  await topic.produce(makeMessages(40, 4).messages.slice(0, 20));
+  await untilRead(env, 20);
+  await applyDefinitions(env, { entities: [], sources: [], views: [], services: [] });
+  expect(await reader.ended).toBe('drained');
+  expect(await offsetsOf(env)).toMatchObject({ state: 'drained', next_offset: 20 });
+
+  await env.deps.pool.query(`insert into stream_control (source, wanted) values ('visits', 'drain')`);
+  const never: EventSource = { endOffset: 0, open: () => new Promise(() => {}), next: () => new Promise(() => {}), pause() {}, resume() {}, close: async () => {} }; // biome-ignore format: short
+  expect(await read(env, { events: () => never }).ended).toBe('drained');
   await topic.close();
 });
 
