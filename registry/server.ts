@@ -36,7 +36,7 @@ import { findRevision, getSource, resolveStoredView, type StoredVersion, unknown
 import type { Runs, StartRun } from './runs.js';
 import type { Pool } from './sql.js';
 import { readStatus, readViewProgress } from './status.js';
-import { orderStream } from './streams.js';
+import { findStreamProgress, orderStream } from './streams.js';
 
 export interface RegistryDeps {
   config: Pick<Config, 'environment' | 'filesDir' | 'registryUrl'>;
@@ -367,7 +367,11 @@ function addRuns(app: FastifyInstance, deps: RegistryDeps): void {
     resolveStoredView(pool, version === undefined ? view : `${view}@${version}`);
   const ofView = ({ view, version }: StoredVersion) => ({ view: view.name, version, owner: view.owner });
 
-  app.get('/v1/runs', async (request) => runs.get(parse(RunQuery, request.query, 'query').id));
+  app.get('/v1/runs', async (request) => {
+    const { id } = parse(RunQuery, request.query, 'query');
+    const run = await runs.get(id);
+    return { ...run, progress: (await findStreamProgress(pool, id)) ?? run.progress };
+  });
   app.post('/v1/runs/updates', async (request) => {
     const { id, update } = parse(UpdateBody, request.body, 'body');
     await runs.update(id, update);

@@ -6,7 +6,7 @@ import type { Source } from '../core/definition.js';
 import { FeatureStoreError } from '../core/error.js';
 import { streamOf } from '../core/stream.js';
 import { getSource } from './resolve.js';
-import type { Runs } from './runs.js';
+import type { Progress, Runs } from './runs.js';
 import type { Pool } from './sql.js';
 import { readStreams, type StreamStatus } from './status.js';
 
@@ -40,6 +40,26 @@ export async function readObedience(
       `${source.name}/${partition} ${state === 'silent' ? `was last seen at ${seenAt}` : `is ${state}`}, at offset ${offset}, ${lag ?? 'nobody knows how many'} behind`,
   );
   return { isDone: streams.every(({ state }) => state === DONE[wanted]), said: words.join('; ') };
+}
+
+/** Of the run of a stream, whose workflow cannot look at Postgres; null: it is the run of something else. */
+export async function findStreamProgress(pool: Pool, run: string): Promise<Progress | null> {
+  const [, name, partition] = /^stream\/([^/]+)(?:\/(\d+))?$/.exec(run) ?? [];
+  if (name === undefined) return null;
+  const streams = (await readStreams(pool, [])).filter(
+    (each) => each.source === name && (partition === undefined || each.partition === Number(partition)),
+  );
+  const sum = (of: (stream: StreamStatus) => number | null): number =>
+    streams.reduce((total, stream) => total + (of(stream) ?? 0), 0);
+  return {
+    done: sum(({ offset }) => offset),
+    total: sum(({ end }) => end),
+    unit: 'messages',
+    ratePerSecond: sum(({ ratePerSecond }) => ratePerSecond),
+    message: streams
+      .map((each) => `${name}/${each.partition} is ${each.state}, ${each.lag ?? 0} behind`)
+      .join('; '),
+  };
 }
 
 /**

@@ -386,6 +386,7 @@ async function* readRows(
     const query = copyTo(`copy (${sql}) to stdout (format binary)`);
     query.query_timeout = WHOLE_READ_MS;
     const stream = client.query(query);
+    stream.on('error', () => {}); // given up before anything was asked of it, it has no other listener
     const parser = new RowParser(of, options.columns);
     const chunks = stream[Symbol.asyncIterator]() as AsyncIterator<Buffer>;
     for (;;) {

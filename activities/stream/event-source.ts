@@ -267,7 +267,7 @@ class KafkaSource implements EventSource {
     }
     const messages = batch.messages.filter(({ offset }) => Number(offset) >= this.#position.offset);
     const newest = messages.at(-1);
-    if (newest && this.#failure === null) {
+    if (last >= this.#position.offset && this.#failure === null) {
       this.#endOffset = Number(batch.highWatermark);
       let isDone = false;
       const done = new Promise<void>((resolve) => {
@@ -275,7 +275,7 @@ class KafkaSource implements EventSource {
           batch: {
             messages: messages.map(({ offset, value }) => ({ offset: Number(offset), value })),
             nextOffset: last + 1,
-            mark: markOf(newest),
+            mark: newest ? markOf(newest) : null, // only markers behind what was read before
           },
           done: () => {
             isDone = true;

@@ -121,7 +121,7 @@ export function createStreamActivities(deps: Deps) {
                 brokers: brokersOf(config.kafkaBrokers),
                 topic,
                 partition: input.shard,
-                group: `${topic}.${input.shard}.${epoch}`,
+                group: `${topic}.${input.source}.${input.shard}.${epoch}`,
               }),
             signal: cancellationSignal(),
             report: (now) => {

@@ -67,7 +67,6 @@ export interface Status {
     partition: number;
     state: string;
     offset: number;
-    end: number | null;
     lag: number | null;
     watermark: string | null;
     ratePerSecond: number | null;
@@ -99,8 +98,8 @@ export function renderStatus(status: Status): string {
   const parts = [`${environment}: ${applied}\n`];
   for (const [server, said] of [['postgres', postgres], ['temporal', temporal]]) // biome-ignore format: pairs
     if (said !== 'ok') parts.push(`!! ${server}: ${said}\n`);
-  const add = (headings: string[], rows: Cell[][]): void => {
-    if (rows.length > 0) parts.push(`\n${formatTable(headings, rows)}`);
+  const add = (headings: string[], rows: Cell[][], width?: number): void => {
+    if (rows.length > 0) parts.push(`\n${formatTable(headings, rows, width)}`);
   };
   add(['source', 'input', 'events'], status.sources.map((each) => [each.source, each.input, each.events])); // biome-ignore format: a table
   add(
@@ -116,8 +115,8 @@ export function renderStatus(status: Status): string {
   );
   add(...streamRows(status.streams));
   add(
-    ['stream', 'archived', 'late', 'duplicate', 'conflict', 'invalid', 'too late', 'held', 'owed'],
-    status.streams.map(({ source, partition, counts, owed }) => [
+    ['stream', 'archived', 'late', 'duplicate', 'conflict', 'invalid', 'too late', 'held'],
+    status.streams.map(({ source, partition, counts }) => [
       `${source}/${partition}`,
       counts.archived ?? 0,
       counts.late ?? 0,
@@ -126,11 +125,14 @@ export function renderStatus(status: Status): string {
       counts.invalid ?? 0,
       counts.tooLate ?? 0,
       counts.held ?? 0,
-      owed,
     ]),
+    80, // the table before has the whole names
   );
-  for (const { source, partition, state, seenAt } of status.streams)
+  for (const { source, partition, state, seenAt, owed } of status.streams) {
     if (state === 'silent') parts.push(`!! ${source}/${partition}: its reader was last seen at ${seenAt}\n`);
+    if (owed > 0)
+      parts.push(`!! ${source}/${partition}: Redis missed ${owed} ranges; dual-write/… writes them\n`);
+  }
   add(
     ['view', 'state', 'entities', 'last tick', 'last event', 'backfill'],
     status.views.map(({ view, version, state, entities, lastTick, lastEvent, chunksDone, chunks }) => [
@@ -150,12 +152,11 @@ export function renderStatus(status: Status): string {
 /** How far each partition is. */
 export function streamRows(streams: Status['streams']): [string[], Cell[][]] {
   return [
-    ['stream', 'state', 'offset', 'end', 'lag', 'per second', 'watermark'],
-    streams.map(({ source, partition, state, offset, end, lag, ratePerSecond, watermark }) => [
+    ['stream', 'state', 'offset', 'lag', '/s', 'watermark'],
+    streams.map(({ source, partition, state, offset, lag, ratePerSecond, watermark }) => [
       `${source}/${partition}`,
       state,
       offset,
-      end,
       lag,
       ratePerSecond,
       instant(watermark),

@@ -24,7 +24,7 @@ const SILENT_MS = 30_000;
 export default async function stream(call: Call<{ registry?: string }>): Promise<void> {
   const [order = '', source = ''] = call.args;
   if (!(order in ORDERS))
-    throw new UsageError(`there is no "${order}"`, `say one of: ${Object.keys(ORDERS).join(', ')}`);
+    throw new UsageError(`there is no order "${order}"`, `say one of: ${Object.keys(ORDERS).join(', ')}`);
   const client = connect(call);
   const { title, done } = ORDERS[order as Order];
   const streams = await call.out.step(`${title} ${source}`, async (step) => {

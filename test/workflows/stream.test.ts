@@ -258,6 +258,11 @@ test('orders by the command line; status shows the stream', async () => {
     },
     { timeout: 10_000 },
   );
+  const run = await fetch(`${registry.url}/v1/runs?id=stream/visits/0`);
+  expect(await run.json()).toMatchObject({
+    state: 'running',
+    progress: { done: produced, total: produced, unit: 'messages', message: 'visits/0 is running, 0 behind' },
+  });
   const { stdout } = await almanac('status');
   expect(stdout).toMatch(/^visits\/0 +running +/m);
   expect(Math.max(...stdout.split('\n').map(({ length }) => length))).toBeLessThanOrEqual(80);
@@ -302,6 +307,26 @@ test('without a worker an order is written down, and said so; it is followed whe
     { timeout: 60_000 },
   );
   expect(await almanac('stream', 'resume', 'visits')).toMatchObject({ code: 0 });
+});
+
+test('without Temporal an order is written down, said so, and followed', async () => {
+  const nowhere = createRuns({ ...env.config, temporalAddress: '127.0.0.1:1' }, { callMs: 1_000 });
+  const second = await startRegistry({ ...registryDeps(), runs: nowhere });
+  expect(await post('/v1/streams', { source: 'visits', order: 'pause' }, second.url)).toMatchObject({
+    status: 503,
+    body: { code: 'FS_UNAVAILABLE', title: expect.stringContaining('is written down') as string },
+  });
+  await vi.waitFor(async () => expect((await offsetsOf(env)).state).toBe('paused'), { timeout: 10_000 });
+  await second.close();
+  await nowhere.close();
+  expect(await almanac('stream', 'resume', 'visits')).toMatchObject({ code: 0 });
+});
+
+test('the updates of the run answer with what came of it', async () => {
+  expect(await stream().executeUpdate(pauseUpdate)).toMatch(
+    /^visits\/0 is paused, at offset \d+, \d+ behind$/,
+  );
+  expect(await stream().executeUpdate(resumeUpdate)).toMatch(/^visits\/0 is running, at offset/);
 });
 
 test('drained by the command line it ends, takes no pause, and resumes', async () => {
