@@ -523,11 +523,12 @@ export class Shard {
         offset: this.#next,
         perSecond: Math.round((this.#next - this.#rate.offset) / seconds),
       };
-    await this.#deps.pool.query(
+    const { rowCount } = await this.#deps.pool.query(
       `update stream_offset set end_offset = greatest($4, next_offset), rate_per_second = $5, state = $6, seen_at = clock_timestamp()
         where source = $1 and partition = $2 and epoch = $3`,
       [source, partition, this.#epoch, this.#events.endOffset, this.#rate.perSecond, state],
     );
+    if (rowCount === 0) throw this.#fenced(); // also one that has nothing to write
     await this.#deps.pool.query(
       `update stream_attached a
           set published = greatest(published, least($3, (select min(after_sequence) from owed o where o.version_id = a.version_id)))
