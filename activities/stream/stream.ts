@@ -1,5 +1,6 @@
 /** A source's stream: its topic and rows made, its partition read, what the operator wants written down. */
 import { cancellationSignal, getClient, heartbeat, sleep } from '@temporalio/activity';
+import type { Client } from '@temporalio/client';
 import { Kafka, logLevel } from 'kafkajs';
 import type { Source } from '../../core/definition.js';
 import { FeatureStoreError } from '../../core/error.js';
@@ -67,14 +68,7 @@ export function createStreamActivities(deps: Deps) {
            on conflict (source) do update set wanted = 'run' where stream_control.wanted = 'drain'`,
           [source],
         );
-        await getClient().workflow.start('streamSource', {
-          workflowId: `stream/${source}`,
-          taskQueue: `${config.environment}-control`,
-          args: [{ source }],
-          workflowIdConflictPolicy: 'USE_EXISTING',
-          staticSummary: `stream of ${source}`,
-          searchAttributes: { AlmanacKind: ['streamSource'], AlmanacOwner: [owner] },
-        });
+        await startStream(getClient(), config.environment, { source, owner });
       }
     },
 
@@ -135,6 +129,22 @@ export function createStreamActivities(deps: Deps) {
       }
     },
   };
+}
+
+/** A run that goes on is left alone. */
+export async function startStream(
+  client: Client,
+  environment: string,
+  { source, owner }: { source: string; owner: string },
+): Promise<void> {
+  await client.workflow.start('streamSource', {
+    workflowId: `stream/${source}`,
+    taskQueue: `${environment}-control`,
+    args: [{ source }],
+    workflowIdConflictPolicy: 'USE_EXISTING',
+    staticSummary: `stream of ${source}`,
+    searchAttributes: { AlmanacKind: ['streamSource'], AlmanacOwner: [owner] },
+  });
 }
 
 function brokersOf(brokers: string[]): string[] {

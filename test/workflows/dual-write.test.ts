@@ -20,8 +20,10 @@ import { decodeHeader } from '../../core/record.js';
 import { HOUR } from '../../core/time.js';
 import { computePlan, savePlan } from '../../registry/apply.js';
 import { readStatus } from '../../registry/status.js';
+import { setWanted } from '../../registry/streams.js';
 import { applyPlan } from '../../workflows/apply-plan.js';
 import { type DualWriteInput, dualWrite } from '../../workflows/dual-write.js';
+import { drainUpdate } from '../../workflows/stream.js';
 import { withoutAddresses } from '../stack/machine.js';
 import { createEnvironment, type RunningWorkers } from './environment.js';
 import {
@@ -236,6 +238,15 @@ test.each([
   { input: { view: 'user_now', after: -1 }, code: 'FS_REQUEST_INVALID', why: 'no sequence' },
 ])('refused: $why', async ({ input, code }) => {
   await expect(run(input)).rejects.toMatchObject({ cause: { cause: { type: code } } });
+});
+
+test('a stream that was wanted again just when its run had read the order to drain comes back', async () => {
+  const stream = env.client.workflow.getHandle('stream/visits');
+  await stream.executeUpdate(drainUpdate);
+  await stream.result();
+  await setWanted(pool, 'visits', 'run'); // and nobody starts a run
+  await flow(1);
+  await untilRight();
 });
 
 test('late events are counted, whatever the batches', async () => {
