@@ -23,6 +23,7 @@ import { readStatus } from '../../registry/status.js';
 import { setWanted } from '../../registry/streams.js';
 import { applyPlan } from '../../workflows/apply-plan.js';
 import { type DualWriteInput, dualWrite } from '../../workflows/dual-write.js';
+import { refill } from '../../workflows/refill.js';
 import { drainUpdate } from '../../workflows/stream.js';
 import { withoutAddresses } from '../stack/machine.js';
 import { createEnvironment, type RunningWorkers } from './environment.js';
@@ -214,6 +215,14 @@ test('a record that clashes is counted, and stops neither the stream nor the rep
   const other = onlineKey(env.config.environment, 'user', encodeKey(world.entities[0]!, ['u1']));
   await redis.hdel(other, String(id));
   await expect(run({ view: 'user_now' })).rejects.toMatchObject({ cause: { type: 'FS_PARITY' } });
+  expect(await redis.hexists(other, String(id))).toBe(1);
+  await redis.hdel(other, String(id));
+  const refilling = env.client.workflow.execute(refill, {
+    workflowId: `refill/${randomUUID()}`,
+    taskQueue: env.controlQueue,
+    args: [{ view: 'user_now' }],
+  });
+  await expect(refilling).rejects.toMatchObject({ cause: { type: 'FS_PARITY' } });
   expect(await redis.hexists(other, String(id))).toBe(1);
   await redis.hdel(key, String(id));
   expect(await run({ view: 'user_now@1' })).toMatchObject({
