@@ -12,6 +12,11 @@ import { beating } from '../heartbeat.js';
 import { createKafkaSource, tooWide } from './event-source.js';
 import { Shard, type ShardStatus } from './shard.js';
 
+interface VersionName {
+  view: string;
+  version: number;
+}
+
 export interface RunShardInput {
   source: string;
   shard: number;
@@ -25,6 +30,10 @@ const RUN_MS = 24 * 3_600_000;
 const BEAT_MS = 1_000;
 // A shard that shows nothing for so long hangs: Temporal should hear no more of it.
 const HUNG_MS = 120_000;
+// A reader that says nothing for so long is away.
+const SILENT_MS = 10_000;
+// For an apply, a stream that is slow is as good as one that is away.
+const PATIENCE_MS = 60_000;
 // Readers look twice a second at what is wanted.
 const OBEY_MS = 3_000;
 
@@ -70,6 +79,24 @@ export function createStreamActivities(deps: Deps) {
         );
         await startStream(getClient(), config.environment, { source, owner });
       }
+    },
+
+    /**
+     * Returns when the streams that run have taken these versions over and published what came after their backfills, or when its
+     * patience is over: no stream stops an apply. Not waited for, and given back, are those that read other columns of their source
+     * than the present revision has: they are taken over when their plan is active.
+     */
+    async awaitStreams({ versions }: { versions: VersionName[] }): Promise<{ later: VersionName[] }> {
+      return beating(async () => {
+        const began = performance.now();
+        for (;;) {
+          const waiting = await listNotTakenOver(pool, versions);
+          const isOver = performance.now() - began > PATIENCE_MS;
+          if (isOver || waiting.every(({ isLater }) => isLater))
+            return { later: waiting.flatMap(({ isLater, ...name }) => (isLater ? [name] : [])) };
+          await sleep(250);
+        }
+      });
     },
 
     /** Writes down what is wanted for the readers, waits a little for them, and says how they are getting on with it. */
@@ -129,6 +156,32 @@ export function createStreamActivities(deps: Deps) {
       }
     },
   };
+}
+
+/** Those of running streams that are not taken over yet; once they are, `published` is at least where that was. */
+async function listNotTakenOver(
+  pool: Deps['pool'],
+  versions: readonly VersionName[],
+): Promise<Array<VersionName & { isLater: boolean }>> {
+  const sources = (await findRevision(pool))?.definitions.sources ?? [];
+  const { rows } = await pool.query<VersionName & { isLater: boolean }>(
+    `select v.view, v.version, s.source -> 'columns' is distinct from v.source -> 'columns' as "isLater"
+       from view_version v
+       join unnest($1::text[], $2::integer[]) as wanted (view, version) on wanted.view = v.view and wanted.version = v.version
+       join stream_control c on c.source = v.source ->> 'name' and c.wanted = 'run'
+       join stream_offset o on o.source = c.source and o.state = 'running'
+                           and o.seen_at > clock_timestamp() - make_interval(secs => $3)
+       left join jsonb_array_elements($4::jsonb) as s (source) on s.source ->> 'name' = c.source
+       left join stream_attached a on a.version_id = v.id and a.partition = o.partition
+      where v.definition #>> '{mode,type}' = 'streaming' and coalesce(a.published < a.sequence, true)`,
+    [
+      versions.map(({ view }) => view),
+      versions.map(({ version }) => version),
+      SILENT_MS / 1000,
+      JSON.stringify(sources),
+    ],
+  );
+  return rows;
 }
 
 /** A run that goes on is left alone. */
