@@ -1,7 +1,7 @@
 /** A source's stream: its topic and rows made, its partition read, what the operator wants written down. */
 import { cancellationSignal, getClient, heartbeat, sleep } from '@temporalio/activity';
 import type { Client } from '@temporalio/client';
-import { Kafka, logLevel } from 'kafkajs';
+import { ConfigResourceTypes, Kafka, logLevel } from 'kafkajs';
 import type { Source } from '../../core/definition.js';
 import { FeatureStoreError } from '../../core/error.js';
 import { PARTITIONS, streamOf, topicName } from '../../core/stream.js';
@@ -40,7 +40,7 @@ const OBEY_MS = 3_000;
 export function createStreamActivities(deps: Deps) {
   const { config, pool } = deps;
   return {
-    /** Topics of the plan's sources, before anything of it is live. Throws FS_CONFLICT for one of which only a part would be read. */
+    /** Topics of the plan's sources, before anything of it is live. Throws FS_CONFLICT for one of which only a part would be read or kept. */
     async createTopics({ planHash }: { planHash: string }): Promise<void> {
       const { rows } = await pool.query<{ sources: Source[] }>(
         `select definitions -> 'sources' as sources from plan where hash = $1`,
@@ -238,6 +238,17 @@ async function createTopics(brokers: string[], topics: readonly string[]): Promi
       const { length } = await admin.fetchTopicOffsets(topic);
       if (length !== PARTITIONS) throw tooWide(topic, length);
     }
+    const { resources } = await admin.describeConfigs({
+      includeSynonyms: false,
+      resources: topics.map((name) => ({
+        type: ConfigResourceTypes.TOPIC,
+        name,
+        configNames: ['cleanup.policy'],
+      })),
+    });
+    for (const { resourceName, configEntries } of resources)
+      if (configEntries.some(({ configValue }) => configValue.includes('compact')))
+        throw compacted(resourceName);
   } catch (error) {
     if (error instanceof FeatureStoreError) throw error;
     throw new FeatureStoreError(
@@ -249,4 +260,15 @@ async function createTopics(brokers: string[], topics: readonly string[]): Promi
   } finally {
     await admin.disconnect();
   }
+}
+
+function compacted(topic: string): FeatureStoreError {
+  return new FeatureStoreError(
+    'FS_CONFLICT',
+    `topic ${topic} is compacted: of the messages with one key only the newest stays, and those without a key are refused`,
+    {
+      fix: 'set its cleanup.policy to delete, or name a topic that is not there yet: the platform makes it',
+      topic,
+    },
+  );
 }

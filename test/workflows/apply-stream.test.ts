@@ -1,5 +1,6 @@
 /** An apply over streams that run: a version that readers move to is the stream's by then. */
 import { randomUUID } from 'node:crypto';
+import { Kafka, logLevel } from 'kafkajs';
 import { afterAll, beforeAll, expect, test, vi } from 'vitest';
 import type { Activities } from '../../activities/index.js';
 import { assertDefinitions } from '../../core/check.js';
@@ -89,6 +90,32 @@ test('columns that only the plan brings: once it is active, before serving hears
   await apply({ ...definitions, sources: [{ ...source!, columns }], views: [userNow, colors] });
   expect(steps.find((step) => step.startsWith('activate'))).not.toContain('user_buys@2');
   expect(steps.find((step) => step.startsWith('publish'))).toContain('user_buys@2');
+});
+
+test('a topic that is compacted is refused', async () => {
+  const kafka = new Kafka({
+    clientId: 'test',
+    brokers: env.config.kafkaBrokers,
+    logLevel: logLevel.NOTHING,
+  });
+  const admin = kafka.admin();
+  await admin.connect();
+  const configEntries = [{ name: 'cleanup.policy', value: 'compact' }];
+  await admin.createTopics({
+    topics: [{ topic: `${env.config.environment}.compacted`, numPartitions: 1, configEntries }],
+  });
+  await admin.disconnect();
+  const definitions = streamWorld([userNow]);
+  const [source] = definitions.sources;
+  const other = { ...source!, name: 'others', stream: { ...source!.stream!, topic: 'compacted' } };
+  await expect(apply({ ...definitions, sources: [...definitions.sources, other] })).rejects.toMatchObject({
+    cause: {
+      cause: {
+        type: 'FS_CONFLICT',
+        message: expect.stringContaining('compacted is compacted') as string,
+      },
+    },
+  });
 });
 
 test('a stream that is paused stops no apply', async () => {
