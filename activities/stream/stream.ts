@@ -69,7 +69,8 @@ export function createStreamActivities(deps: Deps) {
       for (const { source, owner, topic } of streamed) {
         await pool.query(
           `insert into stream_offset (source, partition, topic) values ($1, 0, $2)
-           on conflict (source, partition) do update set topic = excluded.topic where stream_offset.next_offset = 0`,
+           on conflict (source, partition) do update set topic = excluded.topic, epoch = stream_offset.epoch + 1
+            where stream_offset.next_offset = 0 and stream_offset.topic <> excluded.topic`, // who reads the old one is fenced
           [source, topic],
         );
         await pool.query(
