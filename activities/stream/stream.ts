@@ -12,7 +12,7 @@ import { beating } from '../heartbeat.js';
 import { createKafkaSource, tooWide } from './event-source.js';
 import { Shard, type ShardStatus } from './shard.js';
 
-interface VersionName {
+export interface VersionName {
   view: string;
   version: number;
 }
