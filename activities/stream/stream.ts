@@ -1,7 +1,7 @@
 /** A source's stream: its topic and rows made, its partition read, what the operator wants written down. */
 import { cancellationSignal, getClient, heartbeat, sleep } from '@temporalio/activity';
 import type { Client } from '@temporalio/client';
-import { ConfigResourceTypes, Kafka, logLevel } from 'kafkajs';
+import kafkajs, { Kafka, logLevel } from 'kafkajs';
 import type { Source } from '../../core/definition.js';
 import { FeatureStoreError } from '../../core/error.js';
 import { PARTITIONS, streamOf, topicName } from '../../core/stream.js';
@@ -242,7 +242,7 @@ async function createTopics(brokers: string[], topics: readonly string[]): Promi
     const { resources } = await admin.describeConfigs({
       includeSynonyms: false,
       resources: topics.map((name) => ({
-        type: ConfigResourceTypes.TOPIC,
+        type: kafkajs.ConfigResourceTypes.TOPIC, // Node finds no export of that name in its CommonJS
         name,
         configNames: ['cleanup.policy'],
       })),
