@@ -14,7 +14,7 @@ import { activate, computePlan, openRevision, savePlan } from '../../registry/ap
 import { applyPlan } from '../../workflows/apply-plan.js';
 import { createFlow, definitionsOf, source, VIEWS } from '../faults/made-stream.js';
 import { checkStream, type Outcomes } from '../faults/recompute.js';
-import { ALL_POINTS } from './death.js';
+import { ALL_POINTS, type Point } from './death.js';
 import { applyDefinitions, bundle, createEnvironment, type TestEnvironment } from './environment.js';
 import {
   buysNow,
@@ -287,7 +287,7 @@ test('readers killed between any two steps: what they leave is what the topic sa
     await topic.produce(bodies);
     produced += bodies.length;
   };
-  for (const point of ALL_POINTS) {
+  const killAt = async (point: Point): Promise<void> => {
     const dying = start(env, 'reader-process.ts', point);
     while (isAlive(dying)) {
       await produce();
@@ -297,6 +297,10 @@ test('readers killed between any two steps: what they leave is what the topic sa
       );
     }
     expect({ point, signal: dying.signalCode }).toEqual({ point, signal: 'SIGKILL' });
+  };
+  for (const point of ALL_POINTS) {
+    if (point === 'in the middle of catching up') await killAt('after the commit'); // leaves something to catch up with
+    await killAt(point);
     const next = read(env);
     await produce();
     await checkAll(env, produced);
