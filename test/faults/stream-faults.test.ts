@@ -99,6 +99,13 @@ async function withKafka<T>(work: (admin: ReturnType<Kafka['admin']>) => Promise
 const endOf = (): Promise<number> =>
   withKafka(async (admin) => Number((await admin.fetchTopicOffsets(topic))[0]!.high));
 
+/** Of the group of the reader with this epoch. */
+const membersOf = (epoch: number): Promise<number> =>
+  withKafka(async (admin) => {
+    const { groups } = await admin.describeGroups([`${topic}.visits.0.${epoch}`]);
+    return groups[0]!.members.length;
+  });
+
 /** Of every user, the instant of the newest event: of the archive, and as serving says it. */
 async function checkServed(): Promise<void> {
   const { rows } = await world.pool.query<{ user: string; at: number }>(
@@ -151,16 +158,12 @@ test('worker killed', async () => {
 test('worker stopped past its session, another takes over, and it wakes up', async () => {
   await during(async () => {
     const { epoch } = await readOffsets();
+    expect(await membersOf(epoch)).toBe(1);
     await world.signal('worker', 'SIGSTOP');
     const second = await world.startSecondWorker();
     await until('another reader', async () => (await readOffsets()).epoch > epoch);
     await untilMore();
-    await until('the end of the stopped one at the broker', () =>
-      withKafka(async (admin) => {
-        const { groups } = await admin.describeGroups([`${topic}.0.${epoch}`]);
-        return groups[0]!.members.length === 0;
-      }),
-    );
+    await until('the end of its session at the broker', async () => (await membersOf(epoch)) === 0);
     await world.signal('worker', 'SIGCONT');
     await until(
       'a worker that works',
@@ -168,7 +171,7 @@ test('worker stopped past its session, another takes over, and it wakes up', asy
     );
     // Attempts that Temporal gave it while it was stopped claim the partition now, and it goes to and fro; only one archives at a time.
     await untilMore();
-    second.kill('SIGKILL');
+    second.kill('SIGTERM');
   });
 });
 
