@@ -1,5 +1,6 @@
 /** What the demo ends with: one document, and the table made of it. Every number in it was read back or counted. Pure. */
 import { formatCount, formatFacts, formatTable, formatValue } from '../text.js';
+import type { Latency } from './latency.js';
 
 export interface DemoReport {
   seed: number;
@@ -52,7 +53,7 @@ export interface DemoReport {
     /** Values of the whole answer, by status. */
     statuses: Record<string, number>;
   };
-  serving: { items: number; features: number; requests: number; p50Ms: number; p99Ms: number };
+  serving: { items: number; features: number } & Latency;
   training: {
     rows: number;
     positive: number;
@@ -151,6 +152,14 @@ export function renderReport(report: DemoReport): string {
         'serving',
         `p50 ${serving.p50Ms} ms, p99 ${serving.p99Ms} ms of ${formatCount(serving.requests)} requests, one at a time`,
       ],
+      ...(serving.pastDeadline > 0
+        ? [
+            ['', `${formatCount(serving.pastDeadline)} of them answered past their deadline`] as [
+              string,
+              string,
+            ],
+          ]
+        : []),
       [
         'training set',
         `${formatCount(training.rows)} rows, ${formatCount(training.positive)} of them bought`,

@@ -104,7 +104,17 @@ describe('latency', () => {
       return {};
     });
     const options = { warmUp: 2, requests: 3, onProgress: () => {} };
-    expect(await measureLatency(stub.url, '{}', options)).toMatchObject({ requests: 3 });
+    expect(await measureLatency(stub.url, '{}', options)).toMatchObject({ requests: 3, pastDeadline: 0 });
+    await stub.close();
+  });
+  test('an answer that missed its deadline is counted', async () => {
+    let asked = 0;
+    const stub = await startStub((_asked, _body, _request, response) => {
+      response.statusCode = asked++ === 2 ? 504 : 200;
+      return {};
+    });
+    const options = { warmUp: 1, requests: 3, onProgress: () => {} };
+    expect(await measureLatency(stub.url, '{}', options)).toMatchObject({ requests: 3, pastDeadline: 1 });
     await stub.close();
   });
   test('a connection that breaks says so', async () => {
@@ -193,7 +203,7 @@ test('the report says everything the document holds', () => {
       ], // biome-ignore format: a table
       statuses: { PRESENT: 1600 },
     },
-    serving: { items: 100, features: 16, requests: 500, p50Ms: 1.23, p99Ms: 4.56 },
+    serving: { items: 100, features: 16, requests: 500, p50Ms: 1.23, p99Ms: 4.56, pastDeadline: 2 },
     training: {
       rows: 10_000, positive: 77, rowsDifferent: 88, byFeature: { f: 88 },
       files: { knownThen: '/x/a.parquet', eventTime: '/x/b.parquet' },
@@ -207,7 +217,7 @@ test('the report says everything the document holds', () => {
   for (const shown of [
     '463 whole weeks', '1,234,567', '4,321', 'simulated', '[a]', 'PRESENT 1,600', 'p50 1.23 ms', 'p99 4.56 ms', '10,000 rows',
     '77 of them', 'in 88 rows', 'f 88', '/x/a.parquet', '15,000 checked', '0 different', '21.8 in all', 'http://127.0.0.1:1',
-    'down --name demo', '2,951', '171', '61.5 ms', '207.25 ms', 'of 301 events', '!! 2 of them', '!! 172 late were produced, 171 counted',
+    'down --name demo', '2,951', '171', '61.5 ms', '207.25 ms', 'of 301 events', '!! 2 of them', '2 of them answered past their deadline', '!! 172 late were produced, 171 counted',
     '2026-11-20T23:59:59.000Z', '~ [a]', '[b]', '= NOT_FOUND', '!! 1',
   ]) // biome-ignore format: words
     expect(text).toContain(shown);
