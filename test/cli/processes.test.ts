@@ -175,17 +175,16 @@ describe('from plan to verify', () => {
     expect(piped.code).toBe(EXIT.ok);
     expect(piped.stdout.length).toBeGreaterThan(100);
   });
-  test('refill, verify, status', async () => {
+  test('refill, verify, status', { timeout: 90_000 }, async () => {
     const ask = (): Promise<Ran> => run(['get-online', 'spend', '--entity', 'user_id=1', '--json']);
     const before = await ask();
     expect(before.code).toBe(EXIT.ok);
     const redis = new Redis(env.ALMANAC_REDIS_URL!);
     await redis.del(await redis.keys(`${env.ALMANAC_ENVIRONMENT}:*`));
-    await json(['refill', 'user_daily']);
-    expect((await ask()).stdout).toContain('FS_NOT_READY');
+    expect((await json(['refill', 'user_daily'])).runs).toHaveLength(1); // the worker may begin with all of them by itself
     expect((await json(['refill', '--all'])).runs).toHaveLength(2);
     await redis.quit();
-    await vi.waitUntil(async () => (await ask()).code === EXIT.ok, { timeout: 10_000, interval: 100 });
+    await vi.waitUntil(async () => (await ask()).code === EXIT.ok, { timeout: 30_000, interval: 100 });
     expect((await ask()).stdout).toBe(before.stdout);
     expect(await json(['verify', '--entities', '2'])).toMatchObject({ different: 0 });
     const { stdout } = await run(['status']);
