@@ -55,6 +55,21 @@ export function sliding(window: Duration, options: { hop?: Duration } = {}): Win
   };
 }
 
+/** The newest `window` of time up to the last hop boundary: nothing counts before the first one at or after it, and then for `window`. */
+export function hopping(window: Duration, hop: Duration): WindowJson {
+  return { type: 'hopping', ms: ms(window), hopMs: ms(hop) };
+}
+
+/** Since the last multiple of `window`, in UTC; weeks begin on Monday. Empty again at each. */
+export function tumbling(window: Duration): WindowJson {
+  return { type: 'tumbling', ms: ms(window) };
+}
+
+/** Since local midnight, Monday or the first of the month in an IANA zone: 'Europe/Berlin'. One zone per view. */
+export function calendar(unit: 'day' | 'week' | 'month', zone = 'UTC'): WindowJson {
+  return { type: 'calendar', unit, zone };
+}
+
 /** Everything since the first event. */
 export function lifetime(): WindowJson {
   return { type: 'lifetime' };
@@ -381,6 +396,20 @@ export function distinct<N extends string>(value: Expr<ColumnType, N>): Countabl
 }
 export function mean<N extends string>(value: Expr<Num, N>): Aggregation<'float64', N> {
   return new Aggregation({ op: 'mean', value: value.json });
+}
+/** The variance of a sample (over n - 1), unless these are all there are: `{ population: true }` (over n). Exact, rounded once. */
+export function variance<N extends string>(
+  value: Expr<Num, N>,
+  options: { population?: boolean } = {},
+): Aggregation<'float64', N> {
+  return new Aggregation({ op: 'variance', value: value.json, population: options.population ?? false });
+}
+/** The standard deviation: the root of the variance, with the same choice. */
+export function stddev<N extends string>(
+  value: Expr<Num, N>,
+  options: { population?: boolean } = {},
+): Aggregation<'float64', N> {
+  return new Aggregation({ op: 'stddev', value: value.json, population: options.population ?? false });
 }
 export function min<T extends Num | 'timestamp', N extends string>(value: Expr<T, N>): Aggregation<T, N> {
   return new Aggregation({ op: 'min', value: value.json });

@@ -684,6 +684,8 @@ class Check {
       case 'sum':
         return expect(aggregation.value, NUMBERS, 'value');
       case 'mean':
+      case 'variance':
+      case 'stddev':
         return expect(aggregation.value, NUMBERS, 'value') && 'float64';
       case 'min':
       case 'max':

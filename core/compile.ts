@@ -7,6 +7,7 @@ import { cartPart } from './aggregate/cart.js';
 import { countPart } from './aggregate/count.js';
 import { distinctPart } from './aggregate/distinct.js';
 import { extremePart } from './aggregate/extreme.js';
+import { hoppingPart } from './aggregate/hopping.js';
 import { newestPart } from './aggregate/newest.js';
 import type { AnyPart } from './aggregate/part.js';
 import { NEVER } from './aggregate/part.js';
@@ -14,6 +15,7 @@ import type { Sum } from './aggregate/sum.js';
 import { sumPart } from './aggregate/sum.js';
 import { topPart } from './aggregate/top.js';
 import { assert } from './assert.js';
+import { calendarBoundaries } from './calendar.js';
 import type {
   AggregationFeature,
   AggregationView,
@@ -26,10 +28,18 @@ import type {
 import type { Event, FeatureValue, Value } from './event.js';
 import { columnNames } from './event.js';
 import type { Adder, Dyadic } from './exact.js';
-import { dyadicAdder, wholeAdder } from './exact.js';
+import {
+  dyadicAdder,
+  dyadicSquares,
+  roundQuotient,
+  roundRoot,
+  spread,
+  wholeAdder,
+  wholeSquares,
+} from './exact.js';
 import type { Inputs } from './expression.js';
 import { compileExpression, typeOf } from './expression.js';
-import { leavesAt } from './time.js';
+import { DAY, leavesAt, SECOND, tumblesAt, WEEK } from './time.js';
 
 /** A part in its place: which events it takes in, and when they leave. */
 export interface Slot {
@@ -59,6 +69,8 @@ export function compileView(view: AggregationView, source: Source): CompiledView
   );
   const slots: Slot[] = [];
   const known = new Map<string, number>();
+  // A view has one zone; asking it is slow, so its slots share what was found.
+  const calendars = new Map<string, (ms: number) => number>();
   let unitMs = 0;
 
   function evaluator(expression: Expression): (event: Event) => Value {
@@ -81,21 +93,42 @@ export function compileView(view: AggregationView, source: Source): CompiledView
     return result.type as ColumnType;
   }
 
+  /** When an event leaves the window, and what all such times are multiples of; 0: there are none. */
+  function leavingOf(window: Window): { at: (timestamp: number) => number; unitMs: number } {
+    switch (window.type) {
+      case 'lifetime':
+        return { at: () => NEVER, unitMs: 0 };
+      case 'sliding':
+      case 'hopping':
+        return { at: (timestamp) => leavesAt(timestamp, window.ms, window.hopMs), unitMs: window.hopMs };
+      case 'tumbling':
+        return {
+          at: (timestamp) => tumblesAt(timestamp, window.ms),
+          unitMs: window.ms % WEEK === 0 ? DAY : window.ms,
+        };
+      case 'calendar': {
+        const at = calendars.get(window.unit) ?? calendarBoundaries(window.unit, window.zone);
+        calendars.set(window.unit, at);
+        return { at, unitMs: SECOND };
+      }
+    }
+  }
+
   /** The slot of a part with this meaning; made when no feature needed it before. */
   function slot(meaning: unknown[], window: Window, where: Expression[], create: () => AnyPart): number {
     const identity = JSON.stringify([meaning, window, where]);
     const found = known.get(identity);
     if (found !== undefined) return found;
     const tests = where.map(predicate);
+    const accepts = (event: Event): boolean => tests.every((test) => test(event));
+    const part = create();
+    const leaving = leavingOf(window);
     slots.push({
-      part: create(),
-      accepts: (event) => tests.every((test) => test(event)),
-      leaves:
-        window.type === 'lifetime'
-          ? () => NEVER
-          : (timestamp) => leavesAt(timestamp, window.ms, window.hopMs),
+      part: window.type === 'hopping' ? (hoppingPart(part, window.hopMs) as AnyPart) : part,
+      accepts,
+      leaves: leaving.at,
     });
-    if (window.type === 'sliding') unitMs = greatestCommonDivisor(unitMs, window.hopMs);
+    unitMs = greatestCommonDivisor(unitMs, leaving.unitMs);
     known.set(identity, slots.length - 1);
     return slots.length - 1;
   }
@@ -114,6 +147,11 @@ export function compileView(view: AggregationView, source: Source): CompiledView
       at: slot(['sum', value], window, where, () => sumPart(adder, evaluator(value)) as AnyPart),
       adder,
     };
+  }
+
+  function squaresSlot(value: Expression, window: Window, where: Expression[]): number {
+    const adder = (scalarType(value) === 'float64' ? dyadicSquares : wholeSquares) as Adder<unknown>;
+    return slot(['squares', value], window, where, () => sumPart(adder, evaluator(value)) as AnyPart);
   }
 
   function distinctSlot(value: Expression, window: Window, where: Expression[]): number {
@@ -157,6 +195,20 @@ export function compileView(view: AggregationView, source: Source): CompiledView
         return (values) => {
           const { count, total } = values[at] as Sum<unknown>;
           return count === 0 ? null : finite(Number(adder.result(total)) / count);
+        };
+      }
+      case 'variance':
+      case 'stddev': {
+        const { value, population } = aggregation;
+        const { at, adder } = sumSlot(value, window, where);
+        const squaresAt = squaresSlot(value, window, where);
+        const round = aggregation.op === 'variance' ? roundQuotient : roundRoot;
+        return (values) => {
+          const { count, total } = values[at] as Sum<unknown>;
+          if (count < (population ? 1 : 2)) return null;
+          const squares = (values[squaresAt] as Sum<unknown>).total;
+          const divisor = BigInt(count) * BigInt(population ? count : count - 1);
+          return finite(round(spread(count, adder.dyadic(total), adder.dyadic(squares)), divisor));
         };
       }
       case 'min':

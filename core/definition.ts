@@ -98,9 +98,16 @@ export const Source = z.strictObject({
 });
 export type Source = z.infer<typeof Source>;
 
+/** When an event at s counts at t. Boundaries are aligned to the epoch. */
 export const Window = z.discriminatedUnion('type', [
-  /** An event at s counts at t when s <= t < ceil_hop(s + ms). `ms` is a multiple of `hopMs`. */
+  /** s <= t < ceil_hop(s + ms). `ms` is a multiple of `hopMs`. */
   z.strictObject({ type: z.literal('sliding'), ms: PositiveMs, hopMs: PositiveMs }),
+  /** Both edges on the hop: ceil_hop(s) <= t < ceil_hop(s) + ms, so at t what happened in (floor_hop(t) - ms, floor_hop(t)]. */
+  z.strictObject({ type: z.literal('hopping'), ms: PositiveMs, hopMs: PositiveMs }),
+  /** The running window: s <= t < the first multiple of `ms` after s; whole weeks begin on Monday. */
+  z.strictObject({ type: z.literal('tumbling'), ms: PositiveMs }),
+  /** The running day, week (from Monday) or month of an IANA zone; one zone per view. Boundaries: calendar.ts. */
+  z.strictObject({ type: z.literal('calendar'), unit: z.enum(['day', 'week', 'month']), zone: z.string() }),
   z.strictObject({ type: z.literal('lifetime') }),
 ]);
 export type Window = z.infer<typeof Window>;
@@ -116,7 +123,7 @@ export type RatioSide = z.infer<typeof RatioSide>;
 
 /**
  * Aggregations. A null input is skipped everywhere. Empty window: count, distinct and sum 0; lists empty;
- * mean, min, max, last, ratio and timeSince null.
+ * mean, variance, stddev, min, max, last, ratio and timeSince null.
  */
 export const Aggregation = z.discriminatedUnion('op', [
   /** Events that pass the filter. → int64 */
@@ -125,6 +132,12 @@ export const Aggregation = z.discriminatedUnion('op', [
   z.strictObject({ op: z.literal('sum'), value }),
   /** Exact sum, rounded, over the number of non-null values. → float64 */
   z.strictObject({ op: z.literal('mean'), value }),
+  /**
+   * The mean square of the distance from the mean, over n - 1 (sample; of fewer than two values: null) or over n (population).
+   * Exact, rounded once; stddev is the root of the exact variance, rounded once. Beyond the doubles: null. → float64
+   */
+  z.strictObject({ op: z.literal('variance'), value, population: z.boolean() }),
+  z.strictObject({ op: z.literal('stddev'), value, population: z.boolean() }),
   /** → the value's type (int64, float64, timestamp) */
   z.strictObject({ op: z.literal('min'), value }),
   z.strictObject({ op: z.literal('max'), value }),

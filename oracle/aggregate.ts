@@ -4,7 +4,7 @@
  */
 import type { Aggregation, Expression, RatioSide, Source } from '../core/definition.js';
 import type { Event, FeatureValue, Value } from '../core/event.js';
-import { exactSum, nearestDouble } from './exact.js';
+import { deviation, exactSum, nearestDouble } from './exact.js';
 import { type Columns, compare, evaluate, passes, typeOf, withoutMinusZero } from './expression.js';
 
 /** An event with its columns by name. */
@@ -35,6 +35,12 @@ export function aggregate(
     case 'mean': {
       const numbers = present(aggregation.value, source, rows).map(Number);
       return numbers.length === 0 ? null : quotient(nearestDouble(exactSum(numbers)), numbers.length);
+    }
+    case 'variance':
+    case 'stddev': {
+      const numbers = present(aggregation.value, source, rows).map(Number);
+      const over = aggregation.population ? numbers.length : numbers.length - 1;
+      return deviation(numbers, aggregation.op === 'stddev', over);
     }
     case 'min':
       return present(aggregation.value, source, rows).sort(compare).at(0) ?? null;

@@ -25,11 +25,13 @@ import {
   sliding,
   source,
   sqlView,
+  stddev,
   streaming,
   sum,
   table,
   timeSince,
   topK,
+  variance,
 } from '../../core/index.js';
 
 const owner = 'tests';
@@ -166,6 +168,8 @@ test.each([
   { aggregation: sum(col('cents').mul(0.01)), type: 'float64', empty: 0 },
   { aggregation: sum(col('weight')), type: 'float64', empty: 0 },
   { aggregation: mean(col('cents')), type: 'float64', empty: null },
+  { aggregation: variance(col('cents')), type: 'float64', empty: null },
+  { aggregation: stddev(col('weight'), { population: true }), type: 'float64', empty: null },
   { aggregation: min(col('at')), type: 'timestamp', empty: null },
   { aggregation: max(col('weight')), type: 'float64', empty: null },
   { aggregation: last(col('paid')), type: 'bool', empty: null },

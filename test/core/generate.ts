@@ -88,6 +88,11 @@ const aggregation: fc.Arbitrary<Aggregation> = fc.oneof(
     op: fc.constantFrom('sum' as const, 'mean' as const, 'min' as const, 'max' as const),
     value: number,
   }),
+  fc.record({
+    op: fc.constantFrom('variance' as const, 'stddev' as const),
+    value: number,
+    population: fc.boolean(),
+  }),
   fc.record({ op: fc.constant('last' as const), value: scalar }),
   fc.record({ op: fc.constant('lastN' as const), value: scalar, n: fc.integer({ min: 1, max: 4 }) }),
   fc.record({ op: fc.constant('distinct' as const), value: scalar }),

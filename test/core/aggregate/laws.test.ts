@@ -17,6 +17,8 @@ const AGGREGATIONS: Record<string, Aggregation> = {
   count: { op: 'count' },
   'sum of whole numbers': { op: 'sum', value: col('amount') },
   'sum of doubles': { op: 'sum', value: col('score') },
+  'squares of whole numbers': { op: 'variance', value: col('amount'), population: false },
+  'squares of doubles': { op: 'stddev', value: col('score'), population: true },
   max: { op: 'max', value: col('amount') },
   min: { op: 'min', value: col('score') },
   'last-n': { op: 'lastN', value: col('item'), n: 3 },
@@ -47,7 +49,7 @@ function partOf(aggregation: Aggregation): AnyPart {
     where: null,
     features: [{ ...feature, where: null, window: { type: 'lifetime' }, aggregation }],
   } as unknown as AggregationView;
-  return compileView(view, source).slots[0]!.part;
+  return compileView(view, source).slots.at(-1)!.part; // a variance has that of the sum before its own
 }
 
 function bytesOf(part: AnyPart, state: unknown): Uint8Array {
