@@ -428,6 +428,17 @@ export function lastN<T extends 'string' | Num, N extends string>(
 ): Aggregation<`list<${T}>`, N> {
   return new Aggregation({ op: 'lastN', value: value.json, n });
 }
+/** The value of the oldest event in the window that has one. */
+export function first<T extends ColumnType, N extends string>(value: Expr<T, N>): Aggregation<T, N> {
+  return new Aggregation({ op: 'first', value: value.json });
+}
+/** The oldest n values in the window, oldest first. */
+export function firstN<T extends 'string' | Num, N extends string>(
+  value: Expr<T, N>,
+  n: number,
+): Aggregation<`list<${T}>`, N> {
+  return new Aggregation({ op: 'firstN', value: value.json, n });
+}
 /** The k keys of greatest total weight, heaviest first. */
 export function topK<T extends 'string' | 'int64', N extends string, M extends string>(
   key: Expr<T, N>,
@@ -563,7 +574,7 @@ export function aggregationView<const C extends ColumnSpecs, F extends Types>(
 function emptyValue(aggregation: AggregationJson): FeatureLiteral {
   const { op } = aggregation;
   if (op === 'count' || op === 'sum' || op === 'distinct') return 0;
-  return op === 'lastN' || op === 'topK' || op === 'cart' ? [] : null;
+  return op === 'lastN' || op === 'firstN' || op === 'topK' || op === 'cart' ? [] : null;
 }
 
 /** Unless said otherwise: as often as the view ticks; a streaming view is real time and expected every hour. */

@@ -691,8 +691,10 @@ class Check {
       case 'max':
         return expect(aggregation.value, [...NUMBERS, 'timestamp'], 'value');
       case 'last':
+      case 'first':
         return expect(aggregation.value, SCALARS, 'value');
       case 'lastN':
+      case 'firstN':
         return list(expect(aggregation.value, ['string', ...NUMBERS], 'value'));
       case 'distinct':
         return expect(aggregation.value, SCALARS, 'value') && 'int64';
@@ -785,7 +787,7 @@ function fits(value: unknown, type: FeatureType): boolean {
 
 function listLimit(aggregation: Aggregation): number | null {
   const { op } = aggregation;
-  if (op === 'lastN') return aggregation.n;
+  if (op === 'lastN' || op === 'firstN') return aggregation.n;
   if (op === 'topK') return aggregation.k;
   return op === 'cart' ? aggregation.limit : null;
 }

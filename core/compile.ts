@@ -9,6 +9,7 @@ import { distinctPart } from './aggregate/distinct.js';
 import { extremePart } from './aggregate/extreme.js';
 import { hoppingPart } from './aggregate/hopping.js';
 import { newestPart } from './aggregate/newest.js';
+import { oldestPart } from './aggregate/oldest.js';
 import type { AnyPart } from './aggregate/part.js';
 import { NEVER } from './aggregate/part.js';
 import type { Sum } from './aggregate/sum.js';
@@ -226,6 +227,15 @@ export function compileView(view: AggregationView, source: Source): CompiledView
           return newestPart(n, scalarType(aggregation.value), evaluator(aggregation.value)) as AnyPart;
         });
         if (aggregation.op === 'lastN') return (values) => values[at] as FeatureValue;
+        return (values) => (values[at] as Value[])[0] ?? null;
+      }
+      case 'first':
+      case 'firstN': {
+        const n = aggregation.op === 'first' ? 1 : aggregation.n;
+        const at = slot(['oldest', n, aggregation.value], window, where, () => {
+          return oldestPart(n, scalarType(aggregation.value), evaluator(aggregation.value)) as AnyPart;
+        });
+        if (aggregation.op === 'firstN') return (values) => values[at] as FeatureValue;
         return (values) => (values[at] as Value[])[0] ?? null;
       }
       case 'distinct': {

@@ -123,7 +123,7 @@ export type RatioSide = z.infer<typeof RatioSide>;
 
 /**
  * Aggregations. A null input is skipped everywhere. Empty window: count, distinct and sum 0; lists empty;
- * mean, variance, stddev, min, max, last, ratio and timeSince null.
+ * mean, variance, stddev, min, max, first, last, ratio and timeSince null.
  */
 export const Aggregation = z.discriminatedUnion('op', [
   /** Events that pass the filter. → int64 */
@@ -145,6 +145,13 @@ export const Aggregation = z.discriminatedUnion('op', [
   z.strictObject({ op: z.literal('last'), value }),
   /** The newest n non-null values, newest first. → list of the value's type (string, int64, float64) */
   z.strictObject({ op: z.literal('lastN'), value, n: z.number().int().min(1).max(1000) }),
+  /** The non-null value of the oldest event. → the value's type */
+  z.strictObject({ op: z.literal('first'), value }),
+  /**
+   * The oldest n non-null values in the window, oldest first. Keeps the oldest n of each hop: what leaves makes room for the next.
+   * → list of the value's type (string, int64, float64)
+   */
+  z.strictObject({ op: z.literal('firstN'), value, n: z.number().int().min(1).max(1000) }),
   /** Number of different non-null values, exact. → int64 */
   z.strictObject({ op: z.literal('distinct'), value }),
   /** The k keys (string or int64) of greatest positive total weight (int64 or float64), heaviest first, ties by key ascending. → list of the key's type */

@@ -50,6 +50,10 @@ export function aggregate(
       return present(aggregation.value, source, rows).at(-1) ?? null;
     case 'lastN':
       return listed(present(aggregation.value, source, rows).reverse().slice(0, aggregation.n));
+    case 'first':
+      return present(aggregation.value, source, rows).at(0) ?? null;
+    case 'firstN':
+      return listed(present(aggregation.value, source, rows).slice(0, aggregation.n));
     case 'distinct':
       return new Set(present(aggregation.value, source, rows)).size;
     case 'topK':

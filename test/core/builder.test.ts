@@ -11,6 +11,8 @@ import {
   entity,
   FeatureStoreError,
   file,
+  first,
+  firstN,
   last,
   lastN,
   lifetime,
@@ -174,6 +176,8 @@ test.each([
   { aggregation: max(col('weight')), type: 'float64', empty: null },
   { aggregation: last(col('paid')), type: 'bool', empty: null },
   { aggregation: lastN(col('item').hash(), 5), type: 'list<int64>', empty: [] },
+  { aggregation: first(col('paid')), type: 'bool', empty: null },
+  { aggregation: firstN(col('weight'), 2), type: 'list<float64>', empty: [] },
   { aggregation: distinct(col('item').lower()), type: 'int64', empty: 0 },
   { aggregation: topK(col('item'), { weight: col('cents'), k: 3 }), type: 'list<string>', empty: [] },
   {

@@ -93,8 +93,12 @@ const aggregation: fc.Arbitrary<Aggregation> = fc.oneof(
     value: number,
     population: fc.boolean(),
   }),
-  fc.record({ op: fc.constant('last' as const), value: scalar }),
-  fc.record({ op: fc.constant('lastN' as const), value: scalar, n: fc.integer({ min: 1, max: 4 }) }),
+  fc.record({ op: fc.constantFrom('first' as const, 'last' as const), value: scalar }),
+  fc.record({
+    op: fc.constantFrom('firstN' as const, 'lastN' as const),
+    value: scalar,
+    n: fc.integer({ min: 1, max: 4 }),
+  }),
   fc.record({ op: fc.constant('distinct' as const), value: scalar }),
   fc.record({
     op: fc.constant('topK' as const),

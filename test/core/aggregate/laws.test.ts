@@ -22,6 +22,7 @@ const AGGREGATIONS: Record<string, Aggregation> = {
   max: { op: 'max', value: col('amount') },
   min: { op: 'min', value: col('score') },
   'last-n': { op: 'lastN', value: col('item'), n: 3 },
+  'first-n': { op: 'firstN', value: col('item'), n: 3 },
   distinct: { op: 'distinct', value: col('item') },
   'top-k by whole weight': { op: 'topK', key: col('item'), weight: col('amount'), k: 2 },
   'top-k by double weight': { op: 'topK', key: col('kind'), weight: col('score'), k: 2 },
