@@ -439,12 +439,12 @@ export function firstN<T extends 'string' | Num, N extends string>(
 ): Aggregation<`list<${T}>`, N> {
   return new Aggregation({ op: 'firstN', value: value.json, n });
 }
-/** The k keys of greatest total weight, heaviest first. */
-export function topK<T extends 'string' | 'int64', N extends string, M extends string>(
+/** The k keys of greatest total weight, heaviest first; without a weight, of most events. */
+export function topK<T extends 'string' | 'int64', N extends string, M extends string = never>(
   key: Expr<T, N>,
-  by: { weight: Expr<Num, M>; k: number },
+  by: { weight?: Expr<Num, M>; k: number },
 ): Aggregation<`list<${T}>`, N | M> {
-  return new Aggregation({ op: 'topK', key: key.json, weight: by.weight.json, k: by.k });
+  return new Aggregation({ op: 'topK', key: key.json, weight: by.weight?.json ?? null, k: by.k });
 }
 /** The items now in the cart, newest added first. `clear` empties it (a checkout). */
 export function cart<T extends 'string' | 'int64', N extends string, M extends string>(

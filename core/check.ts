@@ -700,7 +700,8 @@ class Check {
         return expect(aggregation.value, SCALARS, 'value') && 'int64';
       case 'topK': {
         const key = expect(aggregation.key, ['string', 'int64'], 'key');
-        return expect(aggregation.weight, NUMBERS, 'weight') && list(key);
+        const weight = aggregation.weight === null ? 'int64' : expect(aggregation.weight, NUMBERS, 'weight');
+        return weight && list(key);
       }
       case 'cart': {
         const item = expect(aggregation.item, ['string', 'int64'], 'item');

@@ -248,9 +248,9 @@ export function compileView(view: AggregationView, source: Source): CompiledView
           return topPart(
             k,
             scalarType(key),
-            adderOf(scalarType(weight)),
+            adderOf(weight === null ? 'int64' : scalarType(weight)),
             evaluator(key),
-            evaluator(weight),
+            weight === null ? () => 1 : evaluator(weight),
           ) as AnyPart;
         });
         return (values) => values[at] as FeatureValue;

@@ -154,11 +154,14 @@ export const Aggregation = z.discriminatedUnion('op', [
   z.strictObject({ op: z.literal('firstN'), value, n: z.number().int().min(1).max(1000) }),
   /** Number of different non-null values, exact. → int64 */
   z.strictObject({ op: z.literal('distinct'), value }),
-  /** The k keys (string or int64) of greatest positive total weight (int64 or float64), heaviest first, ties by key ascending. → list of the key's type */
+  /**
+   * The k keys (string or int64) of greatest positive total weight (int64 or float64), or, with weight null, of most events;
+   * greatest first, ties by key ascending. Exact: every key in the window is kept. → list of the key's type
+   */
   z.strictObject({
     op: z.literal('topK'),
     key: Expression,
-    weight: Expression,
+    weight: Expression.nullable(),
     k: z.number().int().min(1).max(100),
   }),
   /**

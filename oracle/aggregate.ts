@@ -105,12 +105,12 @@ function ratioSide(side: RatioSide, source: Source, rows: readonly Row[]): numbe
   }
 }
 
-/** The k keys of greatest positive exact total, heaviest first, ties by key ascending. Null key or weight: skipped. */
-function topK(key: Expression, weight: Expression, k: number, source: Source, rows: readonly Row[]) {
+/** The k keys of greatest positive exact total, heaviest first, ties by key ascending. Null key or weight: skipped; no weight: 1. */
+function topK(key: Expression, weight: Expression | null, k: number, source: Source, rows: readonly Row[]) {
   const weights = new Map<NonNullable<Value>, number[]>();
   for (const { columns } of rows) {
     const keyHere = evaluate(key, source, columns);
-    const weightHere = evaluate(weight, source, columns);
+    const weightHere = weight === null ? 1 : evaluate(weight, source, columns);
     if (keyHere === null || weightHere === null) continue;
     weights.set(keyHere, [...(weights.get(keyHere) ?? []), Number(weightHere)]);
   }

@@ -180,6 +180,7 @@ test.each([
   { aggregation: firstN(col('weight'), 2), type: 'list<float64>', empty: [] },
   { aggregation: distinct(col('item').lower()), type: 'int64', empty: 0 },
   { aggregation: topK(col('item'), { weight: col('cents'), k: 3 }), type: 'list<string>', empty: [] },
+  { aggregation: topK(col('cents'), { k: 3 }), type: 'list<int64>', empty: [] },
   {
     aggregation: cart(col('item'), { add: col('paid'), remove: col('paid').not() }),
     type: 'list<string>',

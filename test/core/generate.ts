@@ -103,7 +103,7 @@ const aggregation: fc.Arbitrary<Aggregation> = fc.oneof(
   fc.record({
     op: fc.constant('topK' as const),
     key: text,
-    weight: number,
+    weight: fc.option(number),
     k: fc.integer({ min: 1, max: 3 }),
   }),
   fc.record({

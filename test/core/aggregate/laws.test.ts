@@ -26,6 +26,7 @@ const AGGREGATIONS: Record<string, Aggregation> = {
   distinct: { op: 'distinct', value: col('item') },
   'top-k by whole weight': { op: 'topK', key: col('item'), weight: col('amount'), k: 2 },
   'top-k by double weight': { op: 'topK', key: col('kind'), weight: col('score'), k: 2 },
+  'top-k by count': { op: 'topK', key: col('item'), weight: null, k: 2 },
   cart: {
     op: 'cart',
     item: col('item'),
