@@ -446,6 +446,20 @@ export function topK<T extends 'string' | 'int64', N extends string, M extends s
 ): Aggregation<`list<${T}>`, N | M> {
   return new Aggregation({ op: 'topK', key: key.json, weight: by.weight?.json ?? null, k: by.k });
 }
+/** How many values lie below the first edge, from each edge up to the next, and from the last edge on. */
+export function histogram<N extends string>(
+  value: Expr<Num, N>,
+  edges: readonly number[],
+): Aggregation<'list<int64>', N> {
+  return new Aggregation({ op: 'histogram', value: value.json, edges: [...edges] });
+}
+/** The value that a share `quantile` (0 to 1) of all lies below, within 1 %. */
+export function percentile<N extends string>(
+  value: Expr<Num, N>,
+  quantile: number,
+): Aggregation<'float64', N> {
+  return new Aggregation({ op: 'percentile', value: value.json, quantile });
+}
 /** The items now in the cart, newest added first. `clear` empties it (a checkout). */
 export function cart<T extends 'string' | 'int64', N extends string, M extends string>(
   item: Expr<T, N>,
@@ -573,6 +587,7 @@ export function aggregationView<const C extends ColumnSpecs, F extends Types>(
 /** What an aggregation gives for no events. */
 function emptyValue(aggregation: AggregationJson): FeatureLiteral {
   const { op } = aggregation;
+  if (op === 'histogram') return Array.from({ length: aggregation.edges.length + 1 }, () => 0);
   if (op === 'count' || op === 'sum' || op === 'distinct') return 0;
   return op === 'lastN' || op === 'firstN' || op === 'topK' || op === 'cart' ? [] : null;
 }

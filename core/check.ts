@@ -686,6 +686,7 @@ class Check {
       case 'mean':
       case 'variance':
       case 'stddev':
+      case 'percentile':
         return expect(aggregation.value, NUMBERS, 'value') && 'float64';
       case 'min':
       case 'max':
@@ -698,6 +699,8 @@ class Check {
         return list(expect(aggregation.value, ['string', ...NUMBERS], 'value'));
       case 'distinct':
         return expect(aggregation.value, SCALARS, 'value') && 'int64';
+      case 'histogram':
+        return expect(aggregation.value, NUMBERS, 'value') && 'list<int64>';
       case 'topK': {
         const key = expect(aggregation.key, ['string', 'int64'], 'key');
         const weight = aggregation.weight === null ? 'int64' : expect(aggregation.weight, NUMBERS, 'weight');
@@ -790,6 +793,7 @@ function listLimit(aggregation: Aggregation): number | null {
   const { op } = aggregation;
   if (op === 'lastN' || op === 'firstN') return aggregation.n;
   if (op === 'topK') return aggregation.k;
+  if (op === 'histogram') return aggregation.edges.length + 1;
   return op === 'cart' ? aggregation.limit : null;
 }
 

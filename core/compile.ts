@@ -3,6 +3,8 @@
  * feature is read from them. Input is a checked definition; anything else is our own mistake.
  */
 
+import type { Counts } from './aggregate/buckets.js';
+import { bucketsPart } from './aggregate/buckets.js';
 import { cartPart } from './aggregate/cart.js';
 import { countPart } from './aggregate/count.js';
 import { distinctPart } from './aggregate/distinct.js';
@@ -12,8 +14,10 @@ import { newestPart } from './aggregate/newest.js';
 import { oldestPart } from './aggregate/oldest.js';
 import type { AnyPart } from './aggregate/part.js';
 import { NEVER } from './aggregate/part.js';
+import { bucketOf, quantileOf } from './aggregate/percentile.js';
 import type { Sum } from './aggregate/sum.js';
 import { sumPart } from './aggregate/sum.js';
+import { firstAtOrAfter } from './aggregate/tiles.js';
 import { topPart } from './aggregate/top.js';
 import { assert } from './assert.js';
 import { calendarBoundaries } from './calendar.js';
@@ -254,6 +258,32 @@ export function compileView(view: AggregationView, source: Source): CompiledView
           ) as AnyPart;
         });
         return (values) => values[at] as FeatureValue;
+      }
+      case 'histogram': {
+        const { value, edges } = aggregation;
+        const at = slot(['histogram', value, edges], window, where, () => {
+          const evaluate = evaluator(value) as (event: Event) => number | null;
+          return bucketsPart((event) => {
+            const x = evaluate(event);
+            if (x === null) return null;
+            const edge = firstAtOrAfter(edges, x);
+            return edges[edge] === x ? edge + 1 : edge;
+          }) as AnyPart;
+        });
+        return (values) =>
+          Array.from({ length: edges.length + 1 }, (_, bucket) => (values[at] as Counts).get(bucket) ?? 0);
+      }
+      case 'percentile': {
+        const { value, quantile } = aggregation;
+        const whole = scalarType(value) === 'int64';
+        const at = slot(['percentile', value], window, where, () => {
+          const evaluate = evaluator(value) as (event: Event) => number | null;
+          return bucketsPart((event) => {
+            const x = evaluate(event);
+            return x === null ? null : bucketOf(x);
+          }) as AnyPart;
+        });
+        return (values) => quantileOf(values[at] as Counts, quantile, whole);
       }
       case 'cart': {
         const { item, add, remove, clear, limit } = aggregation;

@@ -122,8 +122,8 @@ export const RatioSide = z.discriminatedUnion('op', [
 export type RatioSide = z.infer<typeof RatioSide>;
 
 /**
- * Aggregations. A null input is skipped everywhere. Empty window: count, distinct and sum 0; lists empty;
- * mean, variance, stddev, min, max, first, last, ratio and timeSince null.
+ * Aggregations. A null input is skipped everywhere. Empty window: count, distinct and sum 0; lists empty, of a histogram zeros;
+ * mean, variance, stddev, min, max, first, last, percentile, ratio and timeSince null.
  */
 export const Aggregation = z.discriminatedUnion('op', [
   /** Events that pass the filter. → int64 */
@@ -163,6 +163,39 @@ export const Aggregation = z.discriminatedUnion('op', [
     key: Expression,
     weight: Expression.nullable(),
     k: z.number().int().min(1).max(100),
+  }),
+  /**
+   * How many non-null values lie in each bucket: below the first edge, from each edge (inclusive) to the next (exclusive), from the
+   * last edge on. Of an empty window: zeros. State: one count per bucket and hop. → list<int64>, one longer than the edges
+   */
+  z.strictObject({
+    op: z.literal('histogram'),
+    value,
+    edges: z
+      .array(z.number())
+      .min(1)
+      .max(1000)
+      .refine(
+        (edges) => edges.every((edge, index) => index === 0 || edge > edges[index - 1]!),
+        'give each edge once, in ascending order',
+      ),
+  }),
+  /**
+   * Of n non-null values in ascending order that of rank floor(quantile · (n - 1)), counted from 0; within 1 % of it (DDSketch,
+   * aggregate/percentile.ts), whole for int64 and exact up to 128. Magnitudes below 2^-32 count as 0, from 2^64 on as just below
+   * 2^64. State: at most 12,289 counts per hop, shared by all percentiles of one value. → float64
+   */
+  z.strictObject({
+    op: z.literal('percentile'),
+    value,
+    quantile: z
+      .number()
+      .min(0)
+      .max(1)
+      .refine(
+        (quantile) => Number(quantile.toFixed(4)) === quantile,
+        'give at most four decimals: 0.5, 0.95, 0.9999',
+      ),
   }),
   /**
    * Items (string or int64) in the cart: those whose newest event is an add, newer than the newest clear; newest

@@ -58,6 +58,19 @@ export function aggregate(
       return new Set(present(aggregation.value, source, rows)).size;
     case 'topK':
       return topK(aggregation.key, aggregation.weight, aggregation.k, source, rows);
+    case 'histogram': {
+      const numbers = present(aggregation.value, source, rows).map(Number);
+      const bounds = [Number.NEGATIVE_INFINITY, ...aggregation.edges, Number.POSITIVE_INFINITY];
+      return bounds
+        .slice(1)
+        .map((end, index) => numbers.filter((value) => bounds[index]! <= value && value < end).length);
+    }
+    case 'percentile': {
+      const numbers = present(aggregation.value, source, rows).map(Number).sort(compare);
+      if (numbers.length === 0) return null;
+      const rank = (BigInt(Math.round(aggregation.quantile * 10_000)) * BigInt(numbers.length - 1)) / 10_000n;
+      return sketched(numbers[Number(rank)]!, typeOf(aggregation.value, source) === 'int64');
+    }
     case 'cart':
       return cart(aggregation, source, rows);
     case 'ratio': {
@@ -119,6 +132,24 @@ function topK(key: Expression, weight: Expression | null, k: number, source: Sou
     .filter(({ total }) => total > 0n)
     .sort((a, b) => (a.total === b.total ? compare(a.key, b.key) : a.total > b.total ? -1 : 1));
   return listed(heaviestFirst.slice(0, k).map(({ key }) => key));
+}
+
+/**
+ * A number as a sketch of 64 buckets to an octave remembers it: the middle of its bucket. Nearer to 0 than 2^-32 is 0; from 2^64 on
+ * all is one with what lies just below. Of whole numbers the middle is the middle one of those in the bucket, of two the lower.
+ */
+function sketched(value: number, whole: boolean): number {
+  const size = Math.abs(value);
+  if (size < 2 ** -32) return 0;
+  let octave = 2 ** -32;
+  while (octave < 2 ** 63 && octave * 2 <= size) octave *= 2;
+  const step = octave / 64;
+  let low = octave;
+  while (low + step < 2 * octave && low + step <= size) low += step;
+  const high = low + step;
+  let middle = (2 * low * high) / (low + high); // as far, relatively, from one end as from the other
+  if (whole) middle = Number((BigInt(Math.ceil(low)) + BigInt(Math.ceil(high)) - 1n) / 2n);
+  return value < 0 ? -middle : middle;
 }
 
 /**

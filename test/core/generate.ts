@@ -107,6 +107,20 @@ const aggregation: fc.Arbitrary<Aggregation> = fc.oneof(
     k: fc.integer({ min: 1, max: 3 }),
   }),
   fc.record({
+    op: fc.constant('histogram' as const),
+    value: number,
+    edges: fc.constantFrom<number[]>(
+      [0],
+      [-3, -1, 0.1, 2, 1e16],
+      [Number.MIN_SAFE_INTEGER, 0, Number.MAX_SAFE_INTEGER],
+    ),
+  }),
+  fc.record({
+    op: fc.constant('percentile' as const),
+    value: number,
+    quantile: fc.constantFrom(0, 0.29, 0.5, 0.95, 0.9999, 1),
+  }),
+  fc.record({
     op: fc.constant('cart' as const),
     item: fc.constant(col('item')),
     add: fc.constant(is('kind', 'a')),

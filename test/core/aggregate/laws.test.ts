@@ -27,6 +27,8 @@ const AGGREGATIONS: Record<string, Aggregation> = {
   'top-k by whole weight': { op: 'topK', key: col('item'), weight: col('amount'), k: 2 },
   'top-k by double weight': { op: 'topK', key: col('kind'), weight: col('score'), k: 2 },
   'top-k by count': { op: 'topK', key: col('item'), weight: null, k: 2 },
+  histogram: { op: 'histogram', value: col('score'), edges: [-1, 0, 0.1, 1e16] },
+  percentile: { op: 'percentile', value: col('score'), quantile: 0.5 },
   cart: {
     op: 'cart',
     item: col('item'),
