@@ -3,6 +3,7 @@ import { describe, expect, test } from 'vitest';
 import {
   aggregationView,
   batch,
+  calendar,
   cart,
   count,
   type Definitions,
@@ -14,6 +15,7 @@ import {
   first,
   firstN,
   histogram,
+  hopping,
   last,
   lastN,
   lifetime,
@@ -35,6 +37,7 @@ import {
   table,
   timeSince,
   topK,
+  tumbling,
   variance,
 } from '../../core/index.js';
 
@@ -235,6 +238,10 @@ test('the sides of a ratio carry their own filters', () => {
 describe('windows, modes and freshness', () => {
   test('the hop is the default for the window, unless named', () => {
     expect(sliding('30min')).toEqual({ type: 'sliding', ms: 1_800_000, hopMs: 10_000 });
+    expect(hopping('1h', '10min')).toEqual({ type: 'hopping', ms: 3_600_000, hopMs: 600_000 });
+    expect(tumbling('1w')).toEqual({ type: 'tumbling', ms: 604_800_000 });
+    expect(calendar('month', 'Europe/Berlin')).toEqual({ type: 'calendar', unit: 'month', zone: 'Europe/Berlin' }); // biome-ignore format: short
+    expect(calendar('day')).toEqual({ type: 'calendar', unit: 'day', zone: 'UTC' });
     expect(sliding('30min', { hop: '1min' })).toEqual({ type: 'sliding', ms: 1_800_000, hopMs: 60_000 });
   });
   test.each([

@@ -9,7 +9,7 @@ import type {
   Window,
 } from '../../core/definition.js';
 import type { Event, Value } from '../../core/event.js';
-import { DAY, HOUR, MINUTE, SECOND } from '../../core/time.js';
+import { DAY, HOUR, MINUTE, SECOND, WEEK } from '../../core/time.js';
 
 export const source: Source = {
   name: 'events',
@@ -52,7 +52,30 @@ const window: fc.Arbitrary<Window> = fc.oneof(
     { type: 'sliding', ms: HOUR, hopMs: 20 * MINUTE },
     { type: 'sliding', ms: DAY, hopMs: DAY },
   ),
+  fc.constantFrom<Window>(
+    { type: 'tumbling', ms: MINUTE },
+    { type: 'tumbling', ms: HOUR },
+    { type: 'tumbling', ms: 3 * DAY },
+    { type: 'tumbling', ms: WEEK },
+    { type: 'hopping', ms: 3, hopMs: 1 },
+    { type: 'hopping', ms: MINUTE, hopMs: SECOND },
+    { type: 'hopping', ms: HOUR, hopMs: HOUR },
+    { type: 'hopping', ms: DAY, hopMs: 20 * MINUTE },
+  ),
+  fc.constantFrom<Window>(
+    { type: 'calendar', unit: 'day', zone: 'UTC' },
+    { type: 'calendar', unit: 'week', zone: 'UTC' },
+    { type: 'calendar', unit: 'month', zone: 'UTC' },
+  ),
 );
+
+/** Clocks there go forward over midnight, go back over it, or are far from UTC. */
+const zone = fc.constantFrom('UTC', 'Europe/Berlin', 'America/Sao_Paulo', 'America/St_Johns');
+const CLOCK_CHANGES: readonly number[] = [
+  Date.UTC(2026, 9, 25, 1), // Berlin: 3:00 is 2:00 again
+  Date.UTC(2018, 10, 4, 3), // São Paulo: 0:00 is 1:00
+  Date.UTC(2006, 9, 29, 2, 31), // St John's: 0:01 is 23:01 again
+];
 
 const where: fc.Arbitrary<Expression | null> = fc.constantFrom<Expression | null>(
   null,
@@ -162,13 +185,14 @@ const mode: fc.Arbitrary<AggregationView['mode']> = fc.oneof(
 export const view: fc.Arbitrary<AggregationView> = fc
   .record({
     mode,
+    zone,
     where: fc.oneof({ weight: 3, arbitrary: fc.constant(null) }, { weight: 1, arbitrary: where }),
     features: fc.array(feature, { minLength: 1, maxLength: 5 }),
     ttlMs: fc.constantFrom(null, 1, HOUR, 3 * DAY),
     minAgeMs: fc.constantFrom(0, 0, HOUR),
     minEvents: fc.constantFrom(0, 0, 3),
   })
-  .map(({ features, ...rest }) => ({
+  .map(({ features, zone, ...rest }) => ({
     kind: 'aggregation',
     name: 'generated',
     description: 'generated',
@@ -179,7 +203,11 @@ export const view: fc.Arbitrary<AggregationView> = fc
     source: 'events',
     key: ['user_id'],
     ...rest,
-    features: features.map((each, index) => ({ ...each, name: `feature_${index}` })),
+    features: features.map(({ window, ...each }, index) => ({
+      ...each,
+      window: window.type === 'calendar' ? { ...window, zone } : window,
+      name: `feature_${index}`,
+    })),
   }));
 
 const HOT: readonly number[] = [-DAY, -1, 0, 1, SECOND, MINUTE, 30 * MINUTE, HOUR - 1, HOUR, HOUR + 1, DAY];
@@ -204,6 +232,9 @@ const score: fc.Arbitrary<Value> = fc.oneof(
 export const events: fc.Arbitrary<Event[]> = fc.oneof(
   stream(moment),
   stream(fc.integer({ min: 0, max: HOUR })),
+  fc
+    .constantFrom(...CLOCK_CHANGES)
+    .chain((change) => stream(fc.integer({ min: -DAY, max: DAY }).map((near) => change + near))),
 );
 
 function stream(timestamp: fc.Arbitrary<number>): fc.Arbitrary<Event[]> {

@@ -1,11 +1,12 @@
 /** The laws of parts (core/aggregate/part.ts), for each aggregation by name: a new one is one line here. */
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
+import { hoppingPart } from '../../../core/aggregate/hopping.js';
 import type { AnyPart } from '../../../core/aggregate/part.js';
 import { NEVER } from '../../../core/aggregate/part.js';
 import { ByteReader, ByteWriter } from '../../../core/codec/bytes.js';
 import { compileView } from '../../../core/compile.js';
-import type { Aggregation, AggregationView, Expression, Window } from '../../../core/definition.js';
+import type { Aggregation, AggregationView, Expression } from '../../../core/definition.js';
 import type { Event } from '../../../core/event.js';
 import { leavesAt } from '../../../core/time.js';
 import { events, source } from '../generate.js';
@@ -39,11 +40,9 @@ const AGGREGATIONS: Record<string, Aggregation> = {
   },
 };
 
-const windows: Array<Exclude<Window, { type: 'lifetime' }> | null> = [
-  { type: 'sliding', ms: 3_600_000, hopMs: 600_000 },
-  { type: 'sliding', ms: 60_000, hopMs: 1 },
-  null,
-];
+type Windows = ReadonlyArray<{ ms: number; hopMs: number } | null>;
+const windows: Windows = [{ ms: 3_600_000, hopMs: 600_000 }, { ms: 60_000, hopMs: 1 }, null];
+const HOP_MS = 600_000;
 
 function partOf(aggregation: Aggregation): AnyPart {
   const feature = { name: 'f', description: '-', type: 'int64' as const, coldStart: 0, nameException: null };
@@ -75,7 +74,17 @@ function stateOf(
 }
 
 test.each(Object.entries(AGGREGATIONS))('%s', (_, aggregation) => {
-  const part = partOf(aggregation);
+  expectLaws(partOf(aggregation), windows);
+});
+
+test.each(Object.entries(AGGREGATIONS))('%s, entering on the hop', (_, aggregation) => {
+  expectLaws(hoppingPart(partOf(aggregation), HOP_MS) as AnyPart, [
+    { ms: HOP_MS, hopMs: HOP_MS },
+    { ms: 6 * HOP_MS, hopMs: HOP_MS },
+  ]);
+});
+
+function expectLaws(part: AnyPart, windows: Windows): void {
   fc.assert(
     fc.property(events, fc.constantFrom(...windows), fc.nat(), (list, window, seed) => {
       const leaves = ({ timestamp }: Event) =>
@@ -122,7 +131,7 @@ test.each(Object.entries(AGGREGATIONS))('%s', (_, aggregation) => {
     }),
     { numRuns: 150 },
   );
-});
+}
 
 /** Exact totals have several forms in memory and one in bytes. */
 function encodedValue(part: AnyPart, value: unknown): Uint8Array {
