@@ -3,7 +3,7 @@
  * sets would say of it. The oracle reads the archived events itself; nothing of the engine decides what is right.
  */
 import { encodeKey, onlineKey } from '../core/codec/key.js';
-import { type CompiledView, compileView } from '../core/compile.js';
+import { type CompiledView, compileView, isMoving } from '../core/compile.js';
 import type { AggregationView, Entity, SqlView } from '../core/definition.js';
 import { FeatureStoreError } from '../core/error.js';
 import type { Event, FeatureValue, Value } from '../core/event.js';
@@ -387,7 +387,7 @@ async function checkRows(
   const tell = teller(check, parts);
   const features = namesOf(view);
   const moving = new Set(
-    view.features.filter(({ aggregation }) => aggregation.op === 'timeSince').map(({ name }) => name),
+    view.features.filter(({ aggregation }) => isMoving(aggregation)).map(({ name }) => name),
   );
   const next = seeded(check.seed, rows.length, events.length);
   const anywhere = Array.from(

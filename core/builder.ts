@@ -394,6 +394,17 @@ export function sum<T extends Num, N extends string>(value: Expr<T, N>): Countab
 export function distinct<N extends string>(value: Expr<ColumnType, N>): Countable<'int64', N> {
   return new Countable({ op: 'distinct', value: value.json });
 }
+/** The sum of values that halve with every half-life since their event. */
+export function decayedSum<N extends string>(
+  value: Expr<Num, N>,
+  options: { halfLife: Duration },
+): Aggregation<'float64', N> {
+  return new Aggregation({ op: 'decayedSum', value: value.json, halfLifeMs: ms(options.halfLife) });
+}
+/** The number of events, each of which halves with every half-life. */
+export function decayedCount(options: { halfLife: Duration }): Aggregation<'float64', never> {
+  return new Aggregation({ op: 'decayedCount', halfLifeMs: ms(options.halfLife) });
+}
 export function mean<N extends string>(value: Expr<Num, N>): Aggregation<'float64', N> {
   return new Aggregation({ op: 'mean', value: value.json });
 }
@@ -589,6 +600,7 @@ function emptyValue(aggregation: AggregationJson): FeatureLiteral {
   const { op } = aggregation;
   if (op === 'histogram') return Array.from({ length: aggregation.edges.length + 1 }, () => 0);
   if (op === 'count' || op === 'sum' || op === 'distinct') return 0;
+  if (op === 'decayedSum' || op === 'decayedCount') return 0;
   return op === 'lastN' || op === 'firstN' || op === 'topK' || op === 'cart' ? [] : null;
 }
 

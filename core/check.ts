@@ -3,6 +3,7 @@
  * of each other. Finds everything at once and throws nothing. Pure: no store is asked.
  */
 import { z } from 'zod';
+import { LIFE_IN_HALF_LIVES } from './aggregate/decay.js';
 import { findZone } from './calendar.js';
 import { canonicalDefinitions } from './canonical.js';
 import {
@@ -488,6 +489,17 @@ class Check {
         'use a window longer than the cadence, or sliding or hopping',
       );
     const reach = reachOf(window);
+    if (
+      reach &&
+      (aggregation.op === 'decayedSum' || aggregation.op === 'decayedCount') &&
+      reach.ms > LIFE_IN_HALF_LIVES * aggregation.halfLifeMs
+    )
+      this.#add(
+        'window',
+        `${at}.window`,
+        `reaches back ${reach.text}, more than ${LIFE_IN_HALF_LIVES} half-lives of ${formatDuration(aggregation.halfLifeMs)}: what is older weighs nothing`,
+        'use lifetime(), a shorter window or a longer half-life',
+      );
     if (reach && source && source.retentionMs !== null && reach.ms > source.retentionMs)
       this.#add(
         'window',
@@ -734,6 +746,9 @@ class Check {
         return 'int64';
       case 'sum':
         return expect(aggregation.value, NUMBERS, 'value');
+      case 'decayedCount':
+        return 'float64';
+      case 'decayedSum':
       case 'mean':
       case 'variance':
       case 'stddev':

@@ -7,6 +7,7 @@ import type { Counts } from './aggregate/buckets.js';
 import { bucketsPart } from './aggregate/buckets.js';
 import { cartPart } from './aggregate/cart.js';
 import { countPart } from './aggregate/count.js';
+import { decayedTo, decayPart, decayWindow } from './aggregate/decay.js';
 import { distinctPart } from './aggregate/distinct.js';
 import { extremePart } from './aggregate/extreme.js';
 import { hoppingPart } from './aggregate/hopping.js';
@@ -22,6 +23,7 @@ import { topPart } from './aggregate/top.js';
 import { assert } from './assert.js';
 import { calendarBoundaries } from './calendar.js';
 import type {
+  Aggregation,
   AggregationFeature,
   AggregationView,
   ColumnType,
@@ -138,6 +140,14 @@ export function compileView(view: AggregationView, source: Source): CompiledView
     return slots.length - 1;
   }
 
+  function term<T>(adder: Adder<T>, value: Expression): (event: Event) => T | null {
+    const evaluate = evaluator(value);
+    return (event) => {
+      const x = evaluate(event);
+      return x === null ? null : adder.of(x as number);
+    };
+  }
+
   function countSlot(window: Window, where: Expression[]): number {
     return slot(['count'], window, where, countPart as () => AnyPart);
   }
@@ -149,14 +159,14 @@ export function compileView(view: AggregationView, source: Source): CompiledView
   ): { at: number; adder: Adder<unknown> } {
     const adder = adderOf(scalarType(value));
     return {
-      at: slot(['sum', value], window, where, () => sumPart(adder, evaluator(value)) as AnyPart),
+      at: slot(['sum', value], window, where, () => sumPart(adder, term(adder, value)) as AnyPart),
       adder,
     };
   }
 
   function squaresSlot(value: Expression, window: Window, where: Expression[]): number {
     const adder = (scalarType(value) === 'float64' ? dyadicSquares : wholeSquares) as Adder<unknown>;
-    return slot(['squares', value], window, where, () => sumPart(adder, evaluator(value)) as AnyPart);
+    return slot(['squares', value], window, where, () => sumPart(adder, term(adder, value)) as AnyPart);
   }
 
   function distinctSlot(value: Expression, window: Window, where: Expression[]): number {
@@ -215,6 +225,16 @@ export function compileView(view: AggregationView, source: Source): CompiledView
           const divisor = BigInt(count) * BigInt(population ? count : count - 1);
           return finite(round(spread(count, adder.dyadic(total), adder.dyadic(squares)), divisor));
         };
+      }
+      case 'decayedSum':
+      case 'decayedCount': {
+        const { halfLifeMs } = aggregation;
+        const value = aggregation.op === 'decayedSum' ? aggregation.value : null;
+        const at = slot(['decayed', value, halfLifeMs], decayWindow(window, halfLifeMs), where, () => {
+          const input = value === null ? () => 1 : (evaluator(value) as (event: Event) => number | null);
+          return decayPart(halfLifeMs, input) as AnyPart;
+        });
+        return (values, now) => finite(decayedTo(now, (values[at] as Sum<Dyadic>).total, halfLifeMs));
       }
       case 'min':
       case 'max': {
@@ -328,6 +348,11 @@ export function compileView(view: AggregationView, source: Source): CompiledView
     slots,
     unitMs: unitMs || 1,
   };
+}
+
+/** Whether the value moves between steps, by the clock alone: a row written at one moment does not tell it at another. */
+export function isMoving({ op }: Aggregation): boolean {
+  return op === 'timeSince' || op === 'decayedSum' || op === 'decayedCount';
 }
 
 function adderOf(type: ColumnType): Adder<unknown> {

@@ -113,6 +113,8 @@ export const Window = z.discriminatedUnion('type', [
 export type Window = z.infer<typeof Window>;
 
 const value = Expression;
+/** At most a hundred years. */
+const HalfLife = PositiveMs.max(3_155_760_000_000);
 /** Counted, summed or counted apart: the two sides of a ratio. `where` narrows the feature's own filter. */
 export const RatioSide = z.discriminatedUnion('op', [
   z.strictObject({ op: z.literal('count'), where: Expression.nullable() }),
@@ -122,7 +124,7 @@ export const RatioSide = z.discriminatedUnion('op', [
 export type RatioSide = z.infer<typeof RatioSide>;
 
 /**
- * Aggregations. A null input is skipped everywhere. Empty window: count, distinct and sum 0; lists empty, of a histogram zeros;
+ * Aggregations. A null input is skipped everywhere. Empty window: count, distinct and sums 0; lists empty, of a histogram zeros;
  * mean, variance, stddev, min, max, first, last, percentile, ratio and timeSince null.
  */
 export const Aggregation = z.discriminatedUnion('op', [
@@ -132,6 +134,14 @@ export const Aggregation = z.discriminatedUnion('op', [
   z.strictObject({ op: z.literal('sum'), value }),
   /** Exact sum, rounded, over the number of non-null values. → float64 */
   z.strictObject({ op: z.literal('mean'), value }),
+  /**
+   * Σ value · 2^(-age / halfLife), or Σ 2^(-age / halfLife), at the moment of reading: it moves between steps. The value does not
+   * depend on order; its powers are within 2^-46 of the true ones (aggregate/decay.ts). The window is a lifetime, in which an event
+   * ends after 64 half-lives (at a multiple of 16), or not longer than these. State: one exact sum per hop, or per 16 half-lives.
+   * Beyond the doubles: null. → float64
+   */
+  z.strictObject({ op: z.literal('decayedSum'), value, halfLifeMs: HalfLife }),
+  z.strictObject({ op: z.literal('decayedCount'), halfLifeMs: HalfLife }),
   /**
    * The mean square of the distance from the mean, over n - 1 (sample; of fewer than two values: null) or over n (population).
    * Exact, rounded once; stddev is the root of the exact variance, rounded once. Beyond the doubles: null. → float64

@@ -77,7 +77,7 @@ export const dyadicAdder: Adder<Dyadic> = {
   result: roundDyadic,
   dyadic: (a) => a,
   encode(writer, a) {
-    const { mantissa, exponent } = canonical(a);
+    const { mantissa, exponent } = reduce(a);
     writer.bigint(mantissa);
     if (mantissa !== 0n) writer.signed(exponent);
   },
@@ -147,8 +147,9 @@ export function roundDyadic({ mantissa, exponent }: Dyadic): number {
   return negative ? -value : value;
 }
 
-/** The double nearest to a / divisor, ties to even. @param a not negative */
+/** The double nearest to a / divisor, ties to even. @param divisor positive */
 export function roundQuotient({ mantissa, exponent }: Dyadic, divisor: bigint): number {
+  if (mantissa < 0n) return 0 - roundQuotient({ mantissa: -mantissa, exponent }, divisor);
   const shift = Math.max(0, 64 + bitLength(divisor) - bitLength(mantissa));
   const scaled = mantissa << BigInt(shift);
   const quotient = scaled / divisor;
@@ -188,7 +189,7 @@ function bitLength(a: bigint): number {
 }
 
 /** The one form with an odd mantissa. */
-function canonical({ mantissa, exponent }: Dyadic): Dyadic {
+export function reduce({ mantissa, exponent }: Dyadic): Dyadic {
   if (mantissa === 0n) return dyadicAdder.zero;
   while ((mantissa & 0xffffffffn) === 0n) {
     mantissa >>= 32n;

@@ -4,7 +4,7 @@
  */
 import type { Aggregation, Expression, RatioSide, Source } from '../core/definition.js';
 import type { Event, FeatureValue, Value } from '../core/event.js';
-import { deviation, exactSum, nearestDouble } from './exact.js';
+import { decayed, deviation, exactSum, nearestDouble } from './exact.js';
 import { type Columns, compare, evaluate, passes, typeOf, withoutMinusZero } from './expression.js';
 
 /** An event with its columns by name. */
@@ -15,7 +15,7 @@ export interface Row {
 
 /**
  * @param rows the events that count for the feature, oldest first
- * @param readAt the moment of reading, epoch ms; only timeSince depends on it
+ * @param readAt the moment of reading, epoch ms; only timeSince and what decays depend on it
  * @returns null where the definition says so for what is empty, and where a float64 result is beyond the doubles
  */
 export function aggregate(
@@ -35,6 +35,14 @@ export function aggregate(
     case 'mean': {
       const numbers = present(aggregation.value, source, rows).map(Number);
       return numbers.length === 0 ? null : quotient(nearestDouble(exactSum(numbers)), numbers.length);
+    }
+    case 'decayedSum':
+    case 'decayedCount': {
+      const terms = rows.flatMap(({ event, columns }) => {
+        const value = aggregation.op === 'decayedSum' ? evaluate(aggregation.value, source, columns) : 1;
+        return value === null ? [] : [{ value: Number(value), timestamp: event.timestamp }];
+      });
+      return decayed(terms, readAt, aggregation.halfLifeMs);
     }
     case 'variance':
     case 'stddev': {

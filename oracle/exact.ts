@@ -82,6 +82,44 @@ export function deviation(values: readonly number[], root: boolean, over: number
   );
 }
 
+/**
+ * The sum of what is left of each value at `at`: value * 2^(timestamp / halfLife) / 2^(at / halfLife), all exact but for the powers.
+ * A power is 2^octaves times the product, from the greatest on, of the roots 2^(1/2), 2^(1/4), ... 2^(1/2^48) that the first 48
+ * binary digits of the rest name, in doubles. Null when beyond the greatest double.
+ */
+export function decayed(
+  terms: ReadonlyArray<{ value: number; timestamp: number }>,
+  at: number,
+  halfLifeMs: number,
+): number | null {
+  if (terms.length === 0) return 0;
+  const power = (ms: number) => {
+    const octaves = Math.floor(ms / halfLifeMs);
+    const digits = (BigInt(ms - octaves * halfLifeMs) * 2n ** 48n) / BigInt(halfLifeMs);
+    let root = 2;
+    let factor = 1;
+    for (const digit of digits.toString(2).padStart(48, '0')) {
+      root = Math.sqrt(root);
+      if (digit === '1') factor *= root;
+    }
+    return { octaves: BigInt(octaves), units: unitsOf(factor) };
+  };
+  const oldest = power(Math.min(...terms.map(({ timestamp }) => timestamp))).octaves;
+  let sum = 0n;
+  for (const { value, timestamp } of terms) {
+    const { octaves, units } = power(timestamp);
+    sum += unitsOf(value) * units * 2n ** (octaves - oldest);
+  }
+  const now = power(at);
+  const divisor = now.units * 2n ** (now.octaves - oldest);
+  const size = sum < 0n ? -sum : sum;
+  const double = nearestBySearch(
+    (halves) => halves * divisor < 2n * size,
+    (halves) => halves * divisor === 2n * size,
+  );
+  return double === null ? null : sum < 0n ? 0 - double : double;
+}
+
 function unitsOfBits(bits: bigint): bigint {
   const exponent = bits / TWO_52;
   const fraction = bits % TWO_52;

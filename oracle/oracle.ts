@@ -101,7 +101,7 @@ export function answer(
     const counting = rows.filter(
       (row) =>
         passes(feature.where, source, row.columns) &&
-        isInWindow(feature.window, row.event.timestamp, scope.readAt),
+        isInWindow(windowOf(feature), row.event.timestamp, scope.readAt),
     );
     return aggregate(feature.aggregation, source, counting, scope.readAt);
   };
@@ -217,6 +217,12 @@ function isInWindow(window: Window, eventMs: number, readAt: number): boolean {
 /** How far a moment is past the last multiple of `step`. Never negative, also before 1970. */
 function pastBoundary(ms: number, step: number): number {
   return ((ms % step) + step) % step;
+}
+
+/** What decays over a lifetime ends after 64 half-lives, at the next multiple of 16. */
+function windowOf({ aggregation, window }: AggregationFeature): Window {
+  if (!('halfLifeMs' in aggregation) || window.type !== 'lifetime') return window;
+  return { type: 'sliding', ms: 64 * aggregation.halfLifeMs, hopMs: 16 * aggregation.halfLifeMs };
 }
 
 /** By timestamp, then declared order, then id by UTF-16 code units. */

@@ -2,7 +2,7 @@
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
 import type { CompiledView } from '../../core/compile.js';
-import { compileView } from '../../core/compile.js';
+import { compileView, isMoving } from '../../core/compile.js';
 import type { AggregationView } from '../../core/definition.js';
 import type { Event } from '../../core/event.js';
 import { compareEvents } from '../../core/event.js';
@@ -158,7 +158,7 @@ test('tick rows: the last row at or before a tick is that tick, in one sweep or 
         const row = whole.rows.findLast((each) => each.tick <= tick);
         const truth = expected(view, all, { type: 'tick', tick, at: tick });
         // A row holds the state: a value that moves by itself is read at the tick asked for.
-        const moving = view.features.some(({ aggregation }) => aggregation.op === 'timeSince');
+        const moving = view.features.some(({ aggregation }) => isMoving(aggregation));
         if (!moving || row?.tick === tick || !row)
           expect(said(view, row?.reading ?? null, tick)).toEqual(truth);
       }

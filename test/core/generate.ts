@@ -105,6 +105,8 @@ const side = fc.oneof(
   fc.record({ op: fc.constant('distinct' as const), value: scalar, where }),
 );
 
+const halfLife = fc.constantFrom(1, 7, MINUTE, 100_003, HOUR, DAY, 400 * DAY);
+
 const aggregation: fc.Arbitrary<Aggregation> = fc.oneof(
   fc.constant<Aggregation>({ op: 'count' }),
   fc.record({
@@ -116,6 +118,8 @@ const aggregation: fc.Arbitrary<Aggregation> = fc.oneof(
     value: number,
     population: fc.boolean(),
   }),
+  fc.record({ op: fc.constant('decayedSum' as const), value: number, halfLifeMs: halfLife }),
+  fc.record({ op: fc.constant('decayedCount' as const), halfLifeMs: halfLife }),
   fc.record({ op: fc.constantFrom('first' as const, 'last' as const), value: scalar }),
   fc.record({
     op: fc.constantFrom('firstN' as const, 'lastN' as const),
@@ -159,6 +163,12 @@ const aggregation: fc.Arbitrary<Aggregation> = fc.oneof(
   }),
 );
 
+/** Of 64 half-lives, less than a month, no window may be longer. */
+function needsLifetime(aggregation: Aggregation): boolean {
+  if ('halfLifeMs' in aggregation) return aggregation.halfLifeMs < DAY;
+  return aggregation.op === 'timeSince' && aggregation.edge === 'first';
+}
+
 // The engine does not look at a feature's declared type or cold start beyond what the status needs.
 const feature: fc.Arbitrary<AggregationFeature> = fc
   .record({ where, window, aggregation })
@@ -169,7 +179,7 @@ const feature: fc.Arbitrary<AggregationFeature> = fc
     coldStart: -1,
     nameException: null,
     where,
-    window: aggregation.op === 'timeSince' && aggregation.edge === 'first' ? { type: 'lifetime' } : window,
+    window: needsLifetime(aggregation) ? { type: 'lifetime' } : window,
     aggregation,
   }));
 

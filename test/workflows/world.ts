@@ -11,7 +11,7 @@ import {
   readEvents,
 } from '../../activities/offline/archive.js';
 import { onlineKey } from '../../core/codec/key.js';
-import { type CompiledView, compileView } from '../../core/compile.js';
+import { type CompiledView, compileView, isMoving } from '../../core/compile.js';
 import type {
   AggregationFeature,
   AggregationView,
@@ -376,9 +376,7 @@ function checkRows(
   expect([...byTick.keys()].every((tick) => tick >= start && tick <= end && tick % cadenceMs === 0)).toBe(
     true,
   );
-  const moving = new Set(
-    view.features.filter((each) => each.aggregation.op === 'timeSince').map(({ name }) => name),
-  );
+  const moving = new Set(view.features.filter((each) => isMoving(each.aggregation)).map(({ name }) => name));
   let last: Stored['rows'][number] | undefined;
   let checked = 0;
   for (let tick = start; tick <= end; tick += cadenceMs) {

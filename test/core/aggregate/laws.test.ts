@@ -20,6 +20,8 @@ const AGGREGATIONS: Record<string, Aggregation> = {
   'sum of doubles': { op: 'sum', value: col('score') },
   'squares of whole numbers': { op: 'variance', value: col('amount'), population: false },
   'squares of doubles': { op: 'stddev', value: col('score'), population: true },
+  'decayed sum': { op: 'decayedSum', value: col('score'), halfLifeMs: 86_400_000 },
+  'decayed count': { op: 'decayedCount', halfLifeMs: 100_003 },
   max: { op: 'max', value: col('amount') },
   min: { op: 'min', value: col('score') },
   'last-n': { op: 'lastN', value: col('item'), n: 3 },
