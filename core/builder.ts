@@ -70,6 +70,11 @@ export function calendar(unit: 'day' | 'week' | 'month', zone = 'UTC'): WindowJs
   return { type: 'calendar', unit, zone };
 }
 
+/** The running session: it ends when the view has had no event for `gap`. A feature's filter says what counts in it. */
+export function session(gap: Duration): WindowJson {
+  return { type: 'session', gapMs: ms(gap) };
+}
+
 /** Everything since the first event. */
 export function lifetime(): WindowJson {
   return { type: 'lifetime' };

@@ -477,7 +477,7 @@ class Check {
         'window',
         `${at}.window`,
         `the first event of a ${window.type} window is none that stays first`,
-        'use lifetime(), or a window that begins anew: tumbling, calendar',
+        'use lifetime(), or a window that begins anew: tumbling, calendar, session',
       );
     if (window.type === 'sliding' || window.type === 'hopping') this.#hop(window, `${at}.window.hopMs`);
     if (window.type === 'tumbling') this.#dayBound('window', window.ms, `${at}.window.ms`);
@@ -835,7 +835,7 @@ const EXAMPLES: Readonly<Record<FeatureType, string>> = {
 
 type Mode = AggregationView['mode'];
 
-/** How far back events of a window may lie; null: without bound. Local days have up to 25 hours, months 31 days. */
+/** How far back events of a window lie, of a session one event and the next; null: without bound. Local days have up to 25 hours, months 31 days. */
 function reachOf(window: Window): { ms: number; text: string } | null {
   switch (window.type) {
     case 'lifetime':
@@ -847,6 +847,8 @@ function reachOf(window: Window): { ms: number; text: string } | null {
     }
     case 'tumbling':
       return { ms: window.ms, text: formatDuration(window.ms) };
+    case 'session':
+      return { ms: window.gapMs, text: `a gap of ${formatDuration(window.gapMs)}` };
     case 'calendar': {
       const ms = { day: DAY, week: WEEK, month: 31 * DAY }[window.unit] + HOUR;
       return { ms, text: `a ${window.unit}, ${formatDuration(ms)} at most` };

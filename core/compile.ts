@@ -16,6 +16,7 @@ import { oldestPart } from './aggregate/oldest.js';
 import type { AnyPart } from './aggregate/part.js';
 import { NEVER } from './aggregate/part.js';
 import { bucketOf, quantileOf } from './aggregate/percentile.js';
+import { sessionPart } from './aggregate/session.js';
 import type { Sum } from './aggregate/sum.js';
 import { sumPart } from './aggregate/sum.js';
 import { firstAtOrAfter } from './aggregate/tiles.js';
@@ -105,6 +106,8 @@ export function compileView(view: AggregationView, source: Source): CompiledView
     switch (window.type) {
       case 'lifetime':
         return { at: () => NEVER, unitMs: 0 };
+      case 'session': // its part knows
+        return { at: () => NEVER, unitMs: 1 };
       case 'sliding':
       case 'hopping':
         return { at: (timestamp) => leavesAt(timestamp, window.ms, window.hopMs), unitMs: window.hopMs };
@@ -130,11 +133,15 @@ export function compileView(view: AggregationView, source: Source): CompiledView
     const accepts = (event: Event): boolean => tests.every((test) => test(event));
     const part = create();
     const leaving = leavingOf(window);
-    slots.push({
-      part: window.type === 'hopping' ? (hoppingPart(part, window.hopMs) as AnyPart) : part,
-      accepts,
-      leaves: leaving.at,
-    });
+    if (window.type === 'hopping')
+      slots.push({ part: hoppingPart(part, window.hopMs) as AnyPart, accepts, leaves: leaving.at });
+    else if (window.type === 'session')
+      slots.push({
+        part: sessionPart(part, window.gapMs, accepts) as AnyPart,
+        accepts: () => true,
+        leaves: leaving.at,
+      });
+    else slots.push({ part, accepts, leaves: leaving.at });
     unitMs = greatestCommonDivisor(unitMs, leaving.unitMs);
     known.set(identity, slots.length - 1);
     return slots.length - 1;

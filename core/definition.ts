@@ -108,6 +108,11 @@ export const Window = z.discriminatedUnion('type', [
   z.strictObject({ type: z.literal('tumbling'), ms: PositiveMs }),
   /** The running day, week (from Monday) or month of an IANA zone; one zone per view. Boundaries: calendar.ts. */
   z.strictObject({ type: z.literal('calendar'), unit: z.enum(['day', 'week', 'month']), zone: z.string() }),
+  /**
+   * The current session: of the view's events those up to the newest, each at most `gapMs` after the one before; from the newest's
+   * last + gapMs on, none. The feature's filter says which of them count.
+   */
+  z.strictObject({ type: z.literal('session'), gapMs: PositiveMs }),
   z.strictObject({ type: z.literal('lifetime') }),
 ]);
 export type Window = z.infer<typeof Window>;

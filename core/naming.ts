@@ -139,6 +139,7 @@ function tokenAt(words: readonly string[], at: number): { words: number; ms: Win
   }
   if (first === 'this' && second !== undefined) {
     if (second in UNITS) return { words: 2, ms: unitMs(second, 1) };
+    if (second === 'session') return { words: 2, ms: null };
     if (isDuration(second)) return { words: 2, ms: parseDuration(second) };
   }
   if (first !== undefined && isDuration(first)) return { words: 1, ms: parseDuration(first) };
@@ -195,6 +196,7 @@ type Named = Exclude<Window, { type: 'lifetime' }>;
 
 /** How a name says a window: `7d` ends now, `this_hour` began at a boundary. */
 function spoken(window: Named): string {
+  if (window.type === 'session') return 'this_session';
   if (window.type === 'calendar') return `this_${window.unit}`;
   const length = formatDuration(window.ms);
   if (window.type !== 'tumbling') return length;
@@ -203,7 +205,7 @@ function spoken(window: Named): string {
 }
 
 function isSaid(window: Named, token: WindowToken): boolean {
-  if (window.type === 'calendar') return token.text === spoken(window);
+  if (window.type === 'session' || window.type === 'calendar') return token.text === spoken(window);
   return token.ms === window.ms && token.running === (window.type === 'tumbling');
 }
 

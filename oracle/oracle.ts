@@ -97,11 +97,12 @@ export function answer(
   const eventTimestamp = rows.at(-1)?.event.timestamp ?? null;
   const firstEventTimestamp = rows.at(0)?.event.timestamp ?? null;
   const status = judge(view, scope.judgedAt, eventTimestamp, firstEventTimestamp, rows.length);
+  const timestamps = rows.map((row) => row.event.timestamp);
   const valueFor = (feature: AggregationFeature): FeatureValue => {
     const counting = rows.filter(
       (row) =>
         passes(feature.where, source, row.columns) &&
-        isInWindow(windowOf(feature), row.event.timestamp, scope.readAt),
+        isInWindow(windowOf(feature), row.event.timestamp, scope.readAt, timestamps),
     );
     return aggregate(feature.aggregation, source, counting, scope.readAt);
   };
@@ -185,8 +186,11 @@ function seenByTick(view: AggregationView, tick: number): (event: Event) => bool
   return (event) => event.timestamp <= tick && event.arrivedAt <= tick + settleMs;
 }
 
-/** Whether an event counts at a moment. It never does before its own instant. */
-function isInWindow(window: Window, eventMs: number, readAt: number): boolean {
+/**
+ * Whether an event counts at a moment. It never does before its own instant.
+ * @param timestamps of all events of the view, ascending: sessions are made of them
+ */
+function isInWindow(window: Window, eventMs: number, readAt: number, timestamps: readonly number[]): boolean {
   if (eventMs > readAt) return false;
   switch (window.type) {
     case 'lifetime':
@@ -211,6 +215,13 @@ function isInWindow(window: Window, eventMs: number, readAt: number): boolean {
     }
     case 'calendar':
       return periodAt(window.unit, window.zone, eventMs) === periodAt(window.unit, window.zone, readAt);
+    case 'session': {
+      // from the event on there is no pause longer than the gap, and now it is not over
+      const since = timestamps.filter((timestamp) => eventMs <= timestamp && timestamp <= readAt);
+      const last = since.at(-1)!;
+      const pauses = since.map((timestamp, index) => timestamp - since[Math.max(0, index - 1)]!);
+      return pauses.every((pause) => pause <= window.gapMs) && readAt - last < window.gapMs;
+    }
   }
 }
 

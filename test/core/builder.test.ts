@@ -30,6 +30,7 @@ import {
   ratio,
   request,
   service,
+  session,
   sliding,
   source,
   sqlView,
@@ -243,6 +244,7 @@ describe('windows, modes and freshness', () => {
   test('the hop is the default for the window, unless named', () => {
     expect(sliding('30min')).toEqual({ type: 'sliding', ms: 1_800_000, hopMs: 10_000 });
     expect(hopping('1h', '10min')).toEqual({ type: 'hopping', ms: 3_600_000, hopMs: 600_000 });
+    expect(session('30min')).toEqual({ type: 'session', gapMs: 1_800_000 });
     expect(tumbling('1w')).toEqual({ type: 'tumbling', ms: 604_800_000 });
     expect(calendar('month', 'Europe/Berlin')).toEqual({ type: 'calendar', unit: 'month', zone: 'Europe/Berlin' }); // biome-ignore format: short
     expect(calendar('day')).toEqual({ type: 'calendar', unit: 'day', zone: 'UTC' });

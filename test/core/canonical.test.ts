@@ -247,6 +247,10 @@ describe('the version of an aggregation view', () => {
       '3c0118f35a99089f98631d92a06987ef23a8a6c268a625af0c658709209c47b1',
     ],
     [
+      { type: 'session', gapMs: 1_800_000 },
+      '01b20db3247646dcf89a0d712e52d834702f3ce632f9f667e9954bdb8b463192',
+    ],
+    [
       { type: 'tumbling', ms: 604_800_000 },
       'b45ebc6816d4b5c215283dd5e007d7920f293ee14ebf56e3809c269af2692dee',
     ],

@@ -284,6 +284,7 @@ cases('windows, cadence, ttl', [
   { why: 'tumbling, empty at every tick', change: excused(is({ type: 'tumbling', ms: HOUR })), code: 'window', path: `${SPEND}.window`, says: /begins anew at every tick of 1h/, fix: /longer than the cadence/ },
   { why: 'a day, empty at every tick', change: (parts) => { excused(is({ type: 'calendar', unit: 'day', zone: 'UTC' }))(parts); parts.view('user_spend').mode.cadenceMs = DAY; }, code: 'window', path: `${SPEND}.window`, says: /begins anew/ },
   { why: 'a month, longer than the source is kept', change: (parts) => { excused(is({ type: 'calendar', unit: 'month', zone: 'UTC' }))(parts); parts.source('orders').retentionMs = 31 * DAY; }, code: 'window', path: `${SPEND}.window`, says: /a month, 745h at most/ },
+  { why: 'a gap longer than the source is kept', change: excused(is({ type: 'session', gapMs: 366 * DAY })), code: 'window', path: `${SPEND}.window`, says: /a gap of 366d/ },
   { why: 'a zone nobody knows', change: excused(is({ type: 'calendar', unit: 'day', zone: 'Mars/Base' })), code: 'window', path: `${SPEND}.window.zone`, says: /"Mars\/Base" is no time zone/, fix: /Europe\/Berlin/ },
   { why: 'an offset for a zone', change: excused(is({ type: 'calendar', unit: 'day', zone: '+01:00' })), code: 'window', path: `${SPEND}.window.zone`, says: /no time zone/ },
   { why: 'a zone in lower case', change: excused(is({ type: 'calendar', unit: 'day', zone: 'europe/berlin' })), code: 'window', path: `${SPEND}.window.zone`, fix: /write Europe\/Berlin/ },

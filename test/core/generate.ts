@@ -67,6 +67,12 @@ const window: fc.Arbitrary<Window> = fc.oneof(
     { type: 'calendar', unit: 'week', zone: 'UTC' },
     { type: 'calendar', unit: 'month', zone: 'UTC' },
   ),
+  fc.constantFrom<Window>(
+    { type: 'session', gapMs: 1 },
+    { type: 'session', gapMs: 5 * MINUTE },
+    { type: 'session', gapMs: HOUR },
+    { type: 'session', gapMs: 2 * DAY },
+  ),
 );
 
 /** Clocks there go forward over midnight, go back over it, or are far from UTC. */

@@ -4,7 +4,7 @@ import { compileView } from '../../core/compile.js';
 import type { AggregationView, Window } from '../../core/definition.js';
 import type { Event } from '../../core/event.js';
 import { encodeRecord, readRecord } from '../../core/record.js';
-import { createState, fold, readState } from '../../core/state.js';
+import { createState, encodeState, fold, readState, rebuild } from '../../core/state.js';
 import { DAY, defaultHop, HOUR, MINUTE, WEEK } from '../../core/time.js';
 import { answer } from '../../oracle/oracle.js';
 import { source } from './generate.js';
@@ -54,8 +54,9 @@ function countAt(window: Window, timestamps: readonly number[], at: number): num
   const view = viewOf(window);
   const compiled = compileView(view, source);
   const events = timestamps.map(eventAt).map((event, index) => ({ ...event, id: `e${index}` }));
-  const state = createState(compiled);
+  let state = createState(compiled);
   for (const event of events) fold(compiled, state, event);
+  if (state.needsRebuild) state = rebuild(compiled, events);
   const record = encodeRecord(compiled, state);
   const counts = [
     readRecord(compiled, record, at).values[0],
@@ -156,12 +157,113 @@ test.each<{ unit: 'day' | 'week' | 'month'; zone: string; at: string; leaves: st
   expectCase({ type: 'calendar', unit, zone }, { at: utc(at), leaves: utc(leaves), why }),
 ); // biome-ignore format: a table
 
+const GAP = 30 * MINUTE;
+const session: Window = { type: 'session', gapMs: GAP };
+
+// Written down before any code: a session is current while last <= t < last + gap; at last + gap an event still joins it.
+test.each<{ events: number[]; at: number; count: number; why: string }>([
+  { events: [0], at: 0, count: 1, why: 'it begins with its first event' },
+  { events: [0], at: GAP - 1, count: 1, why: 'it is current just before the gap has passed' },
+  { events: [0], at: GAP, count: 0, why: 'it ends when the gap has passed' },
+  { events: [0, GAP - 1], at: GAP - 1, count: 2, why: 'an event within the gap prolongs it' },
+  { events: [0, GAP], at: GAP, count: 2, why: 'an event as the gap has passed prolongs it still' },
+  { events: [0, GAP], at: 2 * GAP - 1, count: 2, why: 'prolonged, all of it counts on' },
+  { events: [0, GAP], at: 2 * GAP, count: 0, why: 'prolonged, all of it ends at once' },
+  { events: [0, GAP + 1], at: GAP + 1, count: 1, why: 'an event after the gap begins another' },
+  { events: [-GAP, 0], at: 0, count: 2, why: 'before 1970 too' },
+  {
+    events: [0, 2 * GAP, GAP],
+    at: 2 * GAP,
+    count: 3,
+    why: 'a late event that joins two sessions makes them one',
+  },
+  {
+    events: [0, 2 * GAP + 1, GAP],
+    at: 2 * GAP + 1,
+    count: 1,
+    why: 'a late event joins only what it reaches',
+  },
+  { events: [2 * GAP, GAP], at: 2 * GAP, count: 2, why: 'a late event before the first is a new first' },
+  {
+    events: [4 * GAP, 0],
+    at: 4 * GAP,
+    count: 1,
+    why: 'a late event of a session long ended changes nothing',
+  },
+  { events: [0, 0, 0], at: 0, count: 3, why: 'events of one instant are of one session' },
+])('session, $why', ({ events, at, count }) => expect(countAt(session, events, at)).toBe(count));
+
+test('a session is made of the events of the view; the filter says which of them count', () => {
+  const view = viewOf(session);
+  view.features[0]!.where = { op: 'eq', args: [{ col: 'kind' }, { lit: 'a' }] };
+  const compiled = compileView(view, source);
+  const kinds = ['a', 'b', 'a'];
+  const events = kinds.map((kind, index) => ({
+    ...eventAt(index * GAP),
+    values: [null, index * GAP, null, kind, null, 'u'],
+  }));
+  const state = createState(compiled);
+  for (const event of events) fold(compiled, state, event);
+  expect(readState(compiled, state, 2 * GAP)!.values).toEqual([2]);
+});
+
+test.each<{ events: number[]; readAt?: number; late: number; needsRebuild: boolean; why: string }>([
+  { events: [0, 2 * GAP], late: GAP, needsRebuild: true, why: 'joins a forgotten session to the current' },
+  {
+    events: [0, 2 * GAP],
+    late: GAP - 1,
+    needsRebuild: false,
+    why: 'belongs to a forgotten one, and reaches no further',
+  },
+  {
+    events: [0, 3 * GAP],
+    late: 2 * GAP,
+    needsRebuild: false,
+    why: 'belongs to the current, and reaches no other',
+  },
+  { events: [0], readAt: GAP, late: GAP, needsRebuild: true, why: 'brings an ended one back' },
+  {
+    events: [0],
+    readAt: 2 * GAP,
+    late: GAP,
+    needsRebuild: false,
+    why: 'prolongs an ended one that has ended still',
+  },
+  {
+    events: [0],
+    readAt: 2 * GAP,
+    late: GAP + 1,
+    needsRebuild: false,
+    why: 'begins another after an ended one',
+  },
+  { events: [5 * GAP, 0, 2 * GAP], late: GAP, needsRebuild: false, why: 'joins two that are both forgotten' },
+])('a late event that $why: rebuild $needsRebuild', ({ events, readAt, late, needsRebuild }) => {
+  const view = viewOf(session);
+  const compiled = compileView(view, source);
+  const state = createState(compiled);
+  for (const timestamp of events) fold(compiled, state, eventAt(timestamp));
+  if (readAt !== undefined) readState(compiled, state, readAt);
+  fold(compiled, state, { ...eventAt(late), sequence: 2 });
+  expect([state.needsRebuild, state.sequence]).toEqual([needsRebuild, 2]);
+  if (!needsRebuild) return;
+  expect(() => readState(compiled, state, state.asOf)).toThrow(/was not rebuilt/);
+  expect(() => encodeRecord(compiled, state)).toThrow(/was not rebuilt/);
+  expect(() => encodeState(compiled, state)).toThrow(/was not rebuilt/);
+  const all = [...events, late].map(eventAt);
+  const whole = rebuild(compiled, all);
+  const at = Math.max(whole.asOf, readAt ?? 0);
+  expect(readState(compiled, whole, at)!.values).toEqual([
+    answer(view, source, all, { type: 'record', sequence: 1, at }).values.count,
+  ]);
+});
+
 test('a year of silence empties every window but the lifetime', () => {
   const windows: Window[] = [
     { type: 'sliding', ms: 30 * DAY, hopMs: defaultHop(30 * DAY) },
     { type: 'hopping', ms: 30 * DAY, hopMs: DAY },
     { type: 'tumbling', ms: WEEK },
     { type: 'calendar', unit: 'month', zone: 'Europe/Berlin' },
+    { type: 'session', gapMs: DAY },
   ];
   for (const window of windows) expect(countAt(window, [0, 5], 366 * DAY), window.type).toBe(0);
   expect(countAt({ type: 'lifetime' }, [0, 5], 366 * DAY)).toBe(2);

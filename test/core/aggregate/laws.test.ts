@@ -4,10 +4,12 @@ import { expect, test } from 'vitest';
 import { hoppingPart } from '../../../core/aggregate/hopping.js';
 import type { AnyPart } from '../../../core/aggregate/part.js';
 import { NEVER } from '../../../core/aggregate/part.js';
+import { sessionPart } from '../../../core/aggregate/session.js';
 import { ByteReader, ByteWriter } from '../../../core/codec/bytes.js';
 import { compileView } from '../../../core/compile.js';
 import type { Aggregation, AggregationView, Expression } from '../../../core/definition.js';
 import type { Event } from '../../../core/event.js';
+import { compareEvents } from '../../../core/event.js';
 import { leavesAt } from '../../../core/time.js';
 import { events, source } from '../generate.js';
 
@@ -70,7 +72,13 @@ function stateOf(
   now: number,
 ): unknown {
   const state = part.create();
-  for (const event of list) part.add(state, event, leaves(event));
+  let asOf = Number.NEGATIVE_INFINITY;
+  for (const event of list) {
+    asOf = Math.max(asOf, event.timestamp);
+    if (part.takesIn?.(state, event, asOf) === false)
+      return stateOf(part, [...list].sort(compareEvents), leaves, now); // in event order all are taken in
+    part.add(state, event, leaves(event));
+  }
   part.leave(state, now);
   return state;
 }
@@ -84,6 +92,11 @@ test.each(Object.entries(AGGREGATIONS))('%s, entering on the hop', (_, aggregati
     { ms: HOP_MS, hopMs: HOP_MS },
     { ms: 6 * HOP_MS, hopMs: HOP_MS },
   ]);
+});
+
+test.each(Object.entries(AGGREGATIONS))('%s, in a session', (_, aggregation) => {
+  for (const gapMs of [60_000, 3_600_000])
+    expectLaws(sessionPart(partOf(aggregation), gapMs, (event) => event.order === 0) as AnyPart, [null]);
 });
 
 function expectLaws(part: AnyPart, windows: Windows): void {
