@@ -488,12 +488,16 @@ class Check {
         `begins anew at every tick of ${formatDuration(mode.cadenceMs)}, so values would always be those of an empty window`,
         'use a window longer than the cadence, or sliding or hopping',
       );
+    const isDecaying = aggregation.op === 'decayedSum' || aggregation.op === 'decayedCount';
+    if (isDecaying && window.type === 'session')
+      this.#add(
+        'window',
+        `${at}.window`,
+        'a session may go on for ever, and what decays in it would be kept for as long',
+        'use lifetime(), or a window of a length',
+      );
     const reach = reachOf(window);
-    if (
-      reach &&
-      (aggregation.op === 'decayedSum' || aggregation.op === 'decayedCount') &&
-      reach.ms > LIFE_IN_HALF_LIVES * aggregation.halfLifeMs
-    )
+    if (isDecaying && reach && reach.ms > LIFE_IN_HALF_LIVES * aggregation.halfLifeMs)
       this.#add(
         'window',
         `${at}.window`,
