@@ -17,7 +17,6 @@ import type { AnyPart } from './aggregate/part.js';
 import { NEVER } from './aggregate/part.js';
 import { bucketOf, quantileOf } from './aggregate/percentile.js';
 import { sessionPart } from './aggregate/session.js';
-import { sketchPart } from './aggregate/sketch.js';
 import type { Sum } from './aggregate/sum.js';
 import { sumPart } from './aggregate/sum.js';
 import { firstAtOrAfter } from './aggregate/tiles.js';
@@ -177,16 +176,12 @@ export function compileView(view: AggregationView, source: Source): CompiledView
     return slot(['squares', value], window, where, () => sumPart(adder, term(adder, value)) as AnyPart);
   }
 
-  function distinctSlot(
-    { value, limit = Number.POSITIVE_INFINITY }: { value: Expression; limit?: number },
-    window: Window,
-    where: Expression[],
-  ): number {
+  function distinctSlot(value: Expression, window: Window, where: Expression[]): number {
     return slot(
-      ['distinct', value, limit],
+      ['distinct', value],
       window,
       where,
-      () => distinctPart(limit, scalarType(value), evaluator(value)) as AnyPart,
+      () => distinctPart(scalarType(value), evaluator(value)) as AnyPart,
     );
   }
 
@@ -201,7 +196,7 @@ export function compileView(view: AggregationView, source: Source): CompiledView
       const { at, adder } = sumSlot(ratio.value, window, where);
       return (values) => Number(adder.result((values[at] as Sum<unknown>).total));
     }
-    const at = ratio.op === 'count' ? countSlot(window, where) : distinctSlot(ratio, window, where);
+    const at = ratio.op === 'count' ? countSlot(window, where) : distinctSlot(ratio.value, window, where);
     return (values) => values[at] as number;
   }
 
@@ -275,12 +270,7 @@ export function compileView(view: AggregationView, source: Source): CompiledView
         return (values) => (values[at] as Value[])[0] ?? null;
       }
       case 'distinct': {
-        const at = distinctSlot(aggregation, window, where);
-        return (values) => values[at] as number;
-      }
-      case 'approxDistinct': {
-        const { value } = aggregation;
-        const at = slot(['sketch', value], window, where, () => sketchPart(evaluator(value)) as AnyPart);
+        const at = distinctSlot(aggregation.value, window, where);
         return (values) => values[at] as number;
       }
       case 'topK': {

@@ -5,6 +5,7 @@ import type { AggregationView, Window } from '../../core/definition.js';
 import type { Event } from '../../core/event.js';
 import { encodeRecord, readRecord } from '../../core/record.js';
 import { createState, encodeState, fold, readState, rebuild } from '../../core/state.js';
+import { sweepTicks } from '../../core/sweep.js';
 import { DAY, defaultHop, HOUR, MINUTE, WEEK } from '../../core/time.js';
 import { answer } from '../../oracle/oracle.js';
 import { source } from './generate.js';
@@ -254,6 +255,25 @@ test.each<{ events: number[]; readAt?: number; late: number; needsRebuild: boole
   const at = Math.max(whole.asOf, readAt ?? 0);
   expect(readState(compiled, whole, at)!.values).toEqual([
     answer(view, source, all, { type: 'record', sequence: 1, at }).values.count,
+  ]);
+});
+
+test('a tick sweep that was given a state hands the question back; of all events it answers by itself', () => {
+  const view: AggregationView = {
+    ...viewOf(session),
+    mode: { type: 'batch', cadenceMs: HOUR / 6, settleMs: 0 },
+  };
+  const compiled = compileView(view, source);
+  const early = [0, 2 * GAP].map(eventAt);
+  const late = { ...eventAt(GAP), arrivedAt: 2 * GAP + 1, sequence: 2 };
+  const { state } = sweepTicks(compiled, early, { after: -1, until: 2 * GAP });
+  const resumed = sweepTicks(compiled, [late], { after: 2 * GAP, until: 3 * GAP, state });
+  expect(resumed.rows).toEqual([]);
+  expect([resumed.state.needsRebuild, resumed.state.sequence]).toEqual([true, 2]);
+  const whole = sweepTicks(compiled, [...early, late], { after: 2 * GAP, until: 3 * GAP });
+  expect(whole.rows.map(({ tick, reading }) => [tick, reading.values[0]])).toEqual([
+    [2 * GAP + HOUR / 6, 3],
+    [3 * GAP, 0],
   ]);
 });
 
