@@ -395,9 +395,16 @@ export function count(): Countable<'int64', never> {
 export function sum<T extends Num, N extends string>(value: Expr<T, N>): Countable<T, N> {
   return new Countable({ op: 'sum', value: value.json });
 }
-/** The number of different values, exact. */
-export function distinct<N extends string>(value: Expr<ColumnType, N>): Countable<'int64', N> {
-  return new Countable({ op: 'distinct', value: value.json });
+/** The number of different values, exact; with a limit, never more than that. A lifetime asks for one. */
+export function distinct<N extends string>(
+  value: Expr<ColumnType, N>,
+  options: { limit?: number } = {},
+): Countable<'int64', N> {
+  return new Countable({ op: 'distinct', value: value.json, ...options });
+}
+/** The number of different values, estimated: a standard error of 1.6 %, in bounded space. */
+export function approxDistinct<N extends string>(value: Expr<ColumnType, N>): Aggregation<'int64', N> {
+  return new Aggregation({ op: 'approxDistinct', value: value.json });
 }
 /** The sum of values that halve with every half-life since their event. */
 export function decayedSum<N extends string>(
@@ -604,7 +611,7 @@ export function aggregationView<const C extends ColumnSpecs, F extends Types>(
 function emptyValue(aggregation: AggregationJson): FeatureLiteral {
   const { op } = aggregation;
   if (op === 'histogram') return Array.from({ length: aggregation.edges.length + 1 }, () => 0);
-  if (op === 'count' || op === 'sum' || op === 'distinct') return 0;
+  if (op === 'count' || op === 'sum' || op === 'distinct' || op === 'approxDistinct') return 0;
   if (op === 'decayedSum' || op === 'decayedCount') return 0;
   return op === 'lastN' || op === 'firstN' || op === 'topK' || op === 'cart' ? [] : null;
 }

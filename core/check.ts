@@ -479,6 +479,13 @@ class Check {
         `the first event of a ${window.type} window is none that stays first`,
         'use lifetime(), or a window that begins anew: tumbling, calendar, session',
       );
+    // A session may go on for ever, too.
+    if (window.type === 'lifetime' || window.type === 'session') {
+      this.#bounded(aggregation, `${at}.aggregation`);
+      if (aggregation.op === 'ratio')
+        for (const side of ['numerator', 'denominator'] as const)
+          this.#bounded(aggregation[side], `${at}.aggregation.${side}`);
+    }
     if (window.type === 'sliding' || window.type === 'hopping') this.#hop(window, `${at}.window.hopMs`);
     if (window.type === 'tumbling') this.#dayBound('window', window.ms, `${at}.window.ms`);
     if (mode.type === 'batch' && isEmptyAtTicks(window, mode.cadenceMs))
@@ -511,6 +518,17 @@ class Check {
         `reaches back ${reach.text}; source "${source.name}" keeps ${formatDuration(source.retentionMs)}`,
         'use a shorter window, or keep the source longer',
       );
+  }
+
+  /** What is told apart exactly is kept, and nothing leaves. */
+  #bounded(counted: Aggregation | RatioSide, path: string): void {
+    if (counted.op !== 'distinct' || counted.limit !== undefined) return;
+    this.#add(
+      'window',
+      `${path}.limit`,
+      'is missing: a window without an end keeps every value',
+      'declare the most that is told apart ({ limit: 10_000 }), use approxDistinct, or a window that ends',
+    );
   }
 
   #hop({ ms, hopMs }: { ms: number; hopMs: number }, path: string): void {
@@ -768,6 +786,7 @@ class Check {
       case 'firstN':
         return list(expect(aggregation.value, ['string', ...NUMBERS], 'value'));
       case 'distinct':
+      case 'approxDistinct':
         return expect(aggregation.value, SCALARS, 'value') && 'int64';
       case 'histogram':
         return expect(aggregation.value, NUMBERS, 'value') && 'list<int64>';

@@ -17,6 +17,7 @@ import type { AnyPart } from './aggregate/part.js';
 import { NEVER } from './aggregate/part.js';
 import { bucketOf, quantileOf } from './aggregate/percentile.js';
 import { sessionPart } from './aggregate/session.js';
+import { sketchPart } from './aggregate/sketch.js';
 import type { Sum } from './aggregate/sum.js';
 import { sumPart } from './aggregate/sum.js';
 import { firstAtOrAfter } from './aggregate/tiles.js';
@@ -176,12 +177,16 @@ export function compileView(view: AggregationView, source: Source): CompiledView
     return slot(['squares', value], window, where, () => sumPart(adder, term(adder, value)) as AnyPart);
   }
 
-  function distinctSlot(value: Expression, window: Window, where: Expression[]): number {
+  function distinctSlot(
+    { value, limit = Number.POSITIVE_INFINITY }: { value: Expression; limit?: number },
+    window: Window,
+    where: Expression[],
+  ): number {
     return slot(
-      ['distinct', value],
+      ['distinct', value, limit],
       window,
       where,
-      () => distinctPart(scalarType(value), evaluator(value)) as AnyPart,
+      () => distinctPart(limit, scalarType(value), evaluator(value)) as AnyPart,
     );
   }
 
@@ -196,7 +201,7 @@ export function compileView(view: AggregationView, source: Source): CompiledView
       const { at, adder } = sumSlot(ratio.value, window, where);
       return (values) => Number(adder.result((values[at] as Sum<unknown>).total));
     }
-    const at = ratio.op === 'count' ? countSlot(window, where) : distinctSlot(ratio.value, window, where);
+    const at = ratio.op === 'count' ? countSlot(window, where) : distinctSlot(ratio, window, where);
     return (values) => values[at] as number;
   }
 
@@ -270,7 +275,12 @@ export function compileView(view: AggregationView, source: Source): CompiledView
         return (values) => (values[at] as Value[])[0] ?? null;
       }
       case 'distinct': {
-        const at = distinctSlot(aggregation.value, window, where);
+        const at = distinctSlot(aggregation, window, where);
+        return (values) => values[at] as number;
+      }
+      case 'approxDistinct': {
+        const { value } = aggregation;
+        const at = slot(['sketch', value], window, where, () => sketchPart(evaluator(value)) as AnyPart);
         return (values) => values[at] as number;
       }
       case 'topK': {

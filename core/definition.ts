@@ -118,18 +118,24 @@ export const Window = z.discriminatedUnion('type', [
 export type Window = z.infer<typeof Window>;
 
 const value = Expression;
+const DistinctLimit = z.number().int().min(1).max(1_000_000);
 /** At most a hundred years. */
 const HalfLife = PositiveMs.max(3_155_760_000_000);
 /** Counted, summed or counted apart: the two sides of a ratio. `where` narrows the feature's own filter. */
 export const RatioSide = z.discriminatedUnion('op', [
   z.strictObject({ op: z.literal('count'), where: Expression.nullable() }),
   z.strictObject({ op: z.literal('sum'), value, where: Expression.nullable() }),
-  z.strictObject({ op: z.literal('distinct'), value, where: Expression.nullable() }),
+  z.strictObject({
+    op: z.literal('distinct'),
+    value,
+    limit: DistinctLimit.exactOptional(),
+    where: Expression.nullable(),
+  }),
 ]);
 export type RatioSide = z.infer<typeof RatioSide>;
 
 /**
- * Aggregations. A null input is skipped everywhere. Empty window: count, distinct and sums 0; lists empty, of a histogram zeros;
+ * Aggregations. A null input is skipped everywhere. Empty window: counts and sums 0; lists empty, of a histogram zeros;
  * mean, variance, stddev, min, max, first, last, percentile, ratio and timeSince null.
  */
 export const Aggregation = z.discriminatedUnion('op', [
@@ -167,8 +173,16 @@ export const Aggregation = z.discriminatedUnion('op', [
    * → list of the value's type (string, int64, float64)
    */
   z.strictObject({ op: z.literal('firstN'), value, n: z.number().int().min(1).max(1000) }),
-  /** Number of different non-null values, exact. → int64 */
-  z.strictObject({ op: z.literal('distinct'), value }),
+  /**
+   * Number of different non-null values, exact; with a limit, exact below it, and the limit where there are more. A lifetime asks for a
+   * limit. State: each value with the time it leaves, at most `limit`. → int64
+   */
+  z.strictObject({ op: z.literal('distinct'), value, limit: DistinctLimit.exactOptional() }),
+  /**
+   * The same, estimated with a standard error of 1.6 % (HyperLogLog, aggregate/sketch.ts). State: at most 4,096 registers, each with
+   * the ranks still to come (41 at most). → int64
+   */
+  z.strictObject({ op: z.literal('approxDistinct'), value }),
   /**
    * The k keys (string or int64) of greatest positive total weight (int64 or float64), or, with weight null, of most events;
    * greatest first, ties by key ascending. Exact: every key in the window is kept. → list of the key's type

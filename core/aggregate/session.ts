@@ -53,7 +53,9 @@ export function sessionPart<State, Value, Change>(
       if (accepts(event)) part.add(state.current!.state, event, NEVER);
     },
     leave(state, until) {
-      if (state.current !== null && state.last! + gapMs <= until) state.current = null;
+      if (state.current === null) return;
+      if (state.last! + gapMs <= until) state.current = null;
+      else part.leave(state.current.state, until);
     },
     nextLeave: ({ last, current }) => (current === null ? NEVER : last! + gapMs),
     value: ({ current }) => part.value(current === null ? part.create() : current.state),

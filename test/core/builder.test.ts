@@ -2,6 +2,7 @@
 import { describe, expect, test } from 'vitest';
 import {
   aggregationView,
+  approxDistinct,
   batch,
   calendar,
   cart,
@@ -188,7 +189,8 @@ test.each([
   { aggregation: lastN(col('item').hash(), 5), type: 'list<int64>', empty: [] },
   { aggregation: first(col('paid')), type: 'bool', empty: null },
   { aggregation: firstN(col('weight'), 2), type: 'list<float64>', empty: [] },
-  { aggregation: distinct(col('item').lower()), type: 'int64', empty: 0 },
+  { aggregation: distinct(col('item').lower(), { limit: 10 }), type: 'int64', empty: 0 },
+  { aggregation: approxDistinct(col('item')), type: 'int64', empty: 0 },
   { aggregation: topK(col('item'), { weight: col('cents'), k: 3 }), type: 'list<string>', empty: [] },
   { aggregation: topK(col('cents'), { k: 3 }), type: 'list<int64>', empty: [] },
   { aggregation: histogram(col('cents'), [0, 100]), type: 'list<int64>', empty: [0, 0, 0] },

@@ -132,7 +132,14 @@ const aggregation: fc.Arbitrary<Aggregation> = fc.oneof(
     value: scalar,
     n: fc.integer({ min: 1, max: 4 }),
   }),
-  fc.record({ op: fc.constant('distinct' as const), value: scalar }),
+  fc
+    .record({
+      op: fc.constant('distinct' as const),
+      value: scalar,
+      limit: fc.option(fc.integer({ min: 1, max: 6 })),
+    })
+    .map(({ limit, ...rest }) => (limit === null ? rest : { ...rest, limit })),
+  fc.record({ op: fc.constant('approxDistinct' as const), value: scalar }),
   fc.record({
     op: fc.constant('topK' as const),
     key: text,

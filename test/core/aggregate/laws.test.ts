@@ -29,6 +29,8 @@ const AGGREGATIONS: Record<string, Aggregation> = {
   'last-n': { op: 'lastN', value: col('item'), n: 3 },
   'first-n': { op: 'firstN', value: col('item'), n: 3 },
   distinct: { op: 'distinct', value: col('item') },
+  'distinct to a limit': { op: 'distinct', value: col('score'), limit: 3 },
+  'distinct, estimated': { op: 'approxDistinct', value: col('score') },
   'top-k by whole weight': { op: 'topK', key: col('item'), weight: col('amount'), k: 2 },
   'top-k by double weight': { op: 'topK', key: col('kind'), weight: col('score'), k: 2 },
   'top-k by count': { op: 'topK', key: col('item'), weight: null, k: 2 },
