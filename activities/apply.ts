@@ -3,16 +3,18 @@ import { getClient } from '@temporalio/activity';
 import {
   ScheduleAlreadyRunning,
   type ScheduleClient,
+  type ScheduleDescription,
   ScheduleNotFoundError,
   ScheduleOverlapPolicy,
 } from '@temporalio/client';
 import { FeatureStoreError } from '../core/error.js';
 import { formatTimestamp } from '../core/time.js';
 import { abandonPlan, activate, type OpenedVersion, openRevision } from '../registry/apply.js';
-import { getVersion, listVersions, type ViewVersion } from '../registry/resolve.js';
+import { getVersion, listVersions, type StoredVersion, type ViewVersion } from '../registry/resolve.js';
 import { archiveTable } from '../registry/tables.js';
 import type { Deps } from './deps.js';
 import { beat, beating } from './heartbeat.js';
+import { beginsLive, cadenceOf } from './offline/ticks.js';
 import { removeVersions } from './online/remove.js';
 import { assertNotEmptied, emptied, publishCurrentPlan } from './refill.js';
 
@@ -44,12 +46,13 @@ export function createApplyActivities(deps: Deps) {
       });
     },
 
-    /** Schedules of the plan's batch and sql versions, paused: a tick before the version is filled would compute nothing true. */
+    /** Schedules of the plan's versions, paused: a tick before the version is filled would compute nothing true. */
     async createSchedules({ planHash }: { planHash: string }): Promise<void> {
       const { opened } = await openRevision(pool, planHash);
       const { schedule } = getClient();
       for (const { versionId } of opened) {
-        await createSchedule(schedule, environment, await getVersion(pool, versionId));
+        const version = await getVersion(pool, versionId);
+        if (hasTicks(version)) await putSchedule(schedule, environment, version);
         beat();
       }
     },
@@ -60,24 +63,19 @@ export function createApplyActivities(deps: Deps) {
     },
 
     /**
-     * Schedules of live versions that have a tick to go on from run, the others wait for their backfill; those of versions that
-     * nobody reads any more are gone. After an apply, and after a backfill.
+     * Schedules of live versions that have a tick to go on from, or need none, run; the others wait for their backfill. Those of
+     * versions that nobody reads any more are gone. After an apply, and after a backfill.
      */
     async settleSchedules(): Promise<void> {
       const { schedule } = getClient();
       const filled = await filledVersions();
-      for (const version of await listVersions(pool, ['live'])) {
-        await createSchedule(schedule, environment, version);
-        if (cadenceOf(version) !== null && filled.has(version.id))
-          await resume(schedule, scheduleId(version));
+      for (const version of (await listVersions(pool, ['live'])).filter(hasTicks)) {
+        await putSchedule(schedule, environment, version);
+        if (filled.has(version.id) || beginsLive(version)) await resume(schedule, scheduleId(version));
         beat();
       }
       const gone = await listVersions(pool, ['deprecated', 'retired', 'abandoned']);
-      await deleteSchedules(
-        schedule,
-        environment,
-        gone.filter((version) => cadenceOf(version) !== null),
-      );
+      await deleteSchedules(schedule, environment, gone.filter(hasTicks));
     },
 
     /** What serving reads, whole. Throws FS_CONFLICT when Redis was emptied: the last refill publishes it then. */
@@ -134,25 +132,24 @@ function scheduleId({ view, version }: ViewVersion): string {
   return `schedule/${view.name}@${version}`;
 }
 
-/** How often a version's ticks come, and how long after each it is computed; null: it has no ticks of its own. */
-function cadenceOf(version: ViewVersion): { cadenceMs: number; settleMs: number } | null {
-  if (version.kind === 'sql') return version.view;
-  return version.kind === 'aggregation' && version.view.mode.type === 'batch' ? version.view.mode : null;
+function hasTicks(version: ViewVersion): version is StoredVersion {
+  return version.kind !== 'onDemand';
 }
 
-async function createSchedule(
+/** Makes it, or lets it come as often as the definitions say now: how often a streaming view has rows is no part of its version. */
+async function putSchedule(
   schedules: ScheduleClient,
   environment: string,
-  version: ViewVersion,
+  version: StoredVersion,
 ): Promise<void> {
-  const cadence = cadenceOf(version);
-  if (cadence === null) return;
+  const { cadenceMs, settleMs } = cadenceOf(version);
+  // An interval takes an offset below its length; settle longer than that falls on the same instants.
+  const spec = { intervals: [{ every: cadenceMs, offset: settleMs % cadenceMs }] };
   const { name, owner } = version.view;
   try {
     await schedules.create({
       scheduleId: scheduleId(version),
-      // An interval takes an offset below its length; settle longer than that falls on the same instants.
-      spec: { intervals: [{ every: cadence.cadenceMs, offset: cadence.settleMs % cadence.cadenceMs }] },
+      spec,
       policies: { overlap: ScheduleOverlapPolicy.BUFFER_ONE, catchupWindow: '1 day' },
       state: { paused: true, note: WAITS },
       memo: { environment },
@@ -173,12 +170,15 @@ async function createSchedule(
     });
   } catch (error) {
     if (!(error instanceof ScheduleAlreadyRunning)) throw error;
-    await assertOurs(schedules, scheduleId(version), environment);
+    const handle = schedules.getHandle(scheduleId(version));
+    const found = await handle.describe();
+    assertOurs(found, environment);
+    if (found.spec.intervals?.[0]?.every !== cadenceMs)
+      await handle.update((before) => ({ ...before, spec }));
   }
 }
 
-async function assertOurs(schedules: ScheduleClient, id: string, environment: string): Promise<void> {
-  const { memo } = await schedules.getHandle(id).describe();
+function assertOurs({ scheduleId: id, memo }: ScheduleDescription, environment: string): void {
   if (memo?.environment === environment) return;
   throw new FeatureStoreError(
     'FS_CONFLICT',

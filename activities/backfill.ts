@@ -260,13 +260,9 @@ interface Filled {
 }
 
 async function readFilled(db: Pool | PoolClient, version: StoredVersion): Promise<Filled | null> {
-  const last = (await findProgress(db, version.id))?.lastTickMs ?? null;
-  if (last === null) return null;
-  const { rows } = await db.query<{ first: number | null }>(
-    `select min(start_ms) as first from backfill where version_id = $1 and state = 'finished'`,
-    [version.id],
-  );
-  return { first: rows[0]!.first ?? last, last };
+  const progress = await findProgress(db, version.id);
+  if (progress === null || progress.lastTickMs === null) return null;
+  return { first: progress.firstTickMs!, last: progress.lastTickMs };
 }
 
 /** Whether there is no row that one of the first tick could be compared with; also where the cadence of rows was another. */

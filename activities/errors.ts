@@ -87,7 +87,9 @@ export function translateRedis(error: Error): FeatureStoreError | null {
     );
   if (
     name === 'MaxRetriesPerRequestError' ||
-    /^(Connection is closed|Stream isn't writeable|Socket closed|connect E|read E|write E)/.test(message)
+    /^(Connection is closed|Command aborted|Stream isn't writeable|Socket closed|connect E|read E|write E)/.test(
+      message,
+    )
   )
     return make('FS_UNAVAILABLE', 'does not answer', 'start it, or set ALMANAC_REDIS_URL; then try again');
   if (name !== 'ReplyError') return null;
@@ -95,7 +97,11 @@ export function translateRedis(error: Error): FeatureStoreError | null {
     return make('FS_CONFIG_INVALID', 'refuses the connection', 'correct ALMANAC_REDIS_URL');
   if (message.startsWith('OOM '))
     return make('FS_DISK_FULL', 'has no memory left', 'raise its maxmemory; then try again');
-  if (/^(LOADING|MASTERDOWN|READONLY|TRYAGAIN|CLUSTERDOWN|BUSY|MISCONF|NOREPLICAS)\b/.test(message))
+  if (
+    /^(LOADING|MASTERDOWN|READONLY|TRYAGAIN|CLUSTERDOWN|BUSY|MISCONF|NOREPLICAS|ERR max number of clients)\b/.test(
+      message,
+    )
+  )
     return make('FS_UNAVAILABLE', 'cannot serve now', 'see its log; then try again');
   return null;
 }

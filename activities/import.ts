@@ -445,7 +445,7 @@ async function isRead(client: PoolClient, source: string): Promise<boolean> {
     `select exists (
        select 1 from view_version v where v.kind = 'aggregation' and v.source->>'name' = $1
           and v.state not in ('retired', 'abandoned')
-          and (v.state <> 'draft' and exists (select 1 from view_progress p where p.version_id = v.id and p.sequence > 0)
+          and (v.state <> 'draft' and exists (select 1 from view_progress p where p.version_id = v.id and p.last_tick_ms is not null)
                or exists (select 1 from backfill b where b.version_id = v.id))
      ) as read`,
     [source],

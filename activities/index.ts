@@ -2,6 +2,7 @@
 import { createApplyActivities } from './apply.js';
 import { createBackfillActivities } from './backfill.js';
 import type { Deps } from './deps.js';
+import { createDualWriteActivities } from './dual-write.js';
 import { createImportActivities } from './import.js';
 import { createMaterializeActivities } from './materialize.js';
 import { createRefillActivities } from './refill.js';
@@ -12,11 +13,13 @@ import { createVerifyActivities } from './verify.js';
 export type { Deps } from './deps.js';
 export { ErrorInterceptor, toFailure } from './errors.js';
 export { assertKeepsRecords, createRedis, untilReady } from './online/client.js';
+export { startRepairs } from './repairs.js';
 
 export function createActivities(deps: Deps) {
   return {
     ...createApplyActivities(deps),
     ...createBackfillActivities(deps),
+    ...createDualWriteActivities(deps),
     ...createImportActivities(deps),
     ...createMaterializeActivities(deps),
     ...createRefillActivities(deps),

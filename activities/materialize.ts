@@ -10,7 +10,7 @@ import { FeatureStoreError } from '../core/error.js';
 import type { Event } from '../core/event.js';
 import { createState, decodeState } from '../core/state.js';
 import { entryTick, sweepTicks, ticksOf } from '../core/sweep.js';
-import { floorTo, formatTimestamp } from '../core/time.js';
+import { ceilTo, floorTo, formatTimestamp } from '../core/time.js';
 import { getVersion, resolveStoredView, type StoredVersion } from '../registry/resolve.js';
 import { type Pool, transaction } from '../registry/sql.js';
 import { archiveTable } from '../registry/tables.js';
@@ -25,7 +25,14 @@ import {
   readSnapshots,
   type Snapshot,
 } from './offline/snapshots.js';
-import { cadenceOf, findProgress, newestCompleteTick, readClock, recordTicks } from './offline/ticks.js';
+import {
+  beginsLive,
+  cadenceOf,
+  findProgress,
+  newestCompleteTick,
+  readClock,
+  recordTicks,
+} from './offline/ticks.js';
 import {
   type AggregationVersion, assertOnline, type Compiled, type Counts, compileVersion, computeEntity, createTurns, type Entity, nameOf, Output,
 } from './output.js'; // biome-ignore format: one list
@@ -82,8 +89,10 @@ export function createMaterializeActivities(deps: Deps) {
   return {
     async openMaterialize(input: OpenMaterializeInput): Promise<MaterializeStatus> {
       const version = await resolveStoredView(pool, referenceOf(input));
-      const after = await getLastTick(pool, version);
-      const until = Math.max(after, tickOf(version, input, await readClock(pool)));
+      const due = tickOf(version, input, await readClock(pool));
+      const after = await lastTick(pool, version, due);
+      const until = Math.max(after, due);
+      const { cadenceMs } = cadenceOf(version);
       const status = {
         versionId: version.id,
         view: version.view.name,
@@ -92,7 +101,7 @@ export function createMaterializeActivities(deps: Deps) {
         after: formatTimestamp(after),
         until: formatTimestamp(until),
         last: formatTimestamp(until),
-        ticks: (until - after) / cadenceOf(version).cadenceMs,
+        ticks: (until - floorTo(after, cadenceMs)) / cadenceMs,
         inOrder: version.kind === 'sql',
       };
       if (until === after) return { ...status, parts: 0, sequence: 0 };
@@ -103,7 +112,6 @@ export function createMaterializeActivities(deps: Deps) {
           until,
           newestCompleteTick(version, await readClock(pool)),
         );
-        const { cadenceMs } = cadenceOf(version);
         const end = Math.min(until, first + ((input.ticksPerRun ?? TICKS_PER_RUN) - 1) * cadenceMs);
         return {
           ...status,
@@ -155,9 +163,18 @@ export function createMaterializeActivities(deps: Deps) {
 const streaming = ({ view }: StoredVersion): boolean =>
   view.kind === 'aggregation' && view.mode.type === 'streaming';
 
-async function getLastTick(pool: Pool, version: StoredVersion): Promise<number> {
+/** The newest tick there is. Where a version begins live: the one before its first event arrived, and up to `due` while there is none. */
+async function lastTick(pool: Pool, version: StoredVersion, due: number): Promise<number> {
   const last = (await findProgress(pool, version.id))?.lastTickMs ?? null;
   if (last !== null) return last;
+  if (beginsLive(version)) {
+    const { rows } = await pool.query<{ first: number | null }>(
+      `select min(arrived_ms) as first from ${archiveTable(version.source!.name)}`,
+    );
+    const { first } = rows[0]!;
+    const { cadenceMs } = cadenceOf(version);
+    return first === null ? due : Math.min(due, ceilTo(first, cadenceMs) - cadenceMs);
+  }
   const name = `${version.view.name}@${version.version}`;
   throw new FeatureStoreError('FS_CONFLICT', `${name} was never backfilled: there is no tick to go on from`, {
     fix: `almanac backfill ${name}`,

@@ -3,10 +3,8 @@
  * view's are its snapshots and what was archived since, which makes newer snapshots of them.
  */
 import { activityInfo, cancellationSignal } from '@temporalio/activity';
-import { columnsRead } from '../core/canonical.js';
 import { FeatureStoreError } from '../core/error.js';
-import type { Event } from '../core/event.js';
-import { createState, decodeState, fold } from '../core/state.js';
+import { decodeState } from '../core/state.js';
 import {
   compileServingPlan,
   getVersion,
@@ -18,14 +16,15 @@ import { referenceOf } from './backfill.js';
 import type { Deps } from './deps.js';
 import { beating } from './heartbeat.js';
 import { evenRange } from './materialize.js';
-import { archiveBound, readEvents } from './offline/archive.js';
-import { countSnapshots, findSnapshots, readSnapshots } from './offline/snapshots.js';
+import { archiveBound } from './offline/archive.js';
+import { countSnapshots, readSnapshots } from './offline/snapshots.js';
 import { findProgress, readGeneration } from './offline/ticks.js';
 import { beginRefill, endRefill, isWhole, publishPlan } from './online/publish.js';
 import {
-  type AggregationVersion, assertOnline, type Compiled, type Counts, compileVersion, createTurns, type Entity, NO_COUNTS, nameOf, Output,
+  type AggregationVersion, assertOnline, type Compiled, type Counts, compileVersion, createTurns, NO_COUNTS, nameOf, Output,
 } from './output.js'; // biome-ignore format: one list
 import { type SqlVersion, writeSqlRecords } from './sql-view.js';
+import { loadStates, readTouched } from './stream/states.js';
 
 export interface RefillStatus {
   versionId: number;
@@ -140,7 +139,7 @@ export function emptied(what: string, missing: readonly string[]): FeatureStoreE
 }
 
 /** Live versions that have something to serve, or will soon: id → name. */
-async function listFilled(pool: Pool): Promise<Map<number, string>> {
+export async function listFilled(pool: Pool): Promise<Map<number, string>> {
   const { rows } = await pool.query<{ id: number; name: string }>(
     `select id, view || '@' || version as name from view_version v
       where state = 'live'
@@ -166,55 +165,34 @@ async function refillRange(deps: Deps, work: Compiled, part: RefillPart): Promis
   return output.counts;
 }
 
-const streaming = ({ view }: StoredVersion): boolean =>
+export const streaming = ({ view }: StoredVersion): boolean =>
   view.kind === 'aggregation' && view.mode.type === 'streaming';
 
 /** Entities of a streaming view with events after what its snapshots are known to hold; gives their names. */
 async function foldNewer(
   { pool }: Deps,
-  { version, compiled }: Compiled,
+  work: Compiled,
   { sequenceAfter, sequence, part, parts }: RefillPart,
   output: Output,
 ): Promise<ReadonlySet<string>> {
   const names = new Set<string>();
-  if (!streaming(version) || sequence <= sequenceAfter) return names;
-  const range = evenRange(part, parts);
+  if (!streaming(work.version) || sequence <= sequenceAfter) return names;
   const turn = createTurns();
-  const of = { source: version.source, entity: version.entity, keyColumns: version.view.key };
-  let batch: Array<Entity & { events: Event[] }> = [];
-  const foldBatch = async (): Promise<void> => {
-    const snapshots = await byName(pool, version.id, batch);
-    for (const one of batch) {
-      const snapshot = snapshots.get(nameOf(one.key));
-      const state = snapshot ? decodeState(compiled, snapshot.state) : createState(compiled);
-      const known = state.sequence;
-      const events = one.events.filter((event) => event.sequence > known);
-      for (const event of events) fold(compiled, state, event);
-      await output.add(one, [], state, events.length);
+  for await (const touched of readTouched(pool, work, {
+    after: sequenceAfter,
+    until: sequence,
+    hashes: evenRange(part, parts),
+    signal: cancellationSignal(),
+  })) {
+    const states = await loadStates(pool, work, touched.map(({ key }) => key), sequence); // biome-ignore format: short
+    for (const one of touched) {
+      await output.add(one, [], states.get(nameOf(one.key))!.state, one.events);
       names.add(nameOf(one.key));
       await turn();
     }
-    batch = [];
-  };
-  for await (const one of readEvents(pool, of, {
-    sequence,
-    sequenceAfter,
-    hashStart: range.start,
-    hashEnd: range.end,
-    columns: columnsRead(version.view),
-    signal: cancellationSignal(),
-  })) {
-    batch.push(one);
-    if (batch.length === 1_000) await foldBatch();
   }
-  await foldBatch();
   await output.flush();
   return names;
-}
-
-async function byName(pool: Pool, versionId: number, entities: readonly Entity[]) {
-  const snapshots = await findSnapshots(pool, versionId, entities.map(({ key }) => key)); // biome-ignore format: short
-  return new Map(snapshots.map((snapshot) => [nameOf(snapshot.key), snapshot]));
 }
 
 /** The snapshots as they are, but for those just written. */

@@ -11,11 +11,12 @@ import {
   decodeHeader,
   MIN_STEPS,
   type Reading,
+  type RecordHeader,
   readRecord,
   readSqlRecord,
   recordSteps,
 } from '../core/record.js';
-import { advance, createState, encodeValues, fold } from '../core/state.js';
+import { advance, createState, encodeValues, fold, type State } from '../core/state.js';
 import { equalBytes, ticksOf } from '../core/sweep.js';
 import { ceilTo, floorTo, formatTimestamp, HOUR } from '../core/time.js';
 import { judge } from '../core/vector.js';
@@ -41,8 +42,9 @@ import {
 import { readEntities } from './offline/archive.js';
 import type { LabelTimes } from './offline/dataframe.js';
 import type { Published } from './offline/published.js';
+import type { VersionProgress } from './offline/ticks.js';
 import { call } from './online/client.js';
-import { type AggregationVersion, nameOf } from './output.js';
+import { type AggregationVersion, nameOf, recordOf } from './output.js';
 import type { SqlVersion } from './sql-view.js';
 import { readSqlRows } from './verify-file.js';
 
@@ -57,9 +59,9 @@ export interface Check<V extends StoredVersion = StoredVersion> {
   /** Events up to this one are looked at. */
   sequence: number;
   /** How far the version was before the bound was fixed. */
-  progress: { sequence: number; lastTickMs: number | null };
-  /** First tick of which rows were written; null: none were. */
-  firstTickMs: number | null;
+  progress: VersionProgress;
+  /** Of a streaming view: every event up to this sequence was in its online records. */
+  online: number;
   /** What is a multiple of this was a tick whenever the version had any. */
   cadenceMs: number;
   published: Published;
@@ -172,7 +174,7 @@ async function checkOnline(
     ? progress.lastTickMs === null
       ? null
       : { type: 'tick', tick: progress.lastTickMs, at: progress.lastTickMs }
-    : { type: 'record', at: Number.MAX_SAFE_INTEGER, sequence: progress.sequence };
+    : { type: 'record', at: Number.MAX_SAFE_INTEGER, sequence: check.online };
   const least = due && answer(view, source, events, due);
   if (bytes === null) {
     const missing = least !== null && least.status !== 'NOT_FOUND';
@@ -207,9 +209,9 @@ async function checkOnline(
         : {
             feature: null,
             found: `a record up to sequence ${header.sequence}`,
-            expected: `one with ${behind.length} more events, up to sequence ${progress.sequence}`,
+            expected: `one with ${behind.length} more events, up to sequence ${check.online}`,
           },
-      tell(header.asOf, 'the record is behind its version'),
+      tell(header.asOf, 'the record is behind what was published'),
       () => describeFirst(behind),
     );
   }
@@ -249,6 +251,32 @@ async function checkOnline(
       cut,
     );
   }
+  const rebuilt = recordAt(compiled, events, header);
+  findings.add(
+    'online',
+    [],
+    rebuilt && equalBytes(rebuilt, bytes)
+      ? null
+      : {
+          feature: null,
+          found: bytes.toString('hex'),
+          expected: rebuilt?.toString('hex') ?? 'no record',
+        },
+    tell(header.asOf, `${recordName(header, batch)}, its bytes`),
+  );
+}
+
+/** What the engine makes of the same events as of the same moment: the same bytes, whichever way the record came about. Null: no events. */
+function recordAt(
+  compiled: CompiledView,
+  events: readonly Event[],
+  { sequence, asOf }: RecordHeader,
+): Buffer | null {
+  const state =
+    compiled.view.mode.type === 'batch'
+      ? stateAtTick(compiled, events, asOf)
+      : foldAll(compiled, events.filter((event) => event.sequence <= sequence), asOf); // biome-ignore format: short
+  return state && recordOf(compiled, state);
 }
 
 const recordName = (header: { sequence: number; asOf: number }, batch: boolean): string =>
@@ -376,13 +404,14 @@ async function checkRows(
   parts: readonly Value[],
   events: readonly Event[],
 ): Promise<void> {
-  const { version, firstTickMs, progress, moments, findings, cadenceMs } = check;
+  const { version, progress, moments, findings, cadenceMs } = check;
+  const { firstTickMs, lastTickMs } = progress;
   const { source } = version;
   const view = unjudged(version.view);
   const compiled = compileView(view, source);
-  if (firstTickMs === null || progress.lastTickMs === null) return;
+  if (firstTickMs === null || lastTickMs === null) return;
   const first = ceilTo(firstTickMs, cadenceMs);
-  const ticks = (floorTo(progress.lastTickMs, cadenceMs) - first) / cadenceMs + 1;
+  const ticks = (floorTo(lastTickMs, cadenceMs) - first) / cadenceMs + 1;
   const rows = await rowsOf(check, parts);
   const tell = teller(check, parts);
   const features = namesOf(view);
@@ -437,7 +466,8 @@ async function checkRows(
       ),
     );
     if (row.tick !== tick) continue;
-    const stored = storedAt(compiled, events, tick);
+    const state = stateAtTick(compiled, events, tick);
+    const stored = state && encodeValues(compiled, state);
     findings.add(
       'rows',
       [],
@@ -453,16 +483,19 @@ async function checkRows(
   }
 }
 
-/** What a row of the tick holds as bytes, whatever the cadence: the engine's state of all that the tick saw. */
-function storedAt(compiled: CompiledView, events: readonly Event[], tick: number): Uint8Array | null {
+/** The engine's state of all that a tick saw, whatever the cadence; null: it saw nothing. */
+function stateAtTick(compiled: CompiledView, events: readonly Event[], tick: number): State | null {
   const { settleMs } = ticksOf(compiled.view);
+  const seen = events.filter(({ timestamp, arrivedAt }) => timestamp <= tick && arrivedAt <= tick + settleMs);
+  return foldAll(compiled, seen, tick);
+}
+
+function foldAll(compiled: CompiledView, events: readonly Event[], asOf: number): State | null {
   const state = createState(compiled);
-  for (const event of events)
-    if (event.timestamp <= tick && event.arrivedAt <= tick + settleMs && compiled.accepts(event))
-      fold(compiled, state, event);
+  for (const event of events) fold(compiled, state, event);
   if (state.eventCount === 0) return null;
-  advance(compiled, state, tick);
-  return encodeValues(compiled, state);
+  advance(compiled, state, asOf);
+  return state;
 }
 
 // ---------------------------------------------------------------- training

@@ -16,7 +16,7 @@ import { beat } from './heartbeat.js';
 import { getManifest } from './manifest.js';
 import { archiveBound, MAX_HASH, MIN_HASH, readSample } from './offline/archive.js';
 import { decodeTicks, Published, readPublished } from './offline/published.js';
-import { cadenceOf, findProgress, readClock, servedByTick } from './offline/ticks.js';
+import { cadenceOf, findProgress, readClock, servedByTick, type VersionProgress } from './offline/ticks.js';
 import { createTurns, nameOf } from './output.js';
 import { runQuery, type SqlVersion } from './sql-view.js';
 import { checkFile } from './verify-file.js';
@@ -50,6 +50,8 @@ export interface VerificationResult {
   id: string;
   /** Views, as view@version, that have no tick and nothing to fill one from: nothing of them was compared. */
   neverBackfilled: string[];
+  /** Streaming views, as view@version, whose records may lack what Redis missed while it was away: it was still owed to it. */
+  owed: string[];
   checked: number;
   different: number;
   values: number;
@@ -66,6 +68,7 @@ interface Stored {
   /** By version id. */
   stands: Record<string, Stand>;
   neverBackfilled: string[];
+  owed: string[];
   parts: Record<string, { counts: PathCounts; differences: Difference[] }>;
   finished: boolean;
   byPath: PathCounts;
@@ -74,7 +77,7 @@ interface Stored {
 }
 
 /** How far a version was, read before the bound: what is in it by then comes from events up to the bound. */
-type Stand = Pick<Check, 'progress' | 'firstTickMs' | 'cadenceMs'>;
+type Stand = Pick<Check, 'progress' | 'online' | 'cadenceMs'>;
 
 /** Events of so many entities are held at once; their answers are compared within some seconds. */
 const ENTITIES_AT_ONCE = 250;
@@ -96,10 +99,20 @@ export function createVerifyActivities(deps: Deps) {
       for (const id of input.trainingSets ?? []) await getManifest(pool, id);
       const stands: Stored['stands'] = {};
       const neverBackfilled: string[] = [];
+      const owed: string[] = [];
       for (const version of versions) {
-        const stand = await readStand(pool, version);
-        if (stand) stands[version.id] = stand;
-        else neverBackfilled.push(await nameUnfilled(pool, version));
+        const progress = await findProgress(pool, version.id);
+        if (progress === null) {
+          neverBackfilled.push(await nameUnfilled(pool, version));
+          continue;
+        }
+        const online = await readOnlineBound(pool, version, progress);
+        stands[version.id] = {
+          progress,
+          online: online.sequence,
+          cadenceMs: await commonCadence(pool, version),
+        };
+        if (online.owed) owed.push(`${version.view.name}@${version.version}`);
       }
       const sequence = await archiveBound(pool);
       const size = Math.max(ENTITIES_AT_ONCE, Math.ceil(input.entities / MAX_PARTS));
@@ -122,6 +135,7 @@ export function createVerifyActivities(deps: Deps) {
         plan: { parts, sequence },
         stands,
         neverBackfilled,
+        owed,
         parts: {},
         finished: false,
         byPath: {},
@@ -193,12 +207,13 @@ function add(sums: PathCounts, counts: PathCounts): void {
   }
 }
 
-function resultOf(id: string, { byPath, byView, neverBackfilled }: Stored): VerificationResult {
+function resultOf(id: string, { byPath, byView, neverBackfilled, owed }: Stored): VerificationResult {
   const sum = (name: keyof Counts): number =>
     Object.values(byPath).reduce((total, counts) => total + counts[name], 0);
   return {
     id,
     neverBackfilled,
+    owed,
     checked: sum('checked'),
     different: sum('different'),
     values: sum('values'),
@@ -258,15 +273,22 @@ async function verifyView(
   if (version.kind === 'sql') await verifySqlTicks(check as Check<SqlVersion>, entities);
 }
 
-/** Null: it was never backfilled. */
-async function readStand(pool: Pool, version: StoredVersion): Promise<Stand | null> {
-  const progress = await findProgress(pool, version.id);
-  if (progress === null) return null;
-  const { rows } = await pool.query<{ start: number | null }>(
-    `select min(start_ms) as start from backfill where version_id = $1 and state = 'finished'`,
-    [version.id],
+/**
+ * Up to which sequence every event is in the version's online records: what its backfill, its snapshots and its stream say, but
+ * for what Redis missed while it was away.
+ */
+async function readOnlineBound(
+  pool: Pool,
+  { id }: StoredVersion,
+  { sequence }: VersionProgress,
+): Promise<{ sequence: number; owed: boolean }> {
+  const { rows } = await pool.query<{ published: number; owed: number | null }>(
+    `select greatest($2, (select min(published) from stream_attached where version_id = $1))::bigint as published,
+            (select min(after_sequence) from owed where version_id = $1) as owed`,
+    [id, sequence],
   );
-  return { progress, firstTickMs: rows[0]!.start, cadenceMs: await commonCadence(pool, version) };
+  const { published, owed } = rows[0]!;
+  return { sequence: Math.min(published, owed ?? published), owed: owed !== null };
 }
 
 /** How often a streaming view's rows are written is no part of its version: the least common multiple of all that it was. */

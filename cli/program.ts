@@ -126,6 +126,15 @@ const COMMANDS: Array<Spec<any>> = [
     load: () => import('./commands/refill.js'),
   },
   {
+    usage: 'stream <order> <source>',
+    summary: 'pause, resume or drain the reading of a source’s topic',
+    details:
+      'The order is pause, resume or drain. Paused, it reads nothing and its records stay fresh by the clock; drained, it\nwrites its snapshots and ends. resume goes on from either, and after a failure. Waits until it is done.',
+    example: 'almanac stream pause clicks',
+    options: registry,
+    load: () => import('./commands/stream.js'),
+  },
+  {
     usage: 'get-online [service]',
     summary: 'ask serving for feature values, as a model would',
     details:
@@ -190,6 +199,7 @@ const COMMANDS: Array<Spec<any>> = [
     example: 'almanac status',
     options: (command) =>
       registry(command)
+        .option('--watch', 'again every two seconds, until it is interrupted')
         .option('--name <name>', 'with --env: which local stack (default: dev, then demo)')
         .option('--env', 'print the environment of the running stack, to be evaluated by a shell'),
     load: () => import('./commands/status.js'),
@@ -227,7 +237,8 @@ const COMMANDS: Array<Spec<any>> = [
     options: (command) =>
       command
         .option('--once', 'stop the stack at the end')
-        .option('--seed <n>', 'chooses what is simulated and sampled', wholeNumber),
+        .option('--seed <n>', 'chooses what is simulated and sampled', wholeNumber)
+        .option('--end <instant>', 'ends at this RFC 3339 instant of the last 6 hours (default: now)'),
     load: () => import('./commands/demo.js'),
   },
 ];

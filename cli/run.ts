@@ -42,7 +42,8 @@ async function poll(client: Client, id: string, step: Step): Promise<Run> {
   }
 }
 
-function finished(run: Run): Run {
+/** The run, which has ended. Throws what it failed with. */
+export function finished(run: Run): Run {
   if (run.state === 'completed') return run;
   const where = { run: run.id, ...(run.uiUrl === null ? {} : { ui: run.uiUrl }) };
   if (run.error)

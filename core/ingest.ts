@@ -32,7 +32,7 @@ export interface Ingested {
   /** `arrivedAt` was not in the data but event time + arrivalDelayMs. */
   arrivalAssumed: boolean;
   order: number;
-  /** The declared id as text; null when the source declares none. */
+  /** The declared id as text, at most 1,024 bytes of UTF-8; null when the source declares none. */
   id: string | null;
   /** In the order of `columnNames(source)`. */
   values: Value[];
@@ -46,6 +46,9 @@ export type Outcome =
 const WITHHELD: Outcome = { outcome: 'withheld' };
 /** Exact sums hold what is below it (exact.ts). */
 const FLOAT64_BOUND = 2 ** 960;
+/** As UTF-8: an index row of Postgres holds some 2,700. */
+const MAX_ID_BYTES = 1024;
+const encoder = new TextEncoder();
 
 /** @returns a function of a row's fields, in the order of `columnNames(source)`; a field that is missing is null */
 export function createIngest(
@@ -80,6 +83,9 @@ export function createIngest(
         values.push(shifted);
       } else values.push(value);
     }
+    const declaredId = id === -1 ? null : String(values[id]);
+    if (declaredId !== null && encoder.encode(declaredId).length > MAX_ID_BYTES)
+      return invalid(source.id!, `is longer than ${MAX_ID_BYTES} bytes`);
     const timestamp = values[eventTime] as number;
     const declared = arrival === -1 ? null : (values[arrival] as number | null);
     const known =
@@ -99,7 +105,7 @@ export function createIngest(
       arrivedAt: Math.max(known, timestamp),
       arrivalAssumed: options.importedMs !== null && declared === null,
       order: sequence === -1 ? 0 : (values[sequence] as number),
-      id: id === -1 ? null : String(values[id]),
+      id: declaredId,
       values,
     };
     return { outcome: 'event', event };

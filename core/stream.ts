@@ -7,6 +7,9 @@ export interface Stream {
   cutAtMs: number | null;
 }
 
+/** Of every topic: what is in others would be read by nobody. */
+export const PARTITIONS = 1;
+
 /** Null: the source has no topic. */
 export function streamOf(source: Source): Stream | null {
   if (source.input.type === 'topic') return { topic: source.input.topic, cutAtMs: null };

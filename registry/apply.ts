@@ -17,6 +17,7 @@ import {
   planDefinitions,
   type ViewChange,
 } from '../core/plan.js';
+import { streamOf } from '../core/stream.js';
 import { findRevision } from './resolve.js';
 import { type Pool, type PoolClient, transaction } from './sql.js';
 import { createArchive, createKeyIndex, createRows, dropRows, findArchiveConflicts } from './tables.js';
@@ -54,7 +55,11 @@ export function computePlan(pool: Pool, definitions: unknown): Promise<Plan> {
       );
       // A source or a column that was removed left its archive behind.
       const conflicts: FeatureStoreError[] = [];
-      for (const source of sources) conflicts.push(...(await findArchiveConflicts(client, source)));
+      for (const source of sources)
+        conflicts.push(
+          ...(await findArchiveConflicts(client, source)),
+          ...(await findTopicConflicts(client, source)),
+        );
       if (conflicts.length > 0)
         throw new FeatureStoreError(
           'FS_DEFINITION_INVALID',
@@ -63,7 +68,7 @@ export function computePlan(pool: Pool, definitions: unknown): Promise<Plan> {
             fix: conflicts[0]!.details.fix,
             problems: conflicts.map(({ message, details }) => ({
               code: 'source',
-              path: `sources.${String(details.source)}.columns.${String(details.column)}.type`,
+              path: `sources.${String(details.source)}.${String(details.path)}`,
               message,
               fix: details.fix,
             })),
@@ -72,6 +77,28 @@ export function computePlan(pool: Pool, definitions: unknown): Promise<Plan> {
       return plan;
     },
     'repeatable read',
+  );
+}
+
+/** Offsets in an archive are those of one topic. */
+async function findTopicConflicts(client: PoolClient, source: Source): Promise<FeatureStoreError[]> {
+  const stream = streamOf(source);
+  if (stream === null) return [];
+  const { rows } = await client.query<{ topic: string }>(
+    `select topic from stream_offset where source = $1 and next_offset > 0 and topic <> current_schema() || '.' || $2`,
+    [source.name, stream.topic],
+  );
+  return rows.map(
+    ({ topic }) =>
+      new FeatureStoreError(
+        'FS_CONFLICT',
+        `source "${source.name}" declares the topic ${stream.topic}; it has read ${topic} (the name of the environment, then the topic)`,
+        {
+          fix: 'restore the topic, or declare a new source for the other one',
+          source: source.name,
+          path: source.stream ? 'stream.topic' : 'input.topic',
+        },
+      ),
   );
 }
 

@@ -29,6 +29,8 @@ export interface EventProducer {
 }
 
 const SEND_MS = 10_000;
+// The client makes one batch of what it is given; a broker takes 1 MB, unless told otherwise.
+const PIECE_BYTES = 500_000;
 
 /** Connects with the first message. */
 export function createProducer({
@@ -53,14 +55,13 @@ export function createProducer({
     async send(topic, messages) {
       try {
         connected ??= connect();
-        const producer = await connected;
-        const sent = producer.send({
-          topic,
-          acks: -1,
-          timeout: SEND_MS,
-          messages: messages.map((value) => ({ value })),
-        });
-        await withDeadline(sent);
+        const producing = connected;
+        const sendAll = async (): Promise<void> => {
+          const producer = await producing;
+          for (const piece of piecesOf(messages))
+            await producer.send({ topic, acks: -1, timeout: SEND_MS, messages: piece });
+        };
+        await withDeadline(sendAll()); // a broker that hangs takes connections, too
       } catch (error) {
         const broken = connected;
         connected = null;
@@ -121,10 +122,35 @@ export async function push(
         row: i,
         column: outcome.column,
       });
-    messages.push(JSON.stringify(Object.fromEntries(columns.map((column) => [column, df[column]![i]]))));
+    const message = JSON.stringify(Object.fromEntries(columns.map((column) => [column, df[column]![i]])));
+    const bytes = Buffer.byteLength(message);
+    if (bytes > PIECE_BYTES)
+      throw new FeatureStoreError(
+        'FS_DATA_INVALID',
+        `row ${i} is ${bytes} bytes as JSON, more than ${PIECE_BYTES}`,
+        { fix: 'shorten the row and push them all again: none was taken', row: i, column: null },
+      );
+    messages.push(message);
   }
   if (messages.length > 0) await producer.send(topicName(environment, stream), messages);
   return messages.length;
+}
+
+/** In their order. */
+function* piecesOf(messages: readonly string[]): Generator<Array<{ value: string }>> {
+  let piece: Array<{ value: string }> = [];
+  let bytes = 0;
+  for (const value of messages) {
+    const more = Buffer.byteLength(value);
+    if (bytes + more > PIECE_BYTES) {
+      yield piece;
+      piece = [];
+      bytes = 0;
+    }
+    piece.push({ value });
+    bytes += more;
+  }
+  yield piece;
 }
 
 async function withDeadline<T>(work: Promise<T>): Promise<T> {

@@ -76,6 +76,7 @@ export const TrainingSetBody = z
     message: 'give either service or features',
   });
 export const UpdateBody = z.strictObject({ id: Text, update: z.enum(['pause', 'resume', 'drain']) });
+export const StreamBody = z.strictObject({ source: Text, order: z.enum(['pause', 'resume', 'drain']) });
 export const RunQuery = z.strictObject({ id: Text });
 export const NoQuery = z.strictObject({});
 

@@ -134,6 +134,12 @@ export async function listVersions(
   return rows.map(versionOf);
 }
 
+/** A source of the present definitions; null: they have none of this name. */
+export async function findSource(client: Pool | PoolClient, name: string): Promise<Source | null> {
+  const { definitions } = (await findRevision(client)) ?? {};
+  return definitions?.sources.find((each) => each.name === name) ?? null;
+}
+
 /** A source of the present definitions. Throws FS_NOT_FOUND with the nearest name. */
 export async function getSource(client: Pool | PoolClient, name: string): Promise<Source> {
   const sources = (await findRevision(client))?.definitions.sources ?? [];

@@ -27,6 +27,7 @@ import type { BackfillInput } from '../workflows/backfill.js';
 import type { ImportSourceInput } from '../workflows/import-source.js';
 import type { MaterializeInput } from '../workflows/materialize.js';
 import type { RefillInput } from '../workflows/refill.js';
+import type { StreamSourceInput } from '../workflows/stream.js';
 import type { TrainingSetInput } from '../workflows/training-set.js';
 
 /** How far a run is; the answer of every workflow's `progress` query. */
@@ -60,6 +61,7 @@ interface Inputs {
   backfill: BackfillInput;
   materialize: MaterializeInput;
   refill: RefillInput;
+  streamSource: StreamSourceInput;
   trainingSet: TrainingSetInput;
   verify: VerifyInput;
 }

@@ -26,6 +26,7 @@ import {
   RunQuery,
   readBody,
   readInstant,
+  StreamBody,
   shortInstant,
   TrainingSetBody,
   UpdateBody,
@@ -35,6 +36,7 @@ import { findRevision, getSource, resolveStoredView, type StoredVersion, unknown
 import type { Runs, StartRun } from './runs.js';
 import type { Pool } from './sql.js';
 import { readStatus, readViewProgress } from './status.js';
+import { findStreamProgress, orderStream } from './streams.js';
 
 export interface RegistryDeps {
   config: Pick<Config, 'environment' | 'filesDir' | 'registryUrl'>;
@@ -305,6 +307,7 @@ async function getVerification(pool: Pool, id: string): Promise<Record<string, u
       input: unknown;
       finished: boolean;
       neverBackfilled: string[];
+      owed: string[];
       byPath: unknown;
       byView: unknown;
       differences: unknown[];
@@ -313,7 +316,7 @@ async function getVerification(pool: Pool, id: string): Promise<Record<string, u
   }>('select checked, different, result, created_at as at from verification where id = $1', [id]);
   const [found] = rows;
   if (found) {
-    const { input, finished, neverBackfilled, byPath, byView, differences } = found.result;
+    const { input, finished, neverBackfilled, owed, byPath, byView, differences } = found.result;
     const { checked, different } = found;
     return {
       id,
@@ -321,6 +324,7 @@ async function getVerification(pool: Pool, id: string): Promise<Record<string, u
       checked,
       different,
       neverBackfilled,
+      owed,
       byPath,
       byView,
       differences,
@@ -363,11 +367,19 @@ function addRuns(app: FastifyInstance, deps: RegistryDeps): void {
     resolveStoredView(pool, version === undefined ? view : `${view}@${version}`);
   const ofView = ({ view, version }: StoredVersion) => ({ view: view.name, version, owner: view.owner });
 
-  app.get('/v1/runs', async (request) => runs.get(parse(RunQuery, request.query, 'query').id));
+  app.get('/v1/runs', async (request) => {
+    const { id } = parse(RunQuery, request.query, 'query');
+    const run = await runs.get(id);
+    return { ...run, progress: (await findStreamProgress(pool, id)) ?? run.progress };
+  });
   app.post('/v1/runs/updates', async (request) => {
     const { id, update } = parse(UpdateBody, request.body, 'body');
     await runs.update(id, update);
     return runs.get(id);
+  });
+  app.post('/v1/streams', async (request) => {
+    const { source, order } = parse(StreamBody, request.body, 'body');
+    return orderStream(deps, source, order);
   });
   app.post('/v1/imports', async (request, reply) => {
     const body = parse(ImportBody, request.body, 'body');

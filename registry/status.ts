@@ -55,13 +55,22 @@ export interface StreamStatus {
   source: string;
   partition: number;
   topic: string;
-  state: 'waiting' | 'running' | 'paused' | 'drained';
+  /** 'waiting': never read. 'silent': its reader has shown nothing for some seconds; then what it said last is what is here. */
+  state: 'waiting' | 'running' | 'paused' | 'drained' | 'silent';
   offset: number;
-  /** Messages behind the topic's end, as its reader last saw it. */
+  /** Of the topic, as its reader last saw it. */
+  end: number | null;
+  /** Messages between the two. */
   lag: number | null;
   watermark: string | null;
   ratePerSecond: number | null;
-  counts: Record<'archived' | 'duplicate' | 'conflict' | 'invalid' | 'tooLate' | 'held', number>;
+  /** `late` are among the archived; `parity` counts online records that clashed with the streamed ones. */
+  counts: Record<
+    'archived' | 'late' | 'duplicate' | 'conflict' | 'invalid' | 'tooLate' | 'held' | 'parity',
+    number
+  >;
+  /** Ranges that Redis missed and that are still to be written: dual-write/… */
+  owed: number;
   seenAt: string | null;
 }
 
@@ -88,6 +97,8 @@ export interface ViewStatus {
   chunks: number | null;
 }
 
+// A reader shows itself twice a second, if nothing holds it up.
+const SILENT_MS = 5_000;
 // Older ones are in the Temporal UI.
 const MAX_IMPORTS = 100;
 
@@ -172,21 +183,36 @@ async function readImports(
   }));
 }
 
-async function readStreams(client: PoolClient, sources: readonly Source[]): Promise<StreamStatus[]> {
+export async function readStreams(
+  client: Pool | PoolClient,
+  sources: readonly Source[],
+): Promise<StreamStatus[]> {
   const lateness = new Map(sources.map(({ name, allowedLatenessMs }) => [name, allowedLatenessMs]));
   const { rows } = await client.query<
     Pick<
       StreamStatus,
-      'source' | 'partition' | 'topic' | 'state' | 'offset' | 'lag' | 'counts' | 'ratePerSecond'
+      | 'source'
+      | 'partition'
+      | 'topic'
+      | 'state'
+      | 'offset'
+      | 'end'
+      | 'lag'
+      | 'counts'
+      | 'ratePerSecond'
+      | 'owed'
     > & {
       greatest: number | null;
       seen: number | null;
     }
   >(
-    `select source, partition, topic, state, next_offset as "offset", greatest(end_offset - next_offset, 0) as lag,
+    `select source, partition, topic, next_offset as "offset", end_offset as "end", greatest(end_offset - next_offset, 0) as lag,
+            case when state in ('running', 'paused') and seen_at < clock_timestamp() - interval '${SILENT_MS} ms' then 'silent' else state end as state,
             greatest_event_ms as greatest, rate_per_second as "ratePerSecond", seen_at as seen,
-            json_build_object('archived', archived, 'duplicate', duplicate, 'conflict', conflict, 'invalid', invalid,
-              'tooLate', too_late, 'held', (select count(*) from held h where h.source = o.source and h.partition = o.partition)) as counts
+            json_build_object('archived', archived, 'late', late, 'duplicate', duplicate, 'conflict', conflict, 'invalid', invalid,
+              'tooLate', too_late, 'held', (select count(*) from held h where h.source = o.source and h.partition = o.partition),
+              'parity', parity) as counts,
+            (select count(*) from owed w join view_version v on v.id = w.version_id where v.source ->> 'name' = o.source) as owed
        from stream_offset o
       order by source collate "C", partition`,
   );

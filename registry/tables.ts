@@ -146,7 +146,11 @@ function typeConflict(source: Source, column: string, found: ReadonlyMap<string,
   return new FeatureStoreError(
     'FS_CONFLICT',
     `source "${source.name}" declares column "${column}" as ${type}; its archived events hold ${found.get(column)}`,
-    { fix: `restore the type, or declare a new column for the ${type}`, source: source.name, column },
+    {
+      fix: `restore the type, or declare a new column for the ${type}`,
+      source: source.name,
+      path: `columns.${column}.type`,
+    },
   );
 }
 

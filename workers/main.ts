@@ -1,12 +1,14 @@
 /**
  * A worker process: `node dist/workers/main.js --queues control,batch,stream`. Configuration → dependencies → run.
- * Stores that are away at its start are waited for, up to WAIT_SECONDS; later ones show in /health and in the retries of activities.
+ * Stores that are away at its start are waited for, up to WAIT_SECONDS; Redis no longer than REDIS_MS, since streams go on without it.
+ * Later ones show in /health and in the retries of activities.
  * Ends on SIGTERM or SIGINT: 0 when all is put down in order, 1 when it could not start or a worker failed.
  */
 import type { AddressInfo } from 'node:net';
 import { parseArgs } from 'node:util';
+import { Client } from '@temporalio/client';
 import { NativeConnection, Runtime, type Worker, type WorkflowBundleOption } from '@temporalio/worker';
-import { assertKeepsRecords, createRedis, untilReady } from '../activities/index.js';
+import { assertKeepsRecords, createRedis, startRepairs, untilReady } from '../activities/index.js';
 import { type Config, readConfig } from '../core/config.js';
 import { FeatureStoreError } from '../core/error.js';
 import { createPool, type Pool } from '../registry/sql.js';
@@ -16,6 +18,7 @@ import { builtBundle, createWorkers, QUEUES, type Queue } from './worker.js';
 
 const WAIT_SECONDS = 60;
 const POLL_MS = 500;
+const REDIS_MS = 5_000;
 
 async function main(): Promise<void> {
   const given = parseArguments();
@@ -26,11 +29,12 @@ async function main(): Promise<void> {
   const undo: Array<() => unknown> = [];
   try {
     const started = start(config, given, undo);
-    const workers = await Promise.race([started, ending]);
-    if (workers === null) return; // asked to end while waiting for a store
+    const begun = await Promise.race([started, ending]);
+    if (begun === null) return; // asked to end while waiting for a store
+    const { workers, unfit } = begun;
     const running = Promise.all(workers.map((worker) => worker.run()));
     console.log(`workers run for ${workers.map(({ options }) => options.taskQueue).join(', ')}`);
-    await Promise.race([ending, running]);
+    await Promise.race([ending, running, unfit]);
     for (const worker of workers) if (worker.getState() === 'RUNNING') worker.shutdown();
     await running;
   } finally {
@@ -38,12 +42,15 @@ async function main(): Promise<void> {
   }
 }
 
-/** Everything up to workers that can run; `undo` grows with what has to be put down, the last first. */
+/**
+ * Everything up to workers that can run; `undo` grows with what has to be put down, the last first. `unfit` rejects when Redis, which
+ * may come later, turns out to be none to work with.
+ */
 async function start(
   config: Config,
   { queues, workflowBundle, waitMs }: Arguments,
   undo: Array<() => unknown>,
-): Promise<Worker[]> {
+): Promise<{ workers: Worker[]; unfit: Promise<never> }> {
   const pool = createPool(config, { application: `almanac worker ${queues.join(',')}`, max: 12 });
   undo.unshift(() => pool.end());
   let redisError = 'not connected yet';
@@ -53,6 +60,7 @@ async function start(
   undo.unshift(() => redis.disconnect());
   const metrics = createMetrics();
   let workers: Worker[] = [];
+  let repairs: ReturnType<typeof startRepairs> | null = null;
   const check = async (): Promise<string[]> => [
     ...(workers.length === 0 ? ['still starting'] : []),
     ...(await postgresProblem(pool)),
@@ -60,6 +68,7 @@ async function start(
     ...workers
       .filter((worker) => worker.getState() !== 'RUNNING')
       .map((worker) => `${worker.options.taskQueue} is ${worker.getState()}`),
+    ...(repairs?.problem() ? [repairs.problem()!] : []),
   ];
   const identity = {
     environment: config.environment,
@@ -76,19 +85,28 @@ async function start(
 
   const deadline = Date.now() + waitMs;
   await untilSchema(pool, config, deadline);
-  await untilReady(redis, Math.max(1, deadline - Date.now()));
-  await assertKeepsRecords(redis);
+  const fit = until(Number.POSITIVE_INFINITY, async () => {
+    await untilReady(redis, REDIS_MS);
+    await assertKeepsRecords(redis);
+  });
+  await Promise.race([fit, new Promise((resolve) => setTimeout(resolve, REDIS_MS))]);
   const connection = await connect(config, deadline);
   undo.unshift(() => connection.close());
+  const deps = { config, pool, redis, clock: Date.now, env: process.env };
   workers = await createWorkers({
     connection,
     namespace: config.temporalNamespace,
-    deps: { config, pool, redis, clock: Date.now, env: process.env },
+    deps,
     queues,
     workflowBundle,
     metrics,
   });
-  return workers;
+  if (queues.includes('control')) {
+    const started = startRepairs(deps, new Client({ connection, namespace: config.temporalNamespace }));
+    undo.unshift(() => started.stop());
+    repairs = started;
+  }
+  return { workers, unfit: fit.then(() => new Promise<never>(() => {})) };
 }
 
 interface Arguments {

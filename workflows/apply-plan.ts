@@ -1,6 +1,6 @@
 /**
  * Apply: what a plan says becomes what readers get, all at once or not at all.
- *   open (versions, tables) → schedules, paused → backfills → activate ─ the point of no return ─ → schedules run → publish to serving
+ *   open (versions, tables) → topics → schedules, paused → backfills → activate ─ the point of no return ─ → schedules run → publish to serving
  * A failure before it abandons what the plan opened; after it every step is tried until it succeeds.
  */
 import {
@@ -50,6 +50,7 @@ export async function applyPlan({ planHash, by }: ApplyPlanInput): Promise<Apply
       'Versions',
       plan.versions.map(({ view, version }) => `${view}@${version}`).join(', ') || 'none new',
     );
+    await steps.createTopics({ planHash });
     if (!plan.applied) {
       run.report({ done: 1, total: 5 + plan.backfills.length, message: 'making schedules' });
       await steps.createSchedules({ planHash });

@@ -1,6 +1,7 @@
 /** Every workflow the workers know. */
 export { applyPlan } from './apply-plan.js';
 export { backfill } from './backfill.js';
+export { dualWrite } from './dual-write.js';
 export { importSource } from './import-source.js';
 export { materialize } from './materialize.js';
 export { refill } from './refill.js';

@@ -1,9 +1,9 @@
 /**
  * Stream: a source's topic, read for as long as it is applied.
- *   streamSource  stream/<source>           one shard per partition
+ *   streamSource  stream/<source>           one shard per partition; takes orders
  *   streamShard   stream/<source>/<shard>   one long activity, the consumer loop; its heartbeat shows partition, offset, lag, watermark, rate
  * How far it is stands in Postgres (stream_offset), so an activity whose worker died goes on elsewhere. The updates pause, resume and
- * drain write a control row that the loops read; drained, both end, and the next apply starts them again.
+ * drain write down what is wanted, which the loops read. Drained, both end; resume, or the next apply, starts them again.
  */
 import {
   allHandlersFinished,
@@ -18,7 +18,7 @@ import {
   workflowInfo,
 } from '@temporalio/workflow';
 import type { Activities } from '../activities/index.js';
-import { type Progress, pauseUpdate, progressQuery, resumeUpdate } from './progress.js';
+import { pauseUpdate, resumeUpdate } from './progress.js';
 import { queue } from './queues.js';
 
 export interface StreamSourceInput {
@@ -35,16 +35,34 @@ export interface StreamShardInput {
 export const drainUpdate = defineUpdate<string>('drain');
 
 export async function streamSource({ source }: StreamSourceInput): Promise<void> {
-  takeOrders(source);
-  await executeChild(streamShard, {
-    workflowId: `stream/${source}/0`,
-    taskQueue: queue('stream'),
-    args: [{ source, shard: 0 }],
-    staticSummary: `partition 0 of ${source}`,
-    searchAttributes: { AlmanacKind: ['streamShard'] },
-    parentClosePolicy: ParentClosePolicy.REQUEST_CANCEL,
+  // Each waits up to 3 s for the readers.
+  const { controlStream, readWanted } = proxyActivities<Activities>({
+    taskQueue: queue('control'),
+    startToCloseTimeout: '10 s',
+    retry: { initialInterval: '500 ms', maximumInterval: '5 s' },
   });
-  await condition(allHandlersFinished);
+  const shard = `stream/${source}/0`;
+  const show = (now: string): string => {
+    setCurrentDetails(`**At the last order:** ${now}\n\n${whereToLook(shard)}`);
+    return now;
+  };
+  const order = (wanted: 'run' | 'pause' | 'drain') => async () =>
+    show(await controlStream({ source, wanted }));
+  show('started');
+  setHandler(pauseUpdate, order('pause'));
+  setHandler(resumeUpdate, order('run'));
+  setHandler(drainUpdate, order('drain'));
+  do {
+    await executeChild(streamShard, {
+      workflowId: shard,
+      taskQueue: queue('stream'),
+      args: [{ source, shard: 0 }],
+      staticSummary: `partition 0 of ${source}`,
+      searchAttributes: { AlmanacKind: ['streamShard'] },
+      parentClosePolicy: ParentClosePolicy.REQUEST_CANCEL,
+    });
+    await condition(allHandlersFinished);
+  } while ((await readWanted({ source })) !== 'drain'); // resumed while it was draining
 }
 
 export async function streamShard(input: StreamShardInput): Promise<void> {
@@ -55,42 +73,12 @@ export async function streamShard(input: StreamShardInput): Promise<void> {
     heartbeatTimeout: '10 s',
     retry: { initialInterval: '500 ms', maximumInterval: '10 s' },
   });
-  takeOrders(input.source);
-  while ((await runShard(input)) !== 'drained') {
-    if (!workflowInfo().continueAsNewSuggested) continue;
-    await condition(allHandlersFinished);
-    await continueAsNew<typeof streamShard>(input);
-  }
-  await condition(allHandlersFinished);
+  setCurrentDetails(whereToLook(workflowInfo().workflowId));
+  while ((await runShard(input)) !== 'drained')
+    if (workflowInfo().continueAsNewSuggested) await continueAsNew<typeof streamShard>(input);
 }
 
-function takeOrders(source: string): void {
-  const { controlStream } = proxyActivities<Activities>({
-    taskQueue: queue('control'),
-    startToCloseTimeout: '10 s',
-    retry: { initialInterval: '500 ms', maximumInterval: '5 s' },
-  });
-  let message = 'reading';
-  const show = (now: string): string => {
-    message = now;
-    setCurrentDetails(`**Now:** ${message}`);
-    return message;
-  };
-  show(message);
-  setHandler(
-    progressQuery,
-    (): Progress => ({ done: 0, total: null, unit: 'events', ratePerSecond: null, message }),
-  );
-  setHandler(pauseUpdate, async () => {
-    await controlStream({ source, wanted: 'pause' });
-    return show('paused');
-  });
-  setHandler(resumeUpdate, async () => {
-    await controlStream({ source, wanted: 'run' });
-    return show('reading');
-  });
-  setHandler(drainUpdate, async () => {
-    await controlStream({ source, wanted: 'drain' });
-    return show('ending');
-  });
+/** A workflow cannot look at Postgres by itself, and an activity for it every second would fill its history. */
+function whereToLook(shard: string): string {
+  return `Offset, end, lag, watermark and rate: the heartbeat of the pending activity of \`${shard}\`, every second; or \`almanac status\`.`;
 }

@@ -60,9 +60,11 @@ export async function verify(input: VerifyInput): Promise<VerificationResult> {
     run.report({ done: ++done, message: `compared ${name}`, counts: { ...counts } });
   });
   const result = await closeVerification({ id });
-  const { neverBackfilled } = result;
-  const without = neverBackfilled.length > 0 ? `; never backfilled: ${neverBackfilled.join(', ')}` : '';
-  await run.end(`${result.checked} answers compared, ${result.different} different${without}`);
+  const say = (what: string, names: string[]): string =>
+    names.length > 0 ? `; ${what}: ${names.join(', ')}` : '';
+  const without = say('never backfilled', result.neverBackfilled);
+  const behind = say('behind, Redis was away', result.owed);
+  await run.end(`${result.checked} answers compared, ${result.different} different${without}${behind}`);
   if (result.different > 0)
     throw ApplicationFailure.nonRetryable(
       `${result.different} of ${result.checked} answers differ from the oracle's`,

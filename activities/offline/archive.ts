@@ -44,10 +44,15 @@ export async function lockArchiveShared(client: PoolClient): Promise<void> {
 export async function archiveBound(db: Pool | PoolClient): Promise<number> {
   if ('totalCount' in db) return transaction(db, archiveBound);
   await db.query(`select pg_advisory_xact_lock(${LOCK})`);
-  const { rows } = await db.query<{ bound: number }>(
-    'select case when is_called then last_value else 0 end as bound from event_sequence',
+  return newestSequence(db);
+}
+
+/** The greatest number drawn so far. With lockSource: of that source, all up to it are committed, and no more will come below it. */
+export async function newestSequence(db: Pool | PoolClient): Promise<number> {
+  const { rows } = await db.query<{ newest: number }>(
+    'select case when is_called then last_value else 0 end as newest from event_sequence',
   );
-  return rows[0]!.bound;
+  return rows[0]!.newest;
 }
 
 /**
@@ -381,6 +386,7 @@ async function* readRows(
     const query = copyTo(`copy (${sql}) to stdout (format binary)`);
     query.query_timeout = WHOLE_READ_MS;
     const stream = client.query(query);
+    stream.on('error', () => {}); // given up before anything was asked of it, it has no other listener
     const parser = new RowParser(of, options.columns);
     const chunks = stream[Symbol.asyncIterator]() as AsyncIterator<Buffer>;
     for (;;) {

@@ -130,17 +130,24 @@ export async function listDueSnapshots(
   return rows.map(snapshotOf);
 }
 
-/** Keys of a version whose online record ends within (after, until]. */
+/** Where a page of `listEnding` ended. */
+export interface Ending {
+  refreshMs: number;
+  key: Uint8Array;
+}
+
+/** Snapshots of a version whose online record ends behind a place and up to `until`: the first `limit`, in order. */
 export async function listEnding(
   pool: Pool,
   versionId: number,
-  { after, until }: { after: number; until: number },
-): Promise<Uint8Array[]> {
-  const { rows } = await pool.query<{ key: Buffer }>(
-    'select key from snapshot where version_id = $1 and refresh_ms > $2 and refresh_ms <= $3',
-    [versionId, after, until],
+  { after, until, limit }: { after: Ending; until: number; limit: number },
+): Promise<Ending[]> {
+  const { rows } = await pool.query<{ refreshMs: number; key: Buffer }>(
+    `select refresh_ms as "refreshMs", key from snapshot
+      where version_id = $1 and (refresh_ms, key) > ($2, $3) and refresh_ms <= $4 order by refresh_ms, key limit $5`,
+    [versionId, after.refreshMs, Buffer.from(after.key), until, limit],
   );
-  return rows.map(({ key }) => key);
+  return rows;
 }
 
 /** How many entities of the version are due by `until`. */

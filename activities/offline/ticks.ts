@@ -12,17 +12,19 @@ import { CLOCK } from './rows.js';
 export interface VersionProgress {
   /** Every event up to here is in records and snapshots, or enters at a later tick. */
   sequence: number;
+  /** Oldest tick that has rows; null: none. */
+  firstTickMs: number | null;
   /** Newest tick that is published (streaming: whose rows are written); null: none. */
   lastTickMs: number | null;
 }
 
-/** Null: the version was never backfilled. */
+/** Null: the version was never backfilled, nor attached to a stream. */
 export async function findProgress(
   db: Pool | PoolClient,
   versionId: number,
 ): Promise<VersionProgress | null> {
   const { rows } = await db.query<VersionProgress>(
-    `select sequence, last_tick_ms as "lastTickMs" from view_progress where version_id = $1`,
+    `select sequence, first_tick_ms as "firstTickMs", last_tick_ms as "lastTickMs" from view_progress where version_id = $1`,
     [versionId],
   );
   return rows[0] ?? null;
@@ -42,6 +44,14 @@ export function newestCompleteTick(version: StoredVersion, nowMs: number): numbe
 /** Whether serving reads the version tick by tick; a streaming view's ticks are for people only. */
 export function servedByTick({ view }: StoredVersion): boolean {
   return view.kind === 'sql' || view.mode.type === 'batch';
+}
+
+/**
+ * Whether the version has ticks though it was never backfilled: it went live before the first event of its topic, and nothing but
+ * the topic brings any. What a file or a table tells comes in by an import, and then by a backfill.
+ */
+export function beginsLive(version: StoredVersion): boolean {
+  return !servedByTick(version) && version.state === 'live' && version.source!.input.type === 'topic';
 }
 
 /**
@@ -75,10 +85,11 @@ export async function recordTicks(
       : 'select max(event_ms) from snapshot where version_id = $1';
   await client.query(
     `update view_progress
-        set last_tick_ms = greatest(last_tick_ms, $2), sequence = greatest(sequence, $3::bigint),
+        set first_tick_ms = least(first_tick_ms, $4), last_tick_ms = greatest(last_tick_ms, $2),
+            sequence = greatest(sequence, $3::bigint),
             last_event_ms = greatest(last_event_ms, (${newest})), last_write = clock_timestamp()
       where version_id = $1`,
-    [version.id, end, sequence],
+    [version.id, end, sequence, start],
   );
 }
 

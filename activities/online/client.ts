@@ -4,6 +4,7 @@
  */
 import { Redis } from 'ioredis';
 import { FeatureStoreError } from '../../core/error.js';
+import { generationKey } from '../../core/serving-plan.js';
 import { translateRedis } from '../errors.js';
 
 /** A batch of 100 guarded writes takes Redis about 1 ms; this is for one that is stopped or loading its file. */
@@ -78,6 +79,25 @@ export async function assertKeepsRecords(redis: Redis): Promise<void> {
     `Redis evicts keys when its memory is full (maxmemory-policy ${policy})`,
     { fix: 'redis-cli config set maxmemory-policy noeviction, and in its configuration file', policy },
   );
+}
+
+/**
+ * Throws as a write would: FS_UNAVAILABLE, FS_DEADLINE, FS_DISK_FULL while Redis is away, loads its file, is read-only or out of memory.
+ * PING is answered by some of these.
+ */
+export async function assertTakesWrites(redis: Redis, environment: string): Promise<void> {
+  await call(redis.setrange(generationKey(environment), 0, '')); // a write of nothing: no key is made or changed by it
+}
+
+/** Whether waiting is all that is needed before a write. Throws what waiting does not help. */
+export async function takesWrites(redis: Redis, environment: string): Promise<boolean> {
+  try {
+    await assertTakesWrites(redis, environment);
+    return true;
+  } catch (error) {
+    if (error instanceof FeatureStoreError && error.retryable) return false;
+    throw error;
+  }
 }
 
 /** The answer, or its error as one of ours. */

@@ -65,6 +65,26 @@ export async function isWhole(redis: Redis, environment: string, generation: str
   return (await evaluate(redis, IS_WHOLE, keysOf(environment), [generation])) === 1;
 }
 
+const LIST_MISSING = script(`
+local missing, held = {}, redis.call('GET', KEYS[1])
+if held and held ~= ARGV[1] or ${WHOLE} then return missing end
+for i = 2, #ARGV do
+  if redis.call('SISMEMBER', KEYS[3], ARGV[i]) == 0 then missing[#missing + 1] = tonumber(ARGV[i]) end
+end
+return missing
+`);
+
+/** Those of the filled versions that an emptied Redis does not have back. None in a whole one, or in one of another generation. */
+export async function listMissing(
+  redis: Redis,
+  environment: string,
+  generation: string,
+  filled: readonly number[],
+): Promise<number[]> {
+  const args = [generation, ...filled.map(String)];
+  return (await evaluate(redis, LIST_MISSING, keysOf(environment), args)) as number[];
+}
+
 const BEGIN_REFILL = script(`
 if ${WHOLE} then return 0 end
 return redis.call('SADD', KEYS[3], ARGV[2])

@@ -67,6 +67,8 @@ export interface Sorted {
   held: Array<{ offset: number; eventMs: number; body: string }>;
   setAside: SetAside[];
   duplicates: number;
+  /** Rows that are older than one archived before them. */
+  late: number;
   greatest: number | null;
 }
 
@@ -81,7 +83,14 @@ export async function sortOut(
   const cutAtMs = streamOf(source)?.cutAtMs ?? Number.NEGATIVE_INFINITY;
   const ids = messages.flatMap(({ event }) => (event?.id == null ? [] : [event.id]));
   const known = ids.length === 0 ? new Map<string, Body[]>() : await archivedBodies(client, source, ids);
-  const sorted: Sorted = { rows: [], held: [], setAside: [], duplicates: 0, greatest: moment.greatest };
+  const sorted: Sorted = {
+    rows: [],
+    held: [],
+    setAside: [],
+    duplicates: 0,
+    late: 0,
+    greatest: moment.greatest,
+  };
   for (const { offset, body, event, reason } of messages) {
     const setAside = (outcome: SetAside['outcome'], why: string): void => {
       sorted.setAside.push({ offset, outcome, reason: why, body: bodyText(() => body) });
@@ -129,6 +138,7 @@ export async function sortOut(
     }
     if (others) others.push(one);
     else if (id !== null) known.set(id, [one]);
+    if (sorted.greatest !== null && timestamp < sorted.greatest) sorted.late++;
     sorted.greatest = Math.max(sorted.greatest ?? timestamp, timestamp);
     sorted.rows.push({
       partition,

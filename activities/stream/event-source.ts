@@ -1,14 +1,26 @@
 /**
- * One partition of a topic, from an offset on: what a shard knows of Kafka, and kafkajs behind it.
+ * One partition of a topic, from a position on: what a shard knows of Kafka, and kafkajs behind it.
  *
  * Where reading goes on is Postgres' to say (stream_offset), never the broker's: nothing is committed to it, and each reader has a
- * group of its own, so that no rebalance of others touches it. kafkajs starts a partition anew when it has to join again; what
- * comes below the offset asked for is skipped here. It may also give up for good with the process alive, or go round in circles:
- * `next` then throws.
+ * group of its own, so that no rebalance of others touches it. (The broker forgets a group without members and offsets by itself,
+ * within offsets.retention.check.interval.ms.) kafkajs starts a partition anew when it has to join again, and from its beginning,
+ * without a word, where the topic does not hold what it asks for; topics have no identity that it could tell. So the newest message
+ * that was taken is read once more and compared, after each joining and whenever the topic was not watched for a moment: one that was
+ * deleted and made again has another message there, or none. kafkajs may also give up for good with the process alive, or go round
+ * in circles: `next` then throws.
  */
+import { createHash } from 'node:crypto';
 import { setTimeout as delay } from 'node:timers/promises';
-import { type Consumer, type EachBatchPayload, Kafka, logLevel } from 'kafkajs';
+import {
+  type Admin,
+  type Consumer,
+  type EachBatchPayload,
+  Kafka,
+  type KafkaMessage,
+  logLevel,
+} from 'kafkajs';
 import { FeatureStoreError } from '../../core/error.js';
+import { PARTITIONS } from '../../core/stream.js';
 
 export interface Message {
   offset: number;
@@ -16,21 +28,41 @@ export interface Message {
   value: Buffer | null;
 }
 
+/** A message by which its topic is known again. */
+export interface Mark {
+  offset: number;
+  /** Of its timestamp and body: sha256 in hex. */
+  digest: string;
+}
+
+export interface Position {
+  /** Of the next message. */
+  offset: number;
+  /** The newest message taken; null: none was. */
+  mark: Mark | null;
+}
+
 export interface MessageBatch {
   messages: Message[];
   /** Where the next batch begins: offsets may have gaps. */
   nextOffset: number;
-  /** Of the topic, when the batch was fetched. */
-  endOffset: number;
+  /** Its last message; null: it has none, but moves on. */
+  mark: Mark | null;
 }
 
 export interface EventSource {
-  /** Begins at an offset. Throws FS_CONFLICT when the topic does not hold it. */
-  open(offset: number): Promise<void>;
-  /** What comes next; the batch before it is then done with. null: nothing within `waitMs`. Throws FS_UNAVAILABLE. */
+  /** Of the topic, when it was last heard of: with each batch, and every two seconds while paused. */
+  readonly endOffset: number;
+  /** Begins at a position. Throws FS_CONFLICT when the topic does not hold it, or is another by now. */
+  open(position: Position): Promise<void>;
+  /**
+   * What comes next; the batch before it is then done with. null: nothing within `waitMs`, or it is paused. Throws FS_UNAVAILABLE,
+   * FS_CONFLICT as `open` does, FS_DATA_INVALID for messages that cannot be unpacked.
+   */
   next(waitMs: number): Promise<MessageBatch | null>;
   pause(): void;
   resume(): void;
+  /** Ends within some seconds, whatever Kafka does. Afterwards `next` throws. */
   close(): Promise<void>;
 }
 
@@ -47,6 +79,14 @@ const MAX_WAIT_MS = 50;
 const SESSION_MS = 30_000;
 // Fetches of an idle partition end every MAX_WAIT_MS; a reader without any for so long is none.
 const SILENCE_MS = 30_000;
+// Partitions that somebody adds are noticed after so long.
+const METADATA_MS = 30_000;
+// A topic is not deleted and made again faster.
+const UNWATCHED_MS = 100;
+const END_EVERY_MS = 2_000;
+const END_ATTEMPTS = 6;
+const END_PAUSE_MS = 500;
+const CLOSE_MS = 5_000;
 
 export function createKafkaSource(place: KafkaPlace): EventSource {
   return new KafkaSource(place);
@@ -54,29 +94,37 @@ export function createKafkaSource(place: KafkaPlace): EventSource {
 
 class KafkaSource implements EventSource {
   readonly #place: KafkaPlace;
-  readonly #kafka: Kafka;
+  readonly #admin: Admin;
   readonly #consumer: Consumer;
-  #expected = 0;
+  #position: Position = { offset: 0, mark: null };
+  /** Whether the topic was compared since it was left unwatched. */
+  #isProven = false;
+  /** Whether its partitions were counted since the consumer joined. */
+  #isCounted = false;
   #offered: { batch: MessageBatch; done: () => void } | null = null;
   #taken: { done: () => void } | null = null;
   #wake: () => void = () => {};
   #failure: FeatureStoreError | null = null;
-  #paused = false;
+  #isPaused = false;
   #lastSign = 0;
+  #endOffset = 0;
+  #endSeen = 0;
 
   constructor(place: KafkaPlace) {
     this.#place = place;
-    this.#kafka = new Kafka({
+    const kafka = new Kafka({
       clientId: place.group,
       brokers: place.brokers,
       logLevel: logLevel.NOTHING, // what matters is thrown
       connectionTimeout: 5_000,
       requestTimeout: 15_000,
     });
-    this.#consumer = this.#kafka.consumer({
+    this.#admin = kafka.admin({ retry: { retries: 2 } });
+    this.#consumer = kafka.consumer({
       groupId: place.group,
       maxWaitTimeInMs: MAX_WAIT_MS,
       sessionTimeout: SESSION_MS,
+      metadataMaxAge: METADATA_MS,
       allowAutoTopicCreation: false,
     });
     this.#consumer.on('consumer.crash', ({ payload }) => {
@@ -84,20 +132,39 @@ class KafkaSource implements EventSource {
     });
     // Before it has joined there is nothing to seek in; and it forgets where it was when it joins again.
     this.#consumer.on('consumer.group_join', () => {
-      const { topic, partition } = this.#place;
-      this.#consumer.seek({ topic, partition, offset: String(this.#expected) });
+      this.#isCounted = false;
+      this.#doubt();
+    });
+    // A topic may have been exchanged while a batch was worked on, or a fetch failed (kafkajs then just fetches again).
+    let fetchedAt = 0;
+    this.#consumer.on('consumer.fetch_start', () => {
+      if (performance.now() - fetchedAt > UNWATCHED_MS) this.#doubt();
     });
     this.#consumer.on('consumer.fetch', () => {
-      this.#lastSign = performance.now();
+      fetchedAt = performance.now();
+      this.#lastSign = fetchedAt;
+    });
+    // Transaction markers and what was aborted are never offered; reading moves past them all the same.
+    this.#consumer.on('consumer.end_batch_process', ({ payload }) => {
+      const nextOffset = Number(payload.lastOffset) + 1;
+      if (payload.batchSize > 0 || !this.#isProven || nextOffset <= this.#position.offset) return;
+      this.#endOffset = Number(payload.highWatermark);
+      this.#offered = { batch: { messages: [], nextOffset, mark: null }, done: () => {} };
+      this.#wake();
     });
   }
 
-  async open(offset: number): Promise<void> {
+  get endOffset(): number {
+    return this.#endOffset;
+  }
+
+  async open(position: Position): Promise<void> {
     const { topic } = this.#place;
-    this.#expected = offset;
+    this.#position = position;
     this.#lastSign = performance.now();
     try {
-      await this.#assertHeld(offset);
+      await this.#admin.connect();
+      await this.#assertHeld();
       await this.#consumer.connect();
       await this.#consumer.subscribe({ topic, fromBeginning: true });
       await this.#consumer.run({
@@ -106,14 +173,17 @@ class KafkaSource implements EventSource {
         eachBatch: (payload) => this.#offer(payload),
       });
     } catch (error) {
-      throw away(error);
+      throw explain(error, topic);
     }
   }
 
   async next(waitMs: number): Promise<MessageBatch | null> {
-    this.#taken?.done();
-    this.#taken = null;
-    if (this.#offered === null && this.#failure === null) {
+    if (this.#taken) {
+      this.#taken.done();
+      this.#taken = null;
+      this.#lastSign = performance.now(); // until now it was not asked to fetch
+    }
+    if ((this.#offered === null || this.#isPaused) && this.#failure === null) {
       let timer: NodeJS.Timeout | undefined;
       await new Promise<void>((resolve) => {
         this.#wake = resolve;
@@ -122,106 +192,216 @@ class KafkaSource implements EventSource {
       clearTimeout(timer);
     }
     if (this.#failure) throw this.#failure;
+    if (this.#isPaused) {
+      this.#lookAtEnd();
+      return null;
+    }
     if (this.#offered === null) {
-      if (!this.#paused && performance.now() - this.#lastSign > SILENCE_MS)
-        throw away(new Error(`nothing was fetched for ${SILENCE_MS} ms`));
+      if (performance.now() - this.#lastSign > SILENCE_MS)
+        throw explain(new Error(`nothing was fetched for ${SILENCE_MS} ms`), this.#place.topic);
       return null;
     }
     const { batch, done } = this.#offered;
     this.#offered = null;
     this.#taken = { done };
-    this.#expected = batch.nextOffset;
+    this.#position = { offset: batch.nextOffset, mark: batch.mark ?? this.#position.mark };
     return batch;
   }
 
+  /** kafkajs forgets its own pause when it starts anew; here the next batch just waits to be taken, and the group hears that we live. */
   pause(): void {
-    this.#paused = true;
-    this.#consumer.pause([{ topic: this.#place.topic }]);
+    this.#isPaused = true;
   }
 
   resume(): void {
-    this.#paused = false;
+    this.#isPaused = false;
     this.#lastSign = performance.now();
-    this.#consumer.resume([{ topic: this.#place.topic }]);
   }
 
   async close(): Promise<void> {
+    this.#fail(new Error('it was closed'));
     this.#taken?.done();
     this.#offered?.done();
-    await this.#consumer.disconnect();
+    // What hangs ends with the timeouts of its sockets; the broker ends the group with its session.
+    const ended = Promise.allSettled([this.#consumer.disconnect(), this.#admin.disconnect()]);
+    await Promise.race([ended, delay(CLOSE_MS, undefined, { ref: false })]);
+  }
+
+  /** The topic is compared again before anything is believed of it. */
+  #doubt(): void {
+    this.#isProven = false;
+    this.#seek();
+  }
+
+  #seek(): void {
+    const { topic, partition } = this.#place;
+    const offset = this.#isProven ? this.#position.offset : this.#provenFrom();
+    if (this.#failure === null) this.#consumer.seek({ topic, partition, offset: String(offset) });
+  }
+
+  /** Where reading begins before the topic is compared: at the mark. */
+  #provenFrom(): number {
+    return this.#position.mark?.offset ?? this.#position.offset;
   }
 
   /** Hands a batch over and waits until it is done with; the group hears meanwhile that we live. */
   async #offer(payload: EachBatchPayload): Promise<void> {
     const { batch } = payload;
-    const { topic, partition } = this.#place;
-    if (batch.partition !== partition || payload.isStale()) return;
+    const { partition } = this.#place;
+    if (this.#failure || payload.isStale()) return;
     const first = Number(batch.firstOffset() ?? 0);
     const last = Number(batch.lastOffset());
-    if (last < this.#expected) {
-      this.#consumer.seek({ topic, partition, offset: String(this.#expected) });
-      return;
-    }
-    if (first > this.#expected) {
-      try {
-        await this.#assertHeld(this.#expected); // else the broker has begun elsewhere by itself
-      } catch (error) {
-        this.#fail(error);
+    try {
+      const from = this.#isProven ? this.#position.offset : this.#provenFrom();
+      // The first batch since it joined; or the broker began elsewhere by itself, as it does where it does not hold the place.
+      const low = this.#isCounted && first === from ? first : (await this.#assertHeld()).low;
+      if (batch.partition !== partition) return;
+      if (last < from) {
+        this.#seek();
         return;
       }
+      if (!this.#isProven) this.#prove(batch.messages, low);
+    } catch (error) {
+      this.#fail(error);
+      return;
     }
-    const messages = batch.messages
-      .map(({ offset, value }) => ({ offset: Number(offset), value }))
-      .filter(({ offset }) => offset >= this.#expected);
-    let isDone = false;
-    const done = new Promise<void>((resolve) => {
-      this.#offered = {
-        batch: { messages, nextOffset: last + 1, endOffset: Number(batch.highWatermark) },
-        done: () => {
-          isDone = true;
-          resolve();
-        },
-      };
-    });
-    this.#wake();
-    while (!isDone) {
-      await Promise.race([done, delay(1_000, undefined, { ref: false })]);
-      if (!isDone) await payload.heartbeat();
+    const messages = batch.messages.filter(({ offset }) => Number(offset) >= this.#position.offset);
+    const newest = messages.at(-1);
+    if (last >= this.#position.offset && this.#failure === null) {
+      this.#endOffset = Number(batch.highWatermark);
+      let isDone = false;
+      const done = new Promise<void>((resolve) => {
+        this.#offered = {
+          batch: {
+            messages: messages.map(({ offset, value }) => ({ offset: Number(offset), value })),
+            nextOffset: last + 1,
+            mark: newest ? markOf(newest) : null, // only markers behind what was read before
+          },
+          done: () => {
+            isDone = true;
+            resolve();
+          },
+        };
+      });
+      this.#wake();
+      while (!isDone) {
+        await Promise.race([done, delay(1_000, undefined, { ref: false })]);
+        if (!isDone) await payload.heartbeat();
+      }
     }
     payload.resolveOffset(String(last));
-    this.#lastSign = performance.now();
   }
 
-  async #assertHeld(offset: number): Promise<void> {
-    const { topic, partition } = this.#place;
-    const admin = this.#kafka.admin();
-    await admin.connect();
-    try {
-      const found = (await admin.fetchTopicOffsets(topic)).find((each) => each.partition === partition);
-      const low = Number(found?.low ?? 0);
-      const high = Number(found?.high ?? 0);
-      if (offset >= low && offset <= high) return;
-      throw new FeatureStoreError(
-        'FS_CONFLICT',
-        `topic ${topic} holds offsets ${low} to ${high} of partition ${partition}; the stream is at ${offset}`,
-        { fix: 'the topic was made again, or lost what was not read yet: bring back its messages', topic },
-      );
-    } finally {
-      await admin.disconnect();
+  /** The message at the mark is the one that was taken, or no longer kept. Throws FS_CONFLICT. */
+  #prove(messages: readonly KafkaMessage[], low: number): void {
+    const { mark } = this.#position;
+    if (mark !== null && mark.offset >= low) {
+      const there = messages.find(({ offset }) => Number(offset) === mark.offset);
+      if (there === undefined || markOf(there).digest !== mark.digest)
+        throw this.#conflict(`message ${mark.offset} is not the one that was read: the topic was made again`);
     }
+    this.#isProven = true;
+  }
+
+  /** Throws FS_CONFLICT when the topic does not hold the position. */
+  async #assertHeld(): Promise<{ low: number }> {
+    for (let attempt = 1; ; attempt++) {
+      const { offset } = this.#position;
+      const { low, high } = await this.#askEnds();
+      this.#endOffset = high;
+      if (offset < low)
+        throw this.#conflict(
+          `it begins at offset ${low}, and ${offset} is next to be read: what lay between is lost`,
+        );
+      if (offset <= high) return { low };
+      // A broker that was killed finds the end of its log a moment after it is back.
+      if (attempt === END_ATTEMPTS)
+        throw this.#conflict(
+          `it ends at offset ${high}, and ${offset} is next to be read: it was made again`,
+        );
+      await delay(END_PAUSE_MS);
+    }
+  }
+
+  async #askEnds(): Promise<{ low: number; high: number }> {
+    const { topic, partition } = this.#place;
+    const found = await this.#admin.fetchTopicOffsets(topic);
+    if (found.length > PARTITIONS) throw tooWide(topic, found.length);
+    const ends = found.find((each) => each.partition === partition);
+    if (ends === undefined) throw new Error(`topic ${topic} shows no partition ${partition}`);
+    this.#isCounted = true;
+    return { low: Number(ends.low), high: Number(ends.high) };
+  }
+
+  #conflict(what: string): FeatureStoreError {
+    const { topic, partition } = this.#place;
+    return new FeatureStoreError('FS_CONFLICT', `topic ${topic}, partition ${partition}: ${what}`, {
+      fix: 'bring back what is missing, or see "A topic that is another" in docs/streaming.md; nothing is skipped by itself',
+      topic,
+    });
+  }
+
+  /** For people: it stands still while Kafka is away. */
+  #lookAtEnd(): void {
+    if (performance.now() - this.#endSeen < END_EVERY_MS) return;
+    this.#endSeen = performance.now();
+    this.#askEnds().then(
+      ({ high }) => {
+        this.#endOffset = high;
+      },
+      () => {}, // whoever reads on will hear of it
+    );
   }
 
   #fail(error: unknown): void {
-    this.#failure ??= away(error);
+    this.#failure ??= explain(error, this.#place.topic);
     this.#wake();
   }
 }
 
-function away(error: unknown): FeatureStoreError {
+/** A topic of which only a part would be read. */
+export function tooWide(topic: string, partitions: number): FeatureStoreError {
+  return new FeatureStoreError(
+    'FS_CONFLICT',
+    `topic ${topic} has ${partitions} partitions; ${PARTITIONS} is read, and what is in the others would be lost`,
+    { fix: 'name a topic that is not there yet: the platform makes it, with one partition', topic },
+  );
+}
+
+function markOf({ offset, timestamp, value }: KafkaMessage): Mark {
+  const hash = createHash('sha256')
+    .update(timestamp)
+    .update(value === null ? 'null' : '\0');
+  return { offset: Number(offset), digest: hash.update(value ?? '').digest('hex') };
+}
+
+function explain(error: unknown, topic: string): FeatureStoreError {
   if (error instanceof FeatureStoreError) return error;
+  const { name, message, type, cause } = error as Partial<Record<'name' | 'message' | 'type', string>> & {
+    cause?: unknown;
+  };
+  if (name === 'KafkaJSNumberOfRetriesExceeded' && cause) return explain(cause, topic);
+  if (name === 'KafkaJSNotImplemented')
+    // 'LZ4 compression not implemented'
+    return new FeatureStoreError(
+      'FS_DATA_INVALID',
+      `topic ${topic} holds messages that cannot be unpacked: ${message}`,
+      {
+        fix: 'produce them again uncompressed or with gzip, and set compression.type=uncompressed on the topic, as the platform does on those it makes',
+        topic,
+      },
+      { cause: error },
+    );
+  if (type === 'UNKNOWN_TOPIC_OR_PARTITION')
+    return new FeatureStoreError(
+      'FS_UNAVAILABLE',
+      `Kafka has no topic ${topic}`,
+      { fix: 'bring it back; one that was never read is made by applying the definitions', topic },
+      { cause: error },
+    );
   return new FeatureStoreError(
     'FS_UNAVAILABLE',
-    `Kafka does not answer: ${error instanceof Error ? error.message : String(error)}`,
+    `Kafka does not answer: ${message ?? String(error)}`,
     { fix: 'start it, or set ALMANAC_KAFKA_BROKERS; then try again' },
     { cause: error },
   );

@@ -8,6 +8,10 @@
  * each version, what was archived after its snapshots (view_progress.sequence) and writes those records. Online the newest record
  * wins, so it does not matter who writes first.
  *
+ * When Redis is away the stream goes on: what could not be published is written down as owed, a range of sequences of each version,
+ * and a workflow of its own writes it when Redis is back (activities/dual-write.ts). view_progress.sequence passes only what was
+ * published or is owed.
+ *
  * Transactions that archive into one source commit in order of their sequence numbers (lockSource), and what an import of the same
  * source archived is taken in before anything later is folded: a state always holds all of its entity's events up to its sequence.
  */
@@ -15,16 +19,17 @@
 import type { Source } from '../../core/definition.js';
 import { FeatureStoreError } from '../../core/error.js';
 import type { Event } from '../../core/event.js';
-import { getSource, getVersion } from '../../registry/resolve.js';
+import { findSource, getVersion } from '../../registry/resolve.js';
 import { type PoolClient, transaction } from '../../registry/sql.js';
 import type { Deps } from '../deps.js';
 import { appendEvents, lockArchiveShared, lockSource, nextSequence } from '../offline/archive.js';
 import { insertSetAside } from '../offline/set-aside.js';
 import { findProgress, readClock } from '../offline/ticks.js';
+import { takesWrites } from '../online/client.js';
 import { type RecordRow, writeRecords } from '../online/write.js';
-import { type AggregationVersion, compileVersion } from '../output.js';
+import { type AggregationVersion, assertOnline, compileVersion } from '../output.js';
 import { createReader, type Read, sortOut } from './batch.js';
-import type { EventSource, MessageBatch } from './event-source.js';
+import type { EventSource, Mark, MessageBatch, Position } from './event-source.js';
 import { ViewStates } from './states.js';
 
 export interface ShardOptions {
@@ -48,15 +53,19 @@ export interface ShardStatus {
 
 const WAIT_MS = 100;
 const TURN_MS = 500;
-// Some gigabytes of heap at most; beyond it all are written and forgotten, and loaded again as they come.
-const MAX_STATES = 300_000;
+// A state of a wide view takes some 35 kB, one of a narrow view 1 kB. Beyond it all are written and forgotten, and loaded again as they
+// come.
+const MAX_STATES = 50_000;
 const STATES = `('backfilling', 'shadow', 'canary', 'live')`;
 
 /** What the registry and the operator want of a stream. */
 interface Orders {
   wanted: 'run' | 'pause' | 'drain';
   revision: number;
-  /** Versions in use, or on their way, that were backfilled; and those that went live when there was nothing to backfill. */
+  /**
+   * Versions in use, or on their way, that were backfilled; and those that went live when there was nothing to backfill. One whose
+   * source has other columns than the present definitions' waits until its own are: events are folded by their columns' order.
+   */
   versions: number[];
   /** The newest transaction of an import into the source. */
   imported: number;
@@ -70,15 +79,21 @@ export class Shard {
   readonly #report: (status: ShardStatus) => void;
   #epoch = 0;
   #next = 0;
-  #end = 0;
   #greatest: number | null = null;
   /** Every event of the source up to here is in the states, or in the archive after a version's snapshots. */
   #folded = 0;
   #revision = -1;
+  /** The definitions have this source no more. */
+  #isGone = false;
   #source!: Source;
   #read!: (message: { offset: number; value: Buffer | null }) => Read;
   readonly #views = new Map<number, ViewStates>();
   #paused = false;
+  /** Redis takes writes. Once it did not, nothing is sent before a probe says that it does: each attempt may last COMMAND_MS. */
+  #online = true;
+  #probing = false;
+  /** Of a probe. */
+  #failure: Error | null = null;
   /** When the first of the held events is due; null: none is held. */
   #heldMs: number | null = null;
   #rate = { at: performance.now(), offset: 0, perSecond: 0 };
@@ -112,6 +127,10 @@ export class Shard {
     },
   ): Promise<'drained' | 'over'> {
     const claim = await claimPartition(deps, options);
+    if (claim.wanted === 'drain') {
+      await recordDrained(deps, options); // also while Kafka is away, or the topic gone
+      return 'drained';
+    }
     const events = open(claim);
     const shard = new Shard(deps, options, events, signal, report);
     shard.#epoch = claim.epoch;
@@ -120,7 +139,7 @@ export class Shard {
     shard.#heldMs = claim.heldMs;
     shard.#rate.offset = claim.next;
     try {
-      await events.open(claim.next);
+      await events.open({ offset: claim.next, mark: claim.mark });
       return await shard.#loop();
     } finally {
       await events.close();
@@ -131,6 +150,7 @@ export class Shard {
     const began = performance.now();
     let turned = Number.NEGATIVE_INFINITY;
     let written = began;
+    this.#online = await isOnline(this.#deps);
     for (;;) {
       if (this.#signal.aborted) {
         await this.#writeSnapshots();
@@ -160,33 +180,42 @@ export class Shard {
 
   /** Between two batches, twice a second: what is wanted, what is new, what the clock brings. */
   async #turn(): Promise<Orders['wanted']> {
-    const orders = await readOrders(this.#deps.pool, this.#options.source);
-    await this.#follow(orders);
+    const wanted = await this.#follow();
+    if (wanted === 'drain') return wanted;
     if (this.#heldMs !== null && this.#deps.clock() >= this.#heldMs)
-      await this.#take({ messages: [], nextOffset: this.#next, endOffset: this.#end });
-    const now = this.#deps.clock();
-    for (const states of this.#views.values()) await this.#publish(await states.refresh(now, this.#folded));
+      await this.#take({ messages: [], nextOffset: this.#next, mark: null });
+    if (this.#online) await this.#refresh();
+    else this.#probe();
     await this.#show(this.#paused ? 'paused' : 'running');
-    return orders.wanted;
+    return wanted;
   }
 
-  async #follow(orders: Orders): Promise<void> {
-    if (orders.revision !== this.#revision) await this.#reload(orders.revision);
+  async #follow(): Promise<Orders['wanted']> {
+    const read = (): Promise<Orders> => readOrders(this.#deps.pool, this.#options.source, this.#source);
+    let orders = await read();
+    while (orders.revision !== this.#revision) {
+      await this.#reload(orders.revision);
+      orders = await read();
+    }
     for (const id of this.#views.keys()) if (!orders.versions.includes(id)) this.#views.delete(id);
     const added = orders.versions.filter((id) => !this.#views.has(id));
     if (added.length > 0 || orders.imported > this.#folded) await this.#attach(added);
     if (orders.wanted === 'pause' && !this.#paused) this.#events.pause();
     if (orders.wanted === 'run' && this.#paused) this.#events.resume();
     this.#paused = orders.wanted === 'pause';
+    return this.#isGone ? 'drain' : orders.wanted;
   }
 
   /** Columns may be others: nothing compiled before is used again. */
   async #reload(revision: number): Promise<void> {
     if (this.#views.size > 0) await this.#writeSnapshots();
     this.#views.clear();
-    this.#source = await getSource(this.#deps.pool, this.#options.source);
-    this.#read = createReader(this.#source);
     this.#revision = revision;
+    const source = await findSource(this.#deps.pool, this.#options.source);
+    this.#isGone = source === null;
+    if (source === null) return;
+    this.#source = source;
+    this.#read = createReader(source);
   }
 
   /**
@@ -196,7 +225,7 @@ export class Shard {
   async #attach(added: readonly number[]): Promise<void> {
     const { source, partition } = this.#options;
     const { sequence, imported } = await transaction(this.#deps.pool, async (client) => {
-      await this.#move(client, this.#next);
+      await this.#move(client, { offset: this.#next, mark: null });
       await lockArchiveShared(client);
       await lockSource(client, source);
       const drawn = await nextSequence(client);
@@ -209,7 +238,7 @@ export class Shard {
         'insert into view_progress (version_id) select unnest($1::integer[]) on conflict do nothing',
         [added],
       );
-      return { sequence: drawn, ...(await readOrders(client, source)) };
+      return { sequence: drawn, ...(await readOrders(client, source, this.#source)) };
     });
     if (imported > this.#folded) await this.#takeIn(sequence);
     this.#folded = sequence;
@@ -217,8 +246,7 @@ export class Shard {
       const version = (await getVersion(this.#deps.pool, id)) as AggregationVersion;
       const progress = (await findProgress(this.#deps.pool, id))!;
       const states = new ViewStates(this.#deps, compileVersion(version));
-      for await (const records of states.catchUp(progress.sequence, sequence, this.#signal))
-        await this.#publish(records);
+      await this.#catchUp(id, states, progress.sequence, sequence);
       this.#views.set(id, states);
     }
   }
@@ -226,20 +254,75 @@ export class Shard {
   /** Folds what others archived since, in order: what is in memory does not hold it. */
   async #takeIn(sequence: number): Promise<void> {
     await this.#writeSnapshots();
-    for (const states of this.#views.values()) {
+    for (const [id, states] of this.#views) {
       states.forget();
-      for await (const records of states.catchUp(this.#folded, sequence, this.#signal))
-        await this.#publish(records);
+      await this.#catchUp(id, states, this.#folded, sequence);
     }
+  }
+
+  async #catchUp(id: number, states: ViewStates, after: number, until: number): Promise<void> {
+    let published = true;
+    for await (const records of states.catchUp(after, until, this.#signal)) {
+      if (!(await this.#publish(records))) published = false;
+      this.#tell('running');
+      if (this.#size(states) > MAX_STATES) await this.#forget([...this.#views.values(), states]);
+    }
+    if (!published) await this.#owe([id], after);
+  }
+
+  /** @param besides of a version that is not among the views yet */
+  #size(besides: ViewStates): number {
+    return [...new Set([...this.#views.values(), besides])].reduce((sum, { size }) => sum + size, 0);
+  }
+
+  /** Writes what changed and makes room; it is loaded again as it comes. */
+  async #forget(all: readonly ViewStates[]): Promise<void> {
+    for (const states of all) {
+      await states.write(this.#fence);
+      states.forget();
+    }
+  }
+
+  /**
+   * What the clock brings, while Redis takes it. No event says that it is due, so no owed range covers it: when it cannot be published
+   * the reader ends, and the next one finds it in the snapshots, which do not have it yet. Once published it is in them at once, so
+   * that a refill or a dual write, which begin with snapshots, end with the records that are there, and not with older ones.
+   */
+  async #refresh(): Promise<void> {
+    const now = this.#deps.clock();
+    for (const states of this.#views.values())
+      for await (const records of states.refresh(now, this.#folded)) {
+        await this.#send(records);
+        await states.writeRefreshed(this.#fence);
+        this.#tell('running');
+      }
+  }
+
+  /** Beside the batches: what it finds counts from the next of them on, and another failure than that Redis is away at the next turn. */
+  #probe(): void {
+    if (this.#failure) throw this.#failure;
+    if (this.#probing) return;
+    this.#probing = true;
+    void isOnline(this.#deps)
+      .then(
+        (online) => {
+          this.#online = online;
+        },
+        (error: Error) => {
+          this.#failure = error;
+        },
+      )
+      .finally(() => {
+        this.#probing = false;
+      });
   }
 
   async #take(batch: MessageBatch): Promise<void> {
     const messages = batch.messages.filter(({ offset }) => offset >= this.#next);
-    this.#end = batch.endOffset;
-    let done = await this.#archive(messages, batch.nextOffset);
+    let done = await this.#archive({ ...batch, messages });
     while (done === null) {
-      await this.#follow(await readOrders(this.#deps.pool, this.#options.source));
-      done = await this.#archive(messages, batch.nextOffset);
+      await this.#follow();
+      done = await this.#archive({ ...batch, messages });
     }
     this.#next = batch.nextOffset;
     this.#greatest = done.greatest;
@@ -249,26 +332,23 @@ export class Shard {
       const records: RecordRow[] = [];
       for (const states of this.#views.values())
         records.push(...(await states.fold(done.events, done.sequence)));
-      await this.#publish(records);
+      if (!(await this.#publish(records))) await this.#owe([...this.#views.keys()], this.#folded);
     }
     this.#folded = done.sequence;
-    let size = 0;
-    for (const states of this.#views.values()) size += states.size;
-    if (size < MAX_STATES) return;
-    await this.#writeSnapshots();
-    for (const states of this.#views.values()) states.forget();
+    const all = [...this.#views.values()];
+    if (all.reduce((sum, { size }) => sum + size, 0) > MAX_STATES) await this.#forget(all);
   }
 
   /** The batch's one transaction; null: the definitions are others by now, nothing was done. */
-  async #archive(messages: MessageBatch['messages'], nextOffset: number): Promise<Archived | null> {
+  async #archive({ messages, nextOffset, mark }: MessageBatch): Promise<Archived | null> {
     const { source: name, partition } = this.#options;
     const reads = messages.map(this.#read);
     try {
       return await transaction(this.#deps.pool, async (client) => {
-        const before = await this.#move(client, nextOffset);
+        const before = await this.#move(client, { offset: nextOffset, mark });
         await lockArchiveShared(client);
         await lockSource(client, name);
-        const { revision, imported } = await readOrders(client, name);
+        const { revision, imported } = await readOrders(client, name, this.#source);
         if (revision !== this.#revision) throw new OtherDefinitions();
         const sequence = await nextSequence(client);
         const arrivedAt = Math.max(await readClock(client), before.arrivedMs ?? 0);
@@ -297,7 +377,7 @@ export class Shard {
         await client.query(
           `update stream_offset
               set arrived_ms = $3, greatest_event_ms = $4, archived = archived + $5, duplicate = duplicate + $6,
-                  conflict = conflict + $7, invalid = invalid + $8, too_late = too_late + $9
+                  conflict = conflict + $7, invalid = invalid + $8, too_late = too_late + $9, late = late + $10
             where source = $1 and partition = $2`,
           [
             name,
@@ -309,6 +389,7 @@ export class Shard {
             count('conflict'),
             count('invalid'),
             count('too_late'),
+            sorted.late,
           ],
         );
         const { rows: held } = await client.query<{ first: number | null }>(
@@ -341,14 +422,23 @@ export class Shard {
   /** Compare and set; the partition's row is ours until the transaction ends. */
   async #move(
     client: PoolClient,
-    nextOffset: number,
+    to: Position,
   ): Promise<{ arrivedMs: number | null; greatestMs: number | null }> {
     const { source, partition } = this.#options;
     const { rows } = await client.query<{ arrivedMs: number | null; greatestMs: number | null }>(
-      `update stream_offset set next_offset = $5
+      `update stream_offset
+          set next_offset = $5, mark_offset = coalesce($6, mark_offset), mark_digest = coalesce($7, mark_digest)
         where source = $1 and partition = $2 and epoch = $3 and next_offset = $4
         returning arrived_ms as "arrivedMs", greatest_event_ms as "greatestMs"`,
-      [source, partition, this.#epoch, this.#next, nextOffset],
+      [
+        source,
+        partition,
+        this.#epoch,
+        this.#next,
+        to.offset,
+        to.mark?.offset ?? null,
+        to.mark?.digest ?? null,
+      ],
     );
     if (rows[0]) return rows[0];
     throw this.#fenced();
@@ -363,18 +453,19 @@ export class Shard {
     );
   }
 
-  async #writeSnapshots(): Promise<void> {
+  readonly #fence = async (client: PoolClient): Promise<void> => {
     const { source, partition } = this.#options;
-    const fence = async (client: PoolClient): Promise<void> => {
-      const { rowCount } = await client.query(
-        'select 1 from stream_offset where source = $1 and partition = $2 and epoch = $3 for share',
-        [source, partition, this.#epoch],
-      );
-      if (rowCount !== 1) throw this.#fenced();
-    };
-    for (const states of this.#views.values()) await states.write(fence);
+    const { rowCount } = await client.query(
+      'select 1 from stream_offset where source = $1 and partition = $2 and epoch = $3 for share',
+      [source, partition, this.#epoch],
+    );
+    if (rowCount !== 1) throw this.#fenced();
+  };
+
+  async #writeSnapshots(): Promise<void> {
+    for (const states of this.#views.values()) await states.write(this.#fence);
     await transaction(this.#deps.pool, async (client) => {
-      await fence(client);
+      await this.#fence(client);
       await client.query(
         `update view_progress
             set sequence = greatest(sequence, $2), last_event_ms = greatest(last_event_ms, $3), last_write = clock_timestamp()
@@ -384,15 +475,42 @@ export class Shard {
     });
   }
 
-  /** Guarded writes, all versions together. */
-  async #publish(records: readonly RecordRow[]): Promise<void> {
-    if (records.length === 0) return;
+  /** Records of any versions. False: Redis is away, and some or all of them are not there. */
+  async #publish(records: readonly RecordRow[]): Promise<boolean> {
+    if (records.length === 0) return true;
+    if (!this.#online) return false;
+    try {
+      await this.#send(records);
+    } catch (error) {
+      if (!(error instanceof FeatureStoreError && error.retryable)) throw error;
+      this.#online = false;
+    }
+    return this.#online;
+  }
+
+  /**
+   * Guarded writes. A record that clashes with one of the same moment stays as it is until its entity's next event, and is an alarm
+   * in the status: one entity must not stop a stream.
+   */
+  async #send(records: readonly RecordRow[]): Promise<void> {
     const { conflict } = await writeRecords(this.#deps.redis, records);
     if (conflict === 0) return;
-    throw new FeatureStoreError(
-      'FS_PARITY',
-      `${conflict} online records of source "${this.#options.source}" differ from the streamed ones of the same moment`,
-      { fix: 'compare them with the archive: almanac verify', source: this.#options.source },
+    const { source, partition } = this.#options;
+    await this.#deps.pool.query(
+      'update stream_offset set parity = parity + $3 where source = $1 and partition = $2',
+      [source, partition, conflict],
+    );
+  }
+
+  /**
+   * Everything after `after` that is committed, and what follows, is to be written again: a row that is open says so already, for
+   * whoever closes it covers all that is committed by then (openDualWrite).
+   */
+  async #owe(versionIds: readonly number[], after: number): Promise<void> {
+    await this.#deps.pool.query(
+      `insert into owed (version_id, after_sequence) select id, $2 from unnest($1::integer[]) as id
+       on conflict (version_id) where until_sequence is null do nothing`,
+      [versionIds, after],
     );
   }
 
@@ -405,17 +523,27 @@ export class Shard {
         offset: this.#next,
         perSecond: Math.round((this.#next - this.#rate.offset) / seconds),
       };
-    await this.#deps.pool.query(
+    const { rowCount } = await this.#deps.pool.query(
       `update stream_offset set end_offset = greatest($4, next_offset), rate_per_second = $5, state = $6, seen_at = clock_timestamp()
         where source = $1 and partition = $2 and epoch = $3`,
-      [source, partition, this.#epoch, this.#end, this.#rate.perSecond, state],
+      [source, partition, this.#epoch, this.#events.endOffset, this.#rate.perSecond, state],
     );
-    if (state === 'drained') return;
+    if (rowCount === 0) throw this.#fenced(); // also one that has nothing to write
+    await this.#deps.pool.query(
+      `update stream_attached a
+          set published = greatest(published, least($3, (select min(after_sequence) from owed o where o.version_id = a.version_id)))
+        where version_id = any ($1) and partition = $2 and published < $3`,
+      [[...this.#views.keys()], partition, this.#folded],
+    );
+    if (state !== 'drained') this.#tell(state);
+  }
+
+  #tell(state: ShardStatus['state']): void {
     const watermark = this.#greatest === null ? null : this.#greatest - this.#source.allowedLatenessMs;
     this.#report({
-      partition,
+      partition: this.#options.partition,
       offset: this.#next,
-      lag: Math.max(0, this.#end - this.#next),
+      lag: Math.max(0, this.#events.endOffset - this.#next),
       watermark: watermark === null ? null : new Date(watermark).toISOString(),
       ratePerSecond: this.#rate.perSecond,
       state,
@@ -431,23 +559,34 @@ interface Archived {
   heldMs: number | null;
 }
 
+interface Claim {
+  wanted: Orders['wanted'];
+  topic: string;
+  epoch: number;
+  next: number;
+  mark: Mark | null;
+  greatest: number | null;
+  /** When the first of the held events is due; null: none is held. */
+  heldMs: number | null;
+}
+
+/** Whether Redis takes writes. Throws FS_CONFLICT when it is another installation's. */
+async function isOnline(deps: Deps): Promise<boolean> {
+  if (!(await takesWrites(deps.redis, deps.config.environment))) return false;
+  await assertOnline(deps);
+  return true;
+}
+
 /** Rolls a batch's transaction back. */
 class OtherDefinitions extends Error {}
 
 /** Whoever read the partition before is fenced from here on. */
-async function claimPartition(
-  { pool }: Deps,
-  { source, partition }: ShardOptions,
-): Promise<{ topic: string; epoch: number; next: number; greatest: number | null; heldMs: number | null }> {
-  const { rows } = await pool.query<{
-    topic: string;
-    epoch: number;
-    next: number;
-    greatest: number | null;
-    heldMs: number | null;
-  }>(
+async function claimPartition({ pool }: Deps, { source, partition }: ShardOptions): Promise<Claim> {
+  const { rows } = await pool.query<Claim>(
     `update stream_offset set epoch = epoch + 1 where source = $1 and partition = $2
      returning topic, epoch, next_offset as next, greatest_event_ms as greatest,
+       coalesce((select wanted from stream_control where source = $1), 'run') as wanted,
+       case when mark_offset is not null then json_build_object('offset', mark_offset, 'digest', mark_digest) end as mark,
        (select min(event_ms) from held where source = $1 and partition = $2) as "heldMs"`,
     [source, partition],
   );
@@ -459,17 +598,29 @@ async function claimPartition(
   });
 }
 
-async function readOrders(client: Deps['pool'] | PoolClient, source: string): Promise<Orders> {
+async function recordDrained({ pool }: Deps, { source, partition }: ShardOptions): Promise<void> {
+  await pool.query(
+    `update stream_offset set state = 'drained', seen_at = clock_timestamp() where source = $1 and partition = $2`,
+    [source, partition],
+  );
+}
+
+/** @param present the source as messages are read now; undefined: not known yet */
+async function readOrders(
+  client: Deps['pool'] | PoolClient,
+  source: string,
+  present: Source | undefined,
+): Promise<Orders> {
   const { rows } = await client.query<Orders>(
     `select coalesce((select wanted from stream_control where source = $1), 'run') as wanted,
             coalesce((select max(revision) from revision), 0)::bigint as revision,
             array(select v.id from view_version v left join view_progress p on p.version_id = v.id
                    where v.kind = 'aggregation' and v.source ->> 'name' = $1 and v.definition #>> '{mode,type}' = 'streaming'
-                     and v.state in ${STATES}
+                     and v.state in ${STATES} and v.source -> 'columns' = $2::jsonb
                      and (p.version_id is not null
                           or v.state = 'live' and not exists (select 1 from backfill b where b.version_id = v.id)) order by v.id) as versions,
             coalesce((select max(last_sequence) from import where source = $1), 0)::bigint as imported`,
-    [source],
+    [source, JSON.stringify(present?.columns ?? {})],
   );
   return rows[0]!;
 }

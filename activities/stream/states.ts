@@ -10,15 +10,19 @@ import { decodeHeader } from '../../core/record.js';
 import { advance, createState, decodeState, fold, type State } from '../../core/state.js';
 import { type Pool, type PoolClient, transaction } from '../../registry/sql.js';
 import type { Deps } from '../deps.js';
-import { type EntityEvents, type OneEntity, readEntities, readEvents } from '../offline/archive.js';
+import { type HashRange, type OneEntity, readEntities, readEvents } from '../offline/archive.js';
 import { CopyText } from '../offline/copy.js';
-import { findSnapshots, listEnding, snapshotLine, writeSnapshots } from '../offline/snapshots.js';
+import {
+  type Ending,
+  findSnapshots,
+  listEnding,
+  snapshotLine,
+  writeSnapshots,
+} from '../offline/snapshots.js';
 import type { RecordRow } from '../online/write.js';
-import { type Compiled, nameOf, recordOf } from '../output.js';
+import { type Compiled, createTurns, type Entity, nameOf, recordOf } from '../output.js';
 
-interface InMemory {
-  key: Uint8Array;
-  keyHash: bigint;
+interface InMemory extends Entity {
   state: State;
   /** Its snapshot is older than it. */
   changed: boolean;
@@ -27,26 +31,28 @@ interface InMemory {
 }
 
 const ENTITIES_AT_ONCE = 500;
-const SNAPSHOTS_AT_ONCE = 10_000;
+// A wide state takes 2 ms to write: a part must end long before a heartbeat is missed.
+const SNAPSHOTS_AT_ONCE = 1_000;
+const NOWHERE = new Uint8Array();
+
+/** Every 50 ms the process does something else, so that the shard's own heartbeats are sent. */
+const turns = (): ReturnType<typeof createTurns> => createTurns(() => {});
 
 export class ViewStates {
   readonly #pool: Pool;
   readonly #environment: string;
   readonly #work: Compiled;
-  readonly #of: EntityEvents;
-  readonly #columns: string[];
   readonly #keyIndexes: number[];
   readonly #entities = new Map<string, InMemory>();
   /** Snapshots whose records end by then have been looked at. */
   #refreshedMs = 0;
+  #refreshed: InMemory[] = [];
 
   constructor({ pool, config }: Deps, work: Compiled) {
-    const { source, entity, view } = work.version;
+    const { source, view } = work.version;
     this.#pool = pool;
     this.#environment = config.environment;
     this.#work = work;
-    this.#of = { source, entity, keyColumns: view.key };
-    this.#columns = columnsRead(view);
     const names = columnNames(source);
     this.#keyIndexes = view.key.map((column) => names.indexOf(column));
   }
@@ -69,62 +75,91 @@ export class ViewStates {
       else byEntity.set(name, { key, events: [event] });
     }
     await this.#load([...byEntity.values()].map(({ key }) => key), sequence); // biome-ignore format: short
-    return [...byEntity].map(([name, one]) => {
+    const turn = turns();
+    const rows: RecordRow[] = [];
+    for (const [name, one] of byEntity) {
       const known = this.#entities.get(name)!;
       // one that was just loaded has them
       if (known.state.sequence < sequence) for (const event of one.events) fold(compiled, known.state, event);
-      return this.#changed(known);
-    });
+      rows.push(this.#changed(known));
+      await turn();
+    }
+    return rows;
   }
 
   /** Entities with events after one sequence and up to another, whoever archived them; their records, some hundred at a time. */
   async *catchUp(after: number, until: number, signal: AbortSignal): AsyncGenerator<RecordRow[]> {
-    let keys: Uint8Array[] = [];
-    for await (const one of readEvents(this.#pool, this.#of, {
-      sequence: until,
-      sequenceAfter: after,
-      columns: this.#columns,
-      signal,
-    })) {
-      if (one.events.some((event) => this.#work.compiled.accepts(event))) keys.push(one.key);
-      if (keys.length < ENTITIES_AT_ONCE) continue;
-      yield await this.#reload(keys, until);
-      keys = [];
-    }
-    if (keys.length > 0) yield await this.#reload(keys, until);
+    for await (const touched of readTouched(this.#pool, this.#work, { after, until, signal }))
+      yield await this.#reload(touched.map(({ key }) => key), until); // biome-ignore format: short
   }
 
   async #reload(keys: readonly Uint8Array[], sequence: number): Promise<RecordRow[]> {
     for (const key of keys) this.#entities.delete(nameOf(key));
     await this.#load(keys, sequence);
-    return keys.map((key) => this.#changed(this.#entities.get(nameOf(key))!));
-  }
-
-  /** Records that have come to their end by `now`, written on from there. */
-  async refresh(now: number, sequence: number): Promise<RecordRow[]> {
-    const ending = await listEnding(this.#pool, this.#work.version.id, {
-      after: this.#refreshedMs,
-      until: now,
-    });
-    await this.#load(ending, sequence);
-    this.#refreshedMs = now;
+    const turn = turns();
     const rows: RecordRow[] = [];
-    for (const one of this.#entities.values()) {
-      if (one.refreshMs === null || one.refreshMs > now) continue;
-      advance(this.#work.compiled, one.state, now);
-      rows.push(this.#changed(one));
+    for (const key of keys) {
+      rows.push(this.#changed(this.#entities.get(nameOf(key))!));
+      await turn();
     }
     return rows;
   }
 
+  /**
+   * Records that have come to their end by `now`, written on from there, some hundred at a time: whoever takes them publishes them
+   * and then calls `writeRefreshed`.
+   */
+  async *refresh(now: number, sequence: number): AsyncGenerator<RecordRow[]> {
+    let after: Ending = { refreshMs: this.#refreshedMs, key: NOWHERE };
+    for (;;) {
+      const page = { after, until: now, limit: ENTITIES_AT_ONCE };
+      const ending = await listEnding(this.#pool, this.#work.version.id, page);
+      const loaded = await this.#load(ending.map(({ key }) => key), sequence); // biome-ignore format: short
+      for (const one of loaded) one.refreshMs = this.#recordOf(one).refreshAt;
+      if (ending.length < ENTITIES_AT_ONCE) break;
+      yield* this.#refreshDue(loaded, now);
+      after = ending.at(-1)!;
+    }
+    yield* this.#refreshDue([...this.#entities.values()], now);
+    this.#refreshedMs = now;
+  }
+
+  async *#refreshDue(among: readonly InMemory[], now: number): AsyncGenerator<RecordRow[]> {
+    const turn = turns();
+    const due = among.filter(({ refreshMs }) => refreshMs !== null && refreshMs <= now);
+    for (let i = 0; i < due.length; i += ENTITIES_AT_ONCE) {
+      this.#refreshed = due.slice(i, i + ENTITIES_AT_ONCE);
+      const rows: RecordRow[] = [];
+      for (const one of this.#refreshed) {
+        advance(this.#work.compiled, one.state, now);
+        rows.push(this.#changed(one));
+        await turn();
+      }
+      yield rows;
+    }
+  }
+
+  /** Snapshots of those that were just refreshed. */
+  async writeRefreshed(fence: (client: PoolClient) => Promise<void>): Promise<void> {
+    await this.#write(this.#refreshed, fence);
+    this.#refreshed = [];
+  }
+
   /** Snapshots of all that changed. `fence` throws when the partition is another's. */
   async write(fence: (client: PoolClient) => Promise<void>): Promise<void> {
+    await this.#write([...this.#entities.values()].filter((one) => one.changed), fence); // biome-ignore format: short
+  }
+
+  async #write(changed: readonly InMemory[], fence: (client: PoolClient) => Promise<void>): Promise<void> {
     const { version, compiled } = this.#work;
-    const changed = [...this.#entities.values()].filter((one) => one.changed);
+    const turn = turns();
     for (let i = 0; i < changed.length; i += SNAPSHOTS_AT_ONCE) {
       const part = changed.slice(i, i + SNAPSHOTS_AT_ONCE);
       const lines = new CopyText();
-      for (const one of part) lines.add(snapshotLine(compiled, one, one.state));
+      for (const one of part) {
+        lines.add(snapshotLine(compiled, one, one.state));
+        await turn();
+      }
       await transaction(this.#pool, async (client) => {
         await fence(client);
         await writeSnapshots(client, version.id, 'streaming', lines);
@@ -136,60 +171,41 @@ export class ViewStates {
   /** Forgets what is in memory; only after `write` with nothing folded since. */
   forget(): void {
     this.#entities.clear();
+    this.#refreshedMs = 0; // records of what was folded since may have ended before
   }
 
   #changed(one: InMemory): RecordRow {
-    const { version, compiled } = this.#work;
-    const record = recordOf(compiled, one.state);
+    const { entity, id } = this.#work.version;
+    const { record, refreshAt } = this.#recordOf(one);
     one.changed = true;
-    one.refreshMs = decodeHeader(record).refreshAt;
-    return {
-      key: onlineKey(this.#environment, version.entity.name, one.key),
-      field: String(version.id),
-      record,
-    };
+    one.refreshMs = refreshAt;
+    return { key: onlineKey(this.#environment, entity.name, one.key), field: String(id), record };
   }
 
-  async #load(keys: readonly Uint8Array[], sequence: number): Promise<void> {
+  #recordOf({ state }: InMemory): { record: Buffer; refreshAt: number | null } {
+    const record = recordOf(this.#work.compiled, state);
+    return { record, refreshAt: decodeHeader(record).refreshAt };
+  }
+
+  /** Gives those that were not in memory; when their records end is not known yet. */
+  async #load(keys: readonly Uint8Array[], sequence: number): Promise<InMemory[]> {
     const missing = keys.filter((key) => !this.#entities.has(nameOf(key)));
-    for (let i = 0; i < missing.length; i += ENTITIES_AT_ONCE)
-      await this.#loadSome(missing.slice(i, i + ENTITIES_AT_ONCE), sequence);
-  }
-
-  async #loadSome(keys: readonly Uint8Array[], sequence: number): Promise<void> {
-    const { version, compiled } = this.#work;
-    const loaded = new Map<string, InMemory>();
-    for (const { key, keyHash, state } of await findSnapshots(this.#pool, version.id, keys))
-      loaded.set(nameOf(key), inMemory(key, keyHash, decodeState(compiled, state)));
-    const stored = [...loaded.values()];
-    const options = { sequence, columns: this.#columns };
-    if (stored.length > 0)
-      for await (const one of readEvents(this.#pool, this.#of, {
-        ...options,
-        hashes: [...new Set(stored.map(({ keyHash }) => keyHash))],
-        sequenceAfter: Math.min(...stored.map(({ state }) => state.sequence)),
-      })) {
-        const found = loaded.get(nameOf(one.key));
-        if (found) foldAfter(this.#work, found.state, one);
+    const added: InMemory[] = [];
+    for (let i = 0; i < missing.length; i += ENTITIES_AT_ONCE) {
+      const some = missing.slice(i, i + ENTITIES_AT_ONCE);
+      for (const [name, one] of await loadStates(this.#pool, this.#work, some, sequence)) {
+        const loaded: InMemory = { ...one, changed: false, refreshMs: null };
+        this.#entities.set(name, loaded);
+        added.push(loaded);
       }
-    const fresh = keys.filter((key) => !loaded.has(nameOf(key)));
-    const parts = fresh.map((key) => decodeKey(version.entity, key));
-    if (parts.length > 0)
-      for await (const one of readEntities(this.#pool, this.#of, parts, options)) {
-        const made = inMemory(one.key, one.keyHash, createState(compiled));
-        foldAfter(this.#work, made.state, one);
-        if (made.state.eventCount > 0) loaded.set(nameOf(one.key), made);
-      }
-    for (const [name, one] of loaded) {
-      one.refreshMs = decodeHeader(recordOf(compiled, one.state)).refreshAt;
-      this.#entities.set(name, one);
     }
+    return added;
   }
 
   #keyOf(event: Event): Uint8Array | null {
     const parts = this.#keyIndexes.map((index) => event.values[index]!);
     try {
-      return encodeKey(this.#of.entity, parts);
+      return encodeKey(this.#work.version.entity, parts);
     } catch (error) {
       if (error instanceof FeatureStoreError && error.code === 'FS_KEY_INVALID') return null; // belongs to no entity
       throw error;
@@ -197,8 +213,77 @@ export class ViewStates {
   }
 }
 
-function inMemory(key: Uint8Array, keyHash: bigint, state: State): InMemory {
-  return { key, keyHash, state, changed: false, refreshMs: null };
+export interface TouchedRange {
+  /** Events after this sequence, */
+  after: number;
+  /** and up to this one, which is committed with everything below it. */
+  until: number;
+  /** Default: all. */
+  hashes?: HashRange;
+  signal: AbortSignal;
+}
+
+/** Entities with events of a range of sequences that count for the view, and how many; some hundred at a time, in order of hash. */
+export async function* readTouched(
+  pool: Pool,
+  { version: { source, entity, view }, compiled }: Compiled,
+  { after, until, hashes, signal }: TouchedRange,
+): AsyncGenerator<Array<Entity & { events: number }>> {
+  let touched: Array<Entity & { events: number }> = [];
+  for await (const { key, keyHash, events } of readEvents(
+    pool,
+    { source, entity, keyColumns: view.key },
+    {
+      sequence: until,
+      sequenceAfter: after,
+      ...(hashes && { hashStart: hashes.start, hashEnd: hashes.end }),
+      columns: columnsRead(view),
+      signal,
+    },
+  )) {
+    const counting = events.filter((event) => compiled.accepts(event)).length;
+    if (counting > 0) touched.push({ key, keyHash, events: counting });
+    if (touched.length < ENTITIES_AT_ONCE) continue;
+    yield touched;
+    touched = [];
+  }
+  if (touched.length > 0) yield touched;
+}
+
+/**
+ * The states of some hundred entities with every event up to `sequence`, by name: their snapshots, and what was archived since. One
+ * without events is not among them.
+ */
+export async function loadStates(
+  pool: Pool,
+  work: Compiled,
+  keys: readonly Uint8Array[],
+  sequence: number,
+): Promise<Map<string, Entity & { state: State }>> {
+  const { version, compiled } = work;
+  const of = { source: version.source, entity: version.entity, keyColumns: version.view.key };
+  const options = { sequence, columns: columnsRead(version.view) };
+  const loaded = new Map<string, Entity & { state: State }>();
+  for (const { key, keyHash, state } of await findSnapshots(pool, version.id, keys))
+    loaded.set(nameOf(key), { key, keyHash, state: decodeState(compiled, state) });
+  const stored = [...loaded.values()];
+  if (stored.length > 0)
+    for await (const one of readEvents(pool, of, {
+      ...options,
+      hashes: [...new Set(stored.map(({ keyHash }) => keyHash))],
+      sequenceAfter: Math.min(...stored.map(({ state }) => state.sequence)),
+    })) {
+      const found = loaded.get(nameOf(one.key));
+      if (found) foldAfter(work, found.state, one);
+    }
+  const parts = keys.filter((key) => !loaded.has(nameOf(key))).map((key) => decodeKey(version.entity, key));
+  if (parts.length > 0)
+    for await (const one of readEntities(pool, of, parts, options)) {
+      const state = createState(compiled);
+      foldAfter(work, state, one);
+      if (state.eventCount > 0) loaded.set(nameOf(one.key), { key: one.key, keyHash: one.keyHash, state });
+    }
+  return loaded;
 }
 
 function foldAfter({ compiled }: Compiled, state: State, one: OneEntity): void {

@@ -1,11 +1,14 @@
 /** A source's stream: its topic and rows made, its partition read, what the operator wants written down. */
-import { cancellationSignal, getClient, heartbeat } from '@temporalio/activity';
+import { cancellationSignal, getClient, heartbeat, sleep } from '@temporalio/activity';
 import { Kafka, logLevel } from 'kafkajs';
+import type { Source } from '../../core/definition.js';
 import { FeatureStoreError } from '../../core/error.js';
-import { streamOf, topicName } from '../../core/stream.js';
-import { findRevision } from '../../registry/resolve.js';
+import { PARTITIONS, streamOf, topicName } from '../../core/stream.js';
+import { findRevision, getSource } from '../../registry/resolve.js';
+import { readObedience, setWanted, type Wanted } from '../../registry/streams.js';
 import type { Deps } from '../deps.js';
-import { createKafkaSource } from './event-source.js';
+import { beating } from '../heartbeat.js';
+import { createKafkaSource, tooWide } from './event-source.js';
 import { Shard, type ShardStatus } from './shard.js';
 
 export interface RunShardInput {
@@ -15,19 +18,32 @@ export interface RunShardInput {
   snapshotEveryMs?: number;
 }
 
-export type Wanted = 'run' | 'pause' | 'drain';
-
 const SNAPSHOT_EVERY_MS = 5 * 60_000;
 // Long enough to cost nothing, short enough for an activity to be seen in the history now and then.
 const RUN_MS = 24 * 3_600_000;
 const BEAT_MS = 1_000;
 // A shard that shows nothing for so long hangs: Temporal should hear no more of it.
 const HUNG_MS = 120_000;
+// Readers look twice a second at what is wanted.
+const OBEY_MS = 3_000;
 
 export function createStreamActivities(deps: Deps) {
   const { config, pool } = deps;
   return {
-    /** Topics, offsets and runs of every source that has a topic; those that have none any more end. */
+    /** Topics of the plan's sources, before anything of it is live. Throws FS_CONFLICT for one of which only a part would be read. */
+    async createTopics({ planHash }: { planHash: string }): Promise<void> {
+      const { rows } = await pool.query<{ sources: Source[] }>(
+        `select definitions -> 'sources' as sources from plan where hash = $1`,
+        [planHash],
+      );
+      const topics = rows[0]!.sources.flatMap((source) => {
+        const stream = streamOf(source);
+        return stream === null ? [] : [topicName(config.environment, stream)];
+      });
+      if (topics.length > 0) await beating(() => createTopics(config.kafkaBrokers, [...new Set(topics)]));
+    },
+
+    /** Offsets and runs of every source that has a topic; those that have none any more end. */
     async startStreams(): Promise<void> {
       const sources = (await findRevision(pool))?.definitions.sources ?? [];
       const streamed = sources.flatMap((source) => {
@@ -40,11 +56,10 @@ export function createStreamActivities(deps: Deps) {
         `update stream_control set wanted = 'drain', changed_at = clock_timestamp() where not source = any ($1)`,
         [streamed.map(({ source }) => source)],
       );
-      if (streamed.length === 0) return;
-      await createTopics(config.kafkaBrokers, streamed.map(({ topic }) => topic)); // biome-ignore format: short
       for (const { source, owner, topic } of streamed) {
         await pool.query(
-          `insert into stream_offset (source, partition, topic) values ($1, 0, $2) on conflict do nothing`,
+          `insert into stream_offset (source, partition, topic) values ($1, 0, $2)
+           on conflict (source, partition) do update set topic = excluded.topic where stream_offset.next_offset = 0`,
           [source, topic],
         );
         await pool.query(
@@ -63,13 +78,25 @@ export function createStreamActivities(deps: Deps) {
       }
     },
 
-    /** Read by the shards within half a second. */
-    async controlStream({ source, wanted }: { source: string; wanted: Wanted }): Promise<void> {
-      await pool.query(
-        `insert into stream_control (source, wanted) values ($1, $2)
-         on conflict (source) do update set wanted = excluded.wanted, changed_at = clock_timestamp()`,
-        [source, wanted],
+    /** Writes down what is wanted for the readers, waits a little for them, and says how they are getting on with it. */
+    async controlStream({ source: name, wanted }: { source: string; wanted: Wanted }): Promise<string> {
+      const source = await getSource(pool, name);
+      await setWanted(pool, name, wanted);
+      const began = performance.now();
+      for (;;) {
+        const { isDone, said } = await readObedience(pool, source, wanted);
+        if (isDone || performance.now() - began > OBEY_MS) return said;
+        await sleep(100);
+      }
+    },
+
+    /** What is written down. */
+    async readWanted({ source }: { source: string }): Promise<Wanted> {
+      const { rows } = await pool.query<{ wanted: Wanted }>(
+        'select wanted from stream_control where source = $1',
+        [source],
       );
+      return rows[0]?.wanted ?? 'run';
     },
 
     /** The consumer loop. Its heartbeat says how far it is. */
@@ -94,7 +121,7 @@ export function createStreamActivities(deps: Deps) {
                 brokers: brokersOf(config.kafkaBrokers),
                 topic,
                 partition: input.shard,
-                group: `${topic}.${input.shard}.${epoch}`,
+                group: `${topic}.${input.source}.${input.shard}.${epoch}`,
               }),
             signal: cancellationSignal(),
             report: (now) => {
@@ -137,10 +164,19 @@ async function createTopics(brokers: string[], topics: readonly string[]): Promi
     await admin.createTopics({
       waitForLeaders: true,
       timeout: 10_000,
-      // The topic is not what is kept: the archive is.
-      topics: topics.map((topic) => ({ topic, numPartitions: 1 })),
+      topics: topics.map((topic) => ({
+        topic,
+        numPartitions: PARTITIONS,
+        // Producers may pack as they like: the broker unpacks, since readers know gzip alone.
+        configEntries: [{ name: 'compression.type', value: 'uncompressed' }],
+      })),
     });
+    for (const topic of topics) {
+      const { length } = await admin.fetchTopicOffsets(topic);
+      if (length !== PARTITIONS) throw tooWide(topic, length);
+    }
   } catch (error) {
+    if (error instanceof FeatureStoreError) throw error;
     throw new FeatureStoreError(
       'FS_UNAVAILABLE',
       `Kafka does not make the topics: ${error instanceof Error ? error.message : String(error)}`,

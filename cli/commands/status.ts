@@ -1,12 +1,14 @@
+import { setTimeout as delay } from 'node:timers/promises';
 import { FeatureStoreError } from '../../core/error.js';
 import { formatDuration, WEEK } from '../../core/time.js';
 import { connect } from '../address.js';
+import { UsageError } from '../errors.js';
 import { findRunningStack } from '../local.js';
 import type { Call } from '../program.js';
 import { type Cell, formatTable } from '../text.js';
 
 export default async function status(
-  call: Call<{ registry?: string; env?: boolean; name?: string }>,
+  call: Call<{ registry?: string; env?: boolean; name?: string; watch?: boolean }>,
 ): Promise<void> {
   const { options, out } = call;
   if (options.env) {
@@ -18,10 +20,19 @@ export default async function status(
     );
     return;
   }
+  if (options.watch && out.json)
+    throw new UsageError('--watch goes on for ever, --json is one document', 'leave out one of them');
   const client = connect(call);
+  while (options.watch) {
+    const now = await client.get<Status>('/v1/status');
+    out.print(`\n${new Date().toISOString().slice(0, 19)}Z\n${renderStatus(now)}`);
+    await delay(WATCH_MS);
+  }
   const found = await client.get<Status>('/v1/status');
   out.result(found, () => renderStatus(found));
 }
+
+const WATCH_MS = 2_000;
 
 function stackEnvironment(name: string | undefined): Record<string, string> {
   const stack = findRunningStack(name === undefined ? undefined : [name]);
@@ -60,6 +71,8 @@ export interface Status {
     watermark: string | null;
     ratePerSecond: number | null;
     counts: Record<string, number>;
+    owed: number;
+    seenAt: string | null;
   }>;
   views: Array<{
     view: string;
@@ -85,8 +98,8 @@ export function renderStatus(status: Status): string {
   const parts = [`${environment}: ${applied}\n`];
   for (const [server, said] of [['postgres', postgres], ['temporal', temporal]]) // biome-ignore format: pairs
     if (said !== 'ok') parts.push(`!! ${server}: ${said}\n`);
-  const add = (headings: string[], rows: Cell[][]): void => {
-    if (rows.length > 0) parts.push(`\n${formatTable(headings, rows)}`);
+  const add = (headings: string[], rows: Cell[][], width?: number): void => {
+    if (rows.length > 0) parts.push(`\n${formatTable(headings, rows, width)}`);
   };
   add(['source', 'input', 'events'], status.sources.map((each) => [each.source, each.input, each.events])); // biome-ignore format: a table
   add(
@@ -100,20 +113,26 @@ export function renderStatus(status: Status): string {
       (counts.invalid ?? 0) + (counts.conflict ?? 0),
     ]),
   );
+  add(...streamRows(status.streams));
   add(
-    ['stream', 'state', 'offset', 'lag', 'watermark', 'per second', 'archived', 'duplicate', 'set aside'],
-    status.streams.map(({ source, partition, state, offset, lag, watermark, ratePerSecond, counts }) => [
+    ['stream', 'archived', 'late', 'duplicate', 'conflict', 'invalid', 'too late', 'held'],
+    status.streams.map(({ source, partition, counts }) => [
       `${source}/${partition}`,
-      state,
-      offset,
-      lag,
-      instant(watermark),
-      ratePerSecond,
       counts.archived ?? 0,
+      counts.late ?? 0,
       counts.duplicate ?? 0,
-      (counts.invalid ?? 0) + (counts.conflict ?? 0) + (counts.tooLate ?? 0),
+      counts.conflict ?? 0,
+      counts.invalid ?? 0,
+      counts.tooLate ?? 0,
+      counts.held ?? 0,
     ]),
+    80, // the table before has the whole names
   );
+  for (const { source, partition, state, seenAt, owed } of status.streams) {
+    if (state === 'silent') parts.push(`!! ${source}/${partition}: its reader was last seen at ${seenAt}\n`);
+    if (owed > 0)
+      parts.push(`!! ${source}/${partition}: Redis missed ${owed} ranges; dual-write/… writes them\n`);
+  }
   add(
     ['view', 'state', 'entities', 'last tick', 'last event', 'backfill'],
     status.views.map(({ view, version, state, entities, lastTick, lastEvent, chunksDone, chunks }) => [
@@ -128,6 +147,21 @@ export function renderStatus(status: Status): string {
   add(['service', 'features', 'owner'], status.services.map((each) => [each.service, each.features, each.owner])); // biome-ignore format: a table
   add(['run', 'since'], status.runs.map(({ id, startedAt }) => [id, instant(startedAt)])); // biome-ignore format: a table
   return parts.join('');
+}
+
+/** How far each partition is. */
+export function streamRows(streams: Status['streams']): [string[], Cell[][]] {
+  return [
+    ['stream', 'state', 'offset', 'lag', '/s', 'watermark'],
+    streams.map(({ source, partition, state, offset, lag, ratePerSecond, watermark }) => [
+      `${source}/${partition}`,
+      state,
+      offset,
+      lag,
+      ratePerSecond,
+      instant(watermark),
+    ]),
+  ];
 }
 
 /** To the minute: seconds are for --json. */

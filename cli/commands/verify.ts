@@ -45,7 +45,9 @@ export interface Verified {
   id: string;
   checked: number;
   different: number;
-  /** The first of them. */
+  /** Streaming views that may be behind: Redis was away, and what it missed is still being written. */
+  owed: string[];
+  /** The first differences. */
   differences: Difference[];
 }
 
@@ -79,7 +81,7 @@ export async function runVerify(client: Client, request: VerifyRequest, out: Out
   });
 }
 
-export function renderVerified({ id, checked, different, differences }: Verified): string {
+export function renderVerified({ id, checked, different, owed, differences }: Verified): string {
   const more =
     different > differences.length ? [`... and ${formatCount(different - differences.length)} more\n`] : [];
   return [
@@ -88,6 +90,7 @@ export function renderVerified({ id, checked, different, differences }: Verified
     formatFacts([
       ['checked', checked],
       ['different', different],
+      ...(owed.length > 0 ? ([['behind, Redis was away', owed.join(', ')]] as const) : []),
       ['verification', id],
     ]),
   ].join('');

@@ -1,14 +1,14 @@
 /** The demo's recommendation request: what it asks, what comes back, how long it takes. */
 import type { Definitions } from '../../core/definition.js';
+import { formatTimestamp } from '../../core/time.js';
 import type { Client } from '../client.js';
 import { type OnlineAnswer, parseOnline, requestOnline } from '../commands/get-online.js';
 import type { Output } from '../output.js';
 import { formatCount } from '../text.js';
-import { activeUser, candidateItems, type Encounter } from './labels.js';
+import { type LastEvent, sinceLastEvent } from './last-event.js';
 import { measureLatency } from './latency.js';
 import { type DataOrigin, type DemoReport, dataOrigin } from './report.js';
 
-const ITEMS = 100;
 const REQUESTS = 500;
 const WARM_UP = 50;
 
@@ -16,14 +16,13 @@ export async function askServing(options: {
   serving: Client;
   service: string;
   definitions: Definitions;
-  views: readonly Encounter[];
-  nowMs: number;
+  user: string;
+  items: readonly string[];
+  lastEvent: LastEvent & { atMs: number };
   out: Output;
 }): Promise<Pick<DemoReport, 'online' | 'serving'>> {
-  const { serving, service, definitions, views, nowMs, out } = options;
-  const user = activeUser(views, nowMs);
-  const items = candidateItems(views, user, ITEMS, nowMs);
-  const request = { feature_service: service, entities: { user_id: [user], item_id: items } };
+  const { serving, service, definitions, user, items, lastEvent, out } = options;
+  const request = { feature_service: service, entities: { user_id: [user], item_id: [...items] } };
   const answer = await out.step(`asking for user ${user} and ${items.length} items`, async () =>
     parseOnline(await requestOnline(serving, request)),
   );
@@ -37,9 +36,16 @@ export async function askServing(options: {
     step.done(`p50 ${measured.p50Ms} ms, p99 ${measured.p99Ms} ms of ${formatCount(measured.requests)}`);
     return measured;
   });
-  const { features, statuses } = summarize(answer, definitions, service);
+  const { features, statuses } = summarize(answer, definitions, service, lastEvent.values);
   return {
-    online: { user, item: items[0]!, features, statuses },
+    online: {
+      user,
+      item: items[0]!,
+      lastEvent: formatTimestamp(lastEvent.atMs),
+      digest: lastEvent.digest,
+      features,
+      statuses,
+    },
     serving: { items: items.length, features: features.length, ...latency },
   };
 }
@@ -49,15 +55,21 @@ export function summarize(
   answer: OnlineAnswer,
   definitions: Definitions,
   service: string,
+  lastEvent: ReadonlyMap<string, unknown>,
 ): Pick<DemoReport['online'], 'features' | 'statuses'> {
   const asked = definitions.services.find(({ name }) => name === service)?.features ?? [];
   const keys = answer.metadata.feature_names.length - asked.length; // join keys come first
   const statuses: Record<string, number> = {};
   const features = answer.results.slice(keys).map((column, i) => {
     for (const status of column.statuses) statuses[status] = (statuses[status] ?? 0) + 1;
+    const feature = answer.metadata.feature_names[keys + i] ?? '';
+    const value = portable(column.values[0]);
+    const atLastEvent = lastEvent.get(feature) ?? null;
     return {
-      feature: answer.metadata.feature_names[keys + i] ?? '',
-      value: portable(column.values[0]),
+      feature,
+      value,
+      atLastEvent,
+      since: sinceLastEvent(definitions, asked[i] ?? '', { before: atLastEvent, now: value }),
       status: column.statuses[0] ?? '',
       eventTimestamp: column.event_timestamps[0] ?? '',
       data: originOf(asked[i]?.split(':')[0] ?? '', definitions),

@@ -9,13 +9,16 @@ import { userInfo } from 'node:os';
 import { join } from 'node:path';
 import type { Definitions, StoredView } from '../../core/definition.js';
 import { FeatureStoreError } from '../../core/error.js';
-import { DAY, floorTo, formatTimestamp, WEEK } from '../../core/time.js';
+import { streamOf, topicName } from '../../core/stream.js';
+import { DAY, floorTo, formatTimestamp, HOUR, parseTimestamp, SECOND, WEEK } from '../../core/time.js';
+import type { LiveShop } from '../../examples/shop/live.js';
+import type { WrittenShop } from '../../examples/shop/simulate.js';
 import { type Client, createClient, type Run } from '../client.js';
 import { makeTrainingSet } from '../commands/get-historical.js';
 import { outcomes, runImport } from '../commands/import.js';
 import { runVerify } from '../commands/verify.js';
 import { runEach, type ViewRun } from '../commands/views.js';
-import { isFeatureStoreError } from '../errors.js';
+import { isFeatureStoreError, UsageError } from '../errors.js';
 import { loadDefinitions } from '../load.js';
 import { stackLinks, stopCommand, wipeStack } from '../local.js';
 import type { Output } from '../output.js';
@@ -27,7 +30,9 @@ import { formatCount } from '../text.js';
 import { askServing } from './ask-serving.js';
 import { compareTrainingSets } from './compare.js';
 import { generateShop } from './generate.js';
-import { labelsCsv, makeLabels } from './labels.js';
+import { activeUser, candidateItems, type Encounter, labelsCsv, makeLabels } from './labels.js';
+import { readLastEvent } from './last-event.js';
+import { streamHour } from './live.js';
 import type { DemoReport } from './report.js';
 import { connectSchedules } from './schedule.js';
 import { readEncounters } from './shop-files.js';
@@ -36,9 +41,13 @@ import { readViewProgress } from './view-progress.js';
 const NAME = 'demo';
 const SERVICE = 'recommendation';
 const LABELS = 10_000;
+const ITEMS = 100;
+const LIVE_MS = 25 * SECOND;
 
 export interface DemoOptions {
   seed: number | undefined;
+  /** The demo's end, RFC 3339; by default when its last event is produced. */
+  end: string | undefined;
   once: boolean;
   env: Readonly<Record<string, string | undefined>>;
   out: Output;
@@ -56,8 +65,9 @@ export async function runDemo(options: DemoOptions): Promise<DemoReport> {
   return { ...report, stack: { name: NAME, running: !once, stop: once ? null : stopCommand(NAME) } };
 }
 
-async function runSteps({ seed: given, env, out }: DemoOptions): Promise<Omit<DemoReport, 'stack'>> {
+async function runSteps({ seed: given, end, env, out }: DemoOptions): Promise<Omit<DemoReport, 'stack'>> {
   const shop = await import('../../examples/shop/simulate.js');
+  const { countMade, liveHour } = await import('../../examples/shop/live.js');
   const { loadShopTables } = await import('../../examples/shop/tables.js');
   const seed = given ?? shop.DEFAULT_SEED;
   const seconds: Record<string, number> = {};
@@ -83,8 +93,9 @@ async function runSteps({ seed: given, env, out }: DemoOptions): Promise<Omit<De
       return files;
     }),
   );
-  const nowMs = Date.now(); // fixed once: everything below speaks of this moment
+  const nowMs = end === undefined ? Date.now() : endOf(end); // fixed once: everything imported speaks of this moment
   const until = formatTimestamp(nowMs);
+  const cutAtMs = nowMs - HOUR; // what comes after it is streamed
   const shiftMs = shop.wholeWeekShift(written.lastEventMs, nowMs);
 
   const links = await stage('processes', 'registry, workers, serving', async () => {
@@ -94,7 +105,7 @@ async function runSteps({ seed: given, env, out }: DemoOptions): Promise<Omit<De
       startStack({
         name: NAME,
         env,
-        settings: { SHOP_DATABASE_URL: databaseUrl },
+        settings: { SHOP_DATABASE_URL: databaseUrl, SHOP_CUT_AT: formatTimestamp(cutAtMs) },
         onProgress: (line) => step.note(`   ${line}`),
       }),
     );
@@ -105,7 +116,7 @@ async function runSteps({ seed: given, env, out }: DemoOptions): Promise<Omit<De
   const client = createClient({ url: urls.ALMANAC_REGISTRY_URL!, onWait });
   const serving = createClient({ url: urls.ALMANAC_SERVING_URL!, onWait });
 
-  const definitions = await stage('apply', 'plan and apply', () => applyShop(client, out));
+  const definitions = await stage('apply', 'plan and apply', () => applyShop(client, cutAtMs, out));
 
   const imported = await stage('import', 'a year of events', async () => {
     const runs: Array<{ source: string; run: Run }> = [];
@@ -143,15 +154,57 @@ async function runSteps({ seed: given, env, out }: DemoOptions): Promise<Omit<De
     }
   });
 
-  const views = await readEncounters(join(dir, 'interactions.csv'), 'view', shiftMs);
-  const purchases = await readEncounters(join(dir, 'orders.csv'), 'purchase', shiftMs);
+  const views = await readEncounters(join(dir, 'interactions.csv'), 'view', shiftMs, cutAtMs);
+  const purchases = await readEncounters(join(dir, 'orders.csv'), 'purchase', shiftMs, cutAtMs);
+  const user = activeUser(views, cutAtMs);
 
-  const asked = await stage('serving', 'a recommendation request', () =>
-    askServing({ serving, service: SERVICE, definitions, views, nowMs, out }),
-  );
+  const live = await stage('stream', 'the last hour, live', async () => {
+    const endMs = end === undefined ? Date.now() + LIVE_MS : nowMs;
+    const messages = liveHour({
+      shop: liveShop(written, views, cutAtMs),
+      asked: user,
+      seed,
+      startMs: cutAtMs,
+      endMs,
+    });
+    out.note(`   watch stream/interactions/0 at ${links['Temporal UI']}`);
+    const stream = await streamHour({
+      messages,
+      made: countMade(messages),
+      startMs: cutAtMs,
+      endMs,
+      paceMs: LIVE_MS,
+      topicOf: (source) => topicOf(definitions, state.environment, source),
+      kafkaBrokers: urls.ALMANAC_KAFKA_BROKERS!.split(','),
+      registryUrl: urls.ALMANAC_REGISTRY_URL!,
+      servingUrl: urls.ALMANAC_SERVING_URL!,
+      out,
+    });
+    return { stream, endMs, messages };
+  });
+
+  const asked = await stage('serving', 'a recommendation request', async () => {
+    const items = candidateItems(views, user, ITEMS, cutAtMs);
+    const visitors = new Set(live.messages.map((each) => each.user));
+    visitors.delete(user);
+    const pairs = [
+      ...items.map((item) => [user, item] as const),
+      ...[...visitors].map((each) => [each, items[0]!] as const),
+    ];
+    const lastEvent = await readLastEvent({ client, service: SERVICE, pairs, atMs: live.endMs, dir: state.dir, out }); // biome-ignore format: one thing
+    return askServing({
+      serving,
+      service: SERVICE,
+      definitions,
+      user,
+      items,
+      lastEvent: { ...lastEvent, atMs: live.endMs },
+      out,
+    });
+  });
 
   const training = await stage('training', `a training set of ${formatCount(LABELS)} rows`, async () => {
-    const labels = makeLabels(views, purchases, { count: LABELS, untilMs: nowMs, seed });
+    const labels = makeLabels(views, purchases, { count: LABELS, untilMs: cutAtMs, seed });
     const dataframe = join(state.dir, 'labels.csv');
     await writeFile(dataframe, labelsCsv(labels));
     const make = (mode: 'known-then' | 'event-time') =>
@@ -196,9 +249,10 @@ async function runSteps({ seed: given, env, out }: DemoOptions): Promise<Omit<De
     seed,
     shiftWeeks: shiftMs / WEEK,
     until,
-    events: importReports.reduce((sum, each) => sum + (each.outcomes.archived ?? 0), 0),
+    events: importReports.reduce((sum, each) => sum + (each.outcomes.archived ?? 0), live.stream.archived),
     imports: importReports,
     views: progress,
+    stream: live.stream,
     ...asked,
     training: trainingReport,
     parity: { checked: parity.checked, different: parity.different, differences: parity.differences },
@@ -251,7 +305,40 @@ async function wipe(): Promise<void> {
   wipeStack(NAME);
 }
 
-async function applyShop(client: Client, out: Output): Promise<Definitions> {
+/** Those who were in the shop in the four weeks before, with what they looked at last. */
+function liveShop({ listings, prices }: WrittenShop, views: readonly Encounter[], untilMs: number): LiveShop {
+  const known = new Map<string, Set<string>>();
+  for (const { user, item, atMs } of views) {
+    if (atMs <= untilMs - 4 * WEEK) continue;
+    known.set(user, (known.get(user) ?? new Set()).add(item));
+  }
+  const cents = new Map(prices.map(({ item_id, price_cents }) => [item_id, price_cents])); // the last one
+  return {
+    users: [...known].map(([user, items]) => ({ user, items: [...items].slice(-20) })),
+    items: listings.map(({ item_id: item, category }) => ({
+      item,
+      category,
+      priceCents: cents.get(item) ?? 100,
+    })),
+  };
+}
+
+function topicOf(definitions: Definitions, environment: string, name: string): string {
+  return topicName(environment, streamOf(definitions.sources.find((each) => each.name === name)!)!);
+}
+
+function endOf(text: string): number {
+  const endMs = parseTimestamp(text);
+  const agoMs = Date.now() - endMs;
+  if (agoMs >= 0 && agoMs <= 6 * HOUR) return endMs;
+  throw new UsageError(
+    `--end ${text} is not within the last 6 hours`,
+    'give a moment of the last hours, or leave it out',
+  );
+}
+
+async function applyShop(client: Client, cutAtMs: number, out: Output): Promise<Definitions> {
+  process.env.SHOP_CUT_AT = formatTimestamp(cutAtMs); // features.ts, evaluated here, reads it
   const file = ['examples/shop/features.ts', 'dist/examples/shop/features.js'].map((each) =>
     join(packageDir, each),
   );

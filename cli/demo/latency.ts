@@ -1,6 +1,7 @@
 /** How long serving takes to answer, seen by one client that asks again and again over one connection. */
 import { Agent, request } from 'node:http';
 import { FeatureStoreError } from '../../core/error.js';
+import { isFeatureStoreError } from '../errors.js';
 
 export interface Latency {
   requests: number;
@@ -52,7 +53,9 @@ function ask(url: string, body: string, agent: Agent): Promise<void> {
       },
     );
     sent.once('timeout', () => sent.destroy(failure(url, 'gave no answer within 10 s')));
-    sent.once('error', reject);
+    sent.once('error', (error) =>
+      reject(isFeatureStoreError(error) ? error : failure(url, `broke the connection (${error.message})`)),
+    );
     sent.end(body);
   });
 }

@@ -5,8 +5,13 @@ import { parseTimestamp } from '../../core/time.js';
 import { isFeatureStoreError } from '../errors.js';
 import type { Encounter } from './labels.js';
 
-/** Rows of one event type that name a user, an item and a usable time, moved by `shiftMs`. */
-export async function readEncounters(path: string, eventType: string, shiftMs: number): Promise<Encounter[]> {
+/** Rows of one event type that name a user, an item and a usable time, moved by `shiftMs`: those before `endMs`. */
+export async function readEncounters(
+  path: string,
+  eventType: string,
+  shiftMs: number,
+  endMs: number,
+): Promise<Encounter[]> {
   const rows = createReadStream(path).pipe(parse({ columns: true }));
   const seen = new Set<string>();
   const found: Encounter[] = [];
@@ -20,7 +25,7 @@ export async function readEncounters(path: string, eventType: string, shiftMs: n
     } = row;
     if (type !== eventType || user === '' || item === '' || seen.has(id)) continue;
     const at = findTimestamp(time);
-    if (at === null) continue;
+    if (at === null || at + shiftMs >= endMs) continue;
     seen.add(id);
     found.push({ user, item, atMs: at + shiftMs });
   }

@@ -16,12 +16,15 @@ import type { Value } from '../event.js';
 const INT64 = 1;
 const STRING = 2;
 const MAX_TEXT_BYTES = 1024;
+/** Of a whole key: an index row of Postgres holds some 2,700. */
+const MAX_KEY_BYTES = 2048;
 const encoder = new TextEncoder();
 const decoder = new TextDecoder('utf-8', { fatal: true });
 
 /**
  * @param parts values of the entity's join keys, in its order
- * Throws FS_KEY_INVALID for a null, a wrong type, a number beyond ±(2^53 - 1), a lone surrogate, or text over 1,024 bytes.
+ * Throws FS_KEY_INVALID for a null, a wrong type, a number beyond ±(2^53 - 1), a lone surrogate, text over 1,024 bytes,
+ * or a key over 2,048 bytes.
  */
 export function encodeKey(entity: Entity, parts: readonly Value[]): Uint8Array {
   const bytes: number[] = [];
@@ -36,6 +39,8 @@ export function encodeKey(entity: Entity, parts: readonly Value[]): Uint8Array {
     }
     bytes.push(length);
     for (const byte of body) bytes.push(byte);
+    if (bytes.length > MAX_KEY_BYTES)
+      refuse(key.name, part, `short enough for a whole key of at most ${MAX_KEY_BYTES} bytes`);
   });
   return Uint8Array.from(bytes);
 }

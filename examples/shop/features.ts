@@ -32,6 +32,10 @@ import {
 const owner = 'shop';
 const database = 'env:SHOP_DATABASE_URL';
 const simulated = 'Simulated from the real purchases by examples/shop/simulate.ts.';
+// From when on the shop tells by its topics what happens, and no longer by its files. Definitions are evaluated where they are
+// applied, so whoever moves the files' times sets this to a moment of theirs: the demo, an hour before its end. Alone it is the
+// end of the data, and the files are whole.
+const cutAt = process.env.SHOP_CUT_AT ?? '2018-01-01T04:00:00Z';
 
 // ---------------------------------------------------------------- what features are about
 
@@ -54,6 +58,7 @@ export const orders = source('orders', {
   owner,
   origin: 'Purchases: Complete Journey study, 84.51° (CC0). Returns and arrival times: simulated.',
   input: file('csv'),
+  stream: { topic: 'orders', cutAt },
   columns: {
     event_id: 'string',
     event_type: 'string', // purchase, return
@@ -77,6 +82,7 @@ export const interactions = source('interactions', {
   owner,
   origin: simulated,
   input: file('csv'),
+  stream: { topic: 'interactions', cutAt },
   columns: {
     event_id: 'string',
     event_type: 'string',
@@ -95,10 +101,11 @@ export const interactions = source('interactions', {
 
 export const searches = source('searches', {
   description:
-    'Terms that users searched for. They carry no id: each is identified by its place in the file.',
+    'Terms that users searched for. They carry no id: each is identified by its place in file or topic.',
   owner,
   origin: simulated,
   input: file('csv'),
+  stream: { topic: 'searches', cutAt },
   columns: {
     user_id: 'string',
     term: 'string',

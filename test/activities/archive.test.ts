@@ -252,6 +252,8 @@ test('a read that is given up, or aborted, leaves the pool usable', async () => 
       controller.abort(new Error(`stopped after ${one.events.length}`));
   })();
   await expect(reading).rejects.toThrow('stopped after');
+  const aborted = readEvents(pool, of, { sequence: Number.MAX_SAFE_INTEGER, signal: controller.signal });
+  await expect(aborted.next()).rejects.toThrow('stopped after');
   expect((await pool.query('select 1 as one')).rows).toEqual([{ one: 1 }]);
   expect(pool.waitingCount).toBe(0);
 });

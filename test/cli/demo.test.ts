@@ -5,8 +5,11 @@ import { Field, Float64, List, Table, Utf8, vectorFromArray } from 'apache-arrow
 import { describe, expect, test } from 'vitest';
 import { summarize } from '../../cli/demo/ask-serving.js';
 import { compareTables } from '../../cli/demo/compare.js';
+import { Freshness, LIMIT_MS } from '../../cli/demo/freshness.js';
 import { activeUser, candidateItems, type Encounter, labelsCsv, makeLabels } from '../../cli/demo/labels.js';
+import { sinceLastEvent, summarizeTable } from '../../cli/demo/last-event.js';
 import { measureLatency, quantile } from '../../cli/demo/latency.js';
+import { compareCounts } from '../../cli/demo/live.js';
 import { type DemoReport, dataOrigin, renderReport } from '../../cli/demo/report.js';
 import { readEncounters } from '../../cli/demo/shop-files.js';
 import type { Definitions } from '../../core/definition.js';
@@ -72,7 +75,7 @@ test('rows of the files: one event type, once per id, broken ones left out, time
       '4,view,,i,1970-01-01T00:00:00Z',
     ];
     await writeFile(path, ['event_id,event_type,user_id,item_id,event_time', ...rows, ''].join('\n'));
-    expect(await readEncounters(path, 'view', 5)).toEqual([{ user: 'u', item: 'i', atMs: 5 }]);
+    expect(await readEncounters(path, 'view', 5, 6)).toEqual([{ user: 'u', item: 'i', atMs: 5 }]);
   } finally {
     await rm(dir, { recursive: true });
   }
@@ -88,6 +91,15 @@ describe('latency', () => {
   test('an answer that is an error ends the measurement', async () => {
     const stub = await startStub((_asked, _body, _request, response) => {
       response.statusCode = 503;
+      return {};
+    });
+    const options = { warmUp: 1, requests: 1, onProgress: () => {} };
+    await expect(measureLatency(stub.url, '{}', options)).rejects.toMatchObject({ code: 'FS_UNAVAILABLE' });
+    await stub.close();
+  });
+  test('a connection that breaks says so', async () => {
+    const stub = await startStub((_asked, _body, request) => {
+      request.socket.destroy();
       return {};
     });
     const options = { warmUp: 1, requests: 1, onProgress: () => {} };
@@ -129,11 +141,14 @@ test('the answer, feature by feature; a number beyond doubles keeps its digits',
       { values: [2n ** 60n, null], statuses: ['PRESENT', 'NOT_FOUND'], event_timestamps: ['T', ''] },
     ],
   };
-  expect(summarize(answer, definitions, 's')).toEqual({
+  const lastEvent = new Map([['n', '1152921504606846976']]);
+  expect(summarize(answer, definitions, 's', lastEvent)).toEqual({
     features: [
       {
         feature: 'n',
         value: '1152921504606846976',
+        atLastEvent: '1152921504606846976',
+        since: 'same',
         status: 'PRESENT',
         eventTimestamp: 'T',
         data: 'simulated',
@@ -151,10 +166,21 @@ test('the report says everything the document holds', () => {
     events: 1234567,
     imports: [{ source: 'orders', origin: 'Simulated.', outcomes: { archived: 1234567, invalid: 3 } }],
     views: [{ view: 'user_orders', version: 1, kind: 'batch', lastTick: '2026-11-21T00:00:00Z', rows: 4321 }],
+    stream: {
+      events: 2951, freshnessP50Ms: 61.5, freshnessP99Ms: 207.25, probes: 301, unread: 2,
+      archived: 2869, late: 171, duplicate: 53, conflict: 4, invalid: 23, tooLate: 5,
+      miscounted: [{ outcome: 'late', made: 172, counted: 171 }],
+    }, // biome-ignore format: one thing
     online: {
       user: 'u1',
       item: 'i1',
-      features: [{ feature: 'f', value: ['a'], status: 'PRESENT', eventTimestamp: 'T', data: 'simulated' }],
+      lastEvent: '2026-11-20T23:59:59.000Z',
+      digest: 'd',
+      features: [
+        { feature: 'f', value: ['a'], atLastEvent: ['b'], since: 'time', status: 'PRESENT', eventTimestamp: 'T', data: 'simulated' },
+        { feature: 'g', value: 3.5, atLastEvent: 3.5, since: 'same', status: 'NOT_FOUND', eventTimestamp: 'T', data: 'partly simulated' },
+        { feature: 'h', value: 1, atLastEvent: 2, since: 'differs', status: 'PRESENT', eventTimestamp: 'T', data: 'real' },
+      ], // biome-ignore format: a table
       statuses: { PRESENT: 1600 },
     },
     serving: { items: 100, features: 16, requests: 500, p50Ms: 1.23, p99Ms: 4.56 },
@@ -170,8 +196,87 @@ test('the report says everything the document holds', () => {
   const text = renderReport(report);
   for (const shown of [
     '463 whole weeks', '1,234,567', '4,321', 'simulated', '[a]', 'PRESENT 1,600', 'p50 1.23 ms', 'p99 4.56 ms', '10,000 rows',
-    '77 of them', 'in 88 rows: f 88', '/x/a.parquet', '15,000 checked', '0 different', '21.8 in all', 'http://127.0.0.1:1',
-    'down --name demo',
+    '77 of them', 'in 88 rows', 'f 88', '/x/a.parquet', '15,000 checked', '0 different', '21.8 in all', 'http://127.0.0.1:1',
+    'down --name demo', '2,951', '171', '61.5 ms', '207.25 ms', 'of 301 events', '!! 2 of them', '!! 172 late were produced, 171 counted',
+    '2026-11-20T23:59:59.000Z', '~ [a]', '[b]', '= NOT_FOUND', '!! 1',
   ]) // biome-ignore format: words
     expect(text).toContain(shown);
+  for (const line of text.split('\n')) expect(line.length).toBeLessThanOrEqual(80);
+});
+
+describe('freshness', () => {
+  const probe = { feature: 'v:f', user: 'u', eventMs: 100, producedMs: 1_000 };
+  test('is the time from production until the answer is as new as the event', () => {
+    const freshness = new Freshness();
+    freshness.add(probe);
+    freshness.answered('v:f', new Map([['u', 99]]), 1_010);
+    freshness.answered('w:f', new Map([['u', 100]]), 1_020);
+    freshness.answered('v:f', new Map([['other', 100]]), 1_030);
+    expect(freshness.isDone).toBe(false);
+    freshness.answered('v:f', new Map([['u', 100]]), 1_040);
+    expect(freshness.isDone).toBe(true);
+    expect(freshness.measured()).toEqual({ probes: 1, freshnessP50Ms: 40, freshnessP99Ms: 40, unread: 0 });
+  });
+  test('an event that is never readable is counted, not forgotten', () => {
+    const freshness = new Freshness();
+    freshness.add(probe);
+    freshness.expire(probe.producedMs + LIMIT_MS);
+    expect(freshness.isDone).toBe(false);
+    freshness.expire(probe.producedMs + LIMIT_MS + 1);
+    expect(freshness.measured()).toMatchObject({ probes: 1, unread: 1 });
+  });
+  test('asks each user once per feature, at most a hundred at a time', () => {
+    const freshness = new Freshness();
+    for (let i = 0; i < 150; i++) for (let n = 0; n < 2; n++) freshness.add({ ...probe, user: `u${i}` });
+    freshness.add({ ...probe, feature: 'w:f' });
+    const [v, w] = freshness.questions();
+    expect(v!.users).toEqual(Array.from({ length: 100 }, (_, i) => `u${i}`));
+    expect(w).toEqual({ feature: 'w:f', users: ['u'] });
+  });
+});
+
+test('what was made and what was counted: only what differs, an outcome that is not counted too', () => {
+  const made = { events: 9, archived: 5, late: 2, duplicate: 1, conflict: 1, invalid: 1, tooLate: 1 };
+  const counted = { archived: 5, late: 2, duplicate: 0, conflict: 1, invalid: 1, held: 0 };
+  expect(compareCounts(made, counted)).toEqual([
+    { outcome: 'duplicate', made: 1, counted: 0 },
+    { outcome: 'tooLate', made: 1, counted: 0 },
+  ]);
+});
+
+describe('a value since the last event', () => {
+  const feature = (name: string, type: string, op: string) => ({
+    name,
+    window: { type },
+    aggregation: { op },
+  });
+  const definitions = {
+    views: [
+      { kind: 'sql', name: 'prices' },
+      { kind: 'aggregation', name: 'daily', mode: { type: 'batch' }, features: [] },
+      {
+        kind: 'aggregation', name: 'live', mode: { type: 'streaming' },
+        features: [feature('clicks', 'sliding', 'count'), feature('since', 'lifetime', 'timeSince'), feature('cart', 'lifetime', 'cart')],
+      },
+    ],
+  } as unknown as Definitions; // biome-ignore format: views
+  test.each([
+    { of: 'live:cart', before: ['a'], now: ['a'], is: 'same' },
+    { of: 'live:cart', before: ['a'], now: ['b'], is: 'differs' },
+    { of: 'live:clicks', before: 2, now: 1, is: 'time' },
+    { of: 'live:since', before: 2, now: 3, is: 'time' },
+    { of: 'daily:orders', before: 2, now: 1, is: 'tick' },
+    { of: 'prices:p', before: 2, now: 1, is: 'tick' },
+  ])('$of from $before to $now: $is', ({ of, before, now, is }) =>
+    expect(sinceLastEvent(definitions, of, { before, now })).toBe(is),
+  );
+  test('all values of all rows are in the digest', () => {
+    const made = (n: number[], t: string[]) =>
+      summarizeTable(new Table({ n: vectorFromArray(n, new Float64()), t: vectorFromArray(t, new Utf8()) }));
+    const a = made([1, 2], ['x', 'y']);
+    expect(Object.fromEntries(a.values)).toEqual({ n: 1, t: 'x' });
+    expect(made([1, 2], ['x', 'y']).digest).toBe(a.digest);
+    expect(made([1, 3], ['x', 'y']).digest).not.toBe(a.digest);
+    expect(made([1, 2], ['x', 'z']).digest).not.toBe(a.digest);
+  });
 });

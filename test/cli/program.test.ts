@@ -9,7 +9,7 @@ import { type Answer, problem, type Stub, startStub } from './stub.js';
 
 const COMMANDS = [
   'up', 'down', 'doctor', 'plan', 'apply', 'import', 'backfill', 'materialize', 'refill', 'get-online', 'get-historical',
-  'verify', 'status', 'serve', 'worker', 'registry', 'demo',
+  'stream', 'verify', 'status', 'serve', 'worker', 'registry', 'demo',
 ]; // biome-ignore format: names
 
 interface Ran {
@@ -117,6 +117,9 @@ describe('misuse: exit 2, three lines, nothing asked of a server', () => {
     [['get-historical', 'a.csv', '--service', 's', '--out', '-', '--json'], /both want stdout/],
     [['verify', '--entities', 'many'], /whole number/],
     [['status', '--registry', 'localhost:1'], /--registry "localhost:1" is not an address/],
+    [['status', '--watch', '--json'], /goes on for ever/],
+    [['stream', 'stop', 'clicks'], /there is no order "stop"/],
+    [['stream', 'pause'], /missing required argument 'source'/],
     [['worker', '--queues', 'fast'], /there is no queue "fast"/],
     [['serve', '--port', '99999'], /--port 99999 is not a port/],
   ];
@@ -198,7 +201,7 @@ describe('--json: one document on stdout, and nothing else there', () => {
         return { definitions: { ...definitions, views: [{ name: 'a', kind: 'sql', cadenceMs: 1 }] } };
       if (asked.startsWith('GET /v1/training-sets')) return { rows: 1 };
       if (asked.startsWith('GET /v1/verifications')) return { checked: 5, different: 0, differences: [] };
-      if (asked.startsWith('GET')) return { environment: 'x' };
+      if (asked.startsWith('GET')) return { environment: 'x', streams: [{ source: 'a', state: 'drained' }] };
       return { run: id };
     };
   test.each([
@@ -209,6 +212,7 @@ describe('--json: one document on stdout, and nothing else there', () => {
     { argv: ['get-historical', 'a.csv', '--service', 's', '--out', 'out.parquet'], id: 'training-set/7' },
     { argv: ['verify'], id: 'verify/1' },
     { argv: ['status'], id: '' },
+    { argv: ['stream', 'drain', 'a'], id: 'stream/a' },
   ])('almanac $argv', async ({ argv, id, result }) => {
     await writeFile(join(dir, 'a.csv'), 'a\n1\n');
     const args = argv.map((arg) => (/\.(csv|parquet)$/.test(arg) ? join(dir, arg) : arg));
@@ -265,6 +269,43 @@ describe('--json: one document on stdout, and nothing else there', () => {
 });
 
 describe('what a command does', () => {
+  const partition = {
+    source: 'clicks_of_the_shop', partition: 0, topic: 'prod.clicks', state: 'running', offset: 12_345_678_901, end: 12_345_678_999,
+    lag: 98, watermark: '2026-11-21T12:34:56.789Z', ratePerSecond: 123_456, owed: 0, seenAt: '2026-11-21T12:34:59.000Z',
+    counts: { archived: 1_234_567, late: 12, duplicate: 345, conflict: 1, invalid: 7, tooLate: 2, held: 3, parity: 0 },
+  }; // biome-ignore format: one thing
+  const statusOf = (streams: object[]): object => ({
+    environment: 'prod', postgres: 'ok', temporal: 'ok', revision: 3, appliedBy: 'ada', appliedAt: '2026-11-21T00:00:00Z',
+    sources: [], imports: [], views: [], services: [], runs: [], streams,
+  }); // biome-ignore format: one thing
+  test('status: a stream in 80 columns; one that nobody reads is said to be silent, since when', async () => {
+    const silent = { ...partition, source: 'visits', state: 'silent', owed: 2 };
+    const { stdout } = await run(['status'], await serve(() => statusOf([partition, silent])));
+    expect(stdout).toMatch(
+      /^clicks_of_the_shop\/0 +running +12,345,678,901 +98 +123,456 +2026-11-21T12:34Z$/m,
+    );
+    expect(stdout).toMatch(/^clicks_of_the_sh… +1,234,567 +12 +345 +1 +7 +2 +3$/m);
+    expect(stdout).toContain('!! visits/0: its reader was last seen at 2026-11-21T12:34:59.000Z\n');
+    expect(stdout).toContain('!! visits/0: Redis missed 2 ranges');
+    expect(stdout.match(/^!!/gm)).toHaveLength(2);
+    for (const line of stdout.split('\n')) expect(line.length).toBeLessThanOrEqual(80);
+  });
+  test('stream: waits until every partition has done it', async () => {
+    let asked = 0;
+    const env = await serve((what) => {
+      if (what === 'POST /v1/streams') return { run: 'stream/clicks_of_the_shop' };
+      return statusOf([
+        { ...partition, state: ++asked < 3 ? 'running' : 'paused' },
+        { ...partition, source: 'other' },
+      ]);
+    });
+    const { code, stdout } = await run(['stream', 'pause', 'clicks_of_the_shop'], env);
+    expect(code).toBe(EXIT.ok);
+    expect(asked).toBe(3);
+    expect(JSON.parse(stub!.bodies[0]!.toString())).toEqual({ source: 'clicks_of_the_shop', order: 'pause' });
+    expect(stdout).toMatch(/^clicks_of_the_shop\/0 +paused /m);
+    expect(stdout).not.toContain('other');
+  });
   test('verify: a difference is exit 1, and is shown: where, both values, the event', async () => {
     const difference = {
       path: 'online', view: 'a', version: 2, entity: { user_id: 'u1' }, moment: '2026-01-01T00:00:00Z', feature: 'f',
@@ -277,7 +318,7 @@ describe('what a command does', () => {
     const env = await serve((asked) => {
       if (asked === 'POST /v1/verifications') return { run: 'verify/1' };
       if (asked.startsWith('GET /v1/runs')) return { ...finished('verify/1'), ...failed };
-      return { id: '1', checked: 5, different: 3, differences: [difference] };
+      return { id: '1', checked: 5, different: 3, owed: [], differences: [difference] };
     });
     const { code, stdout } = await run(['verify', '--view', 'a'], env);
     expect(code).toBe(EXIT.failed);

@@ -162,6 +162,15 @@ test('an event carries its order, its id as text and its values by sorted name',
   });
 });
 
+test('an id has at most 1,024 bytes of UTF-8', () => {
+  expect(read('id', 'ä'.repeat(512))).toBe('ä'.repeat(512));
+  expect(read('id', `${'ä'.repeat(512)}x`)).toEqual({
+    outcome: 'invalid',
+    column: 'id',
+    reason: 'column "id" is longer than 1024 bytes',
+  });
+});
+
 test('position ids sort as (partition, offset) do', () => {
   const position = fc.tuple(
     fc.integer({ min: -(2 ** 31), max: 2 ** 31 - 1 }),

@@ -61,3 +61,15 @@ test.each([
 ])('refused: $why', ({ type, part }) => {
   expect(() => encodeKey(entity(type), [part])).toThrow(expect.objectContaining({ code: 'FS_KEY_INVALID' }));
 });
+
+test('a whole key has at most 2,048 bytes', () => {
+  const pair = entity('string', 'string');
+  const first = 'x'.repeat(1024); // 3 bytes before each part
+  expect(encodeKey(pair, [first, 'x'.repeat(1018)]).length).toBe(2048);
+  expect(() => encodeKey(pair, [first, 'x'.repeat(1019)])).toThrow(
+    expect.objectContaining({
+      code: 'FS_KEY_INVALID',
+      details: expect.objectContaining({ column: 'k1' }) as object,
+    }),
+  );
+});

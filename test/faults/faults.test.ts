@@ -3,9 +3,9 @@
  * real processes, kill -9 each time, against what an undisturbed run left.
  */
 import { afterAll, beforeAll, expect, test, vi } from 'vitest';
-import type { Started } from '../../cli/run.js';
+import { readGeneration } from '../../activities/offline/ticks.js';
+import { isWhole } from '../../activities/online/publish.js';
 import type { UnitName } from '../../cli/stack/stack.js';
-import { definitions } from './made.js';
 import { readValues, type Values } from './values.js';
 import {
   backfillsAreUnderWay,
@@ -22,6 +22,7 @@ import {
   verify,
   type World,
   whileBlocked,
+  withRedis,
 } from './world.js';
 
 // Dead and stopped workers are waited for; a hang is named by what was waited for, before this.
@@ -113,7 +114,7 @@ const busiestRows = async ({ pool }: World): Promise<string> => {
 test.concurrent('worker killed inside its transactions', async () => {
   const values = await run('inside', {
     inImport: killedBehind(
-      async () => `select pg_advisory_xact_lock(hashtext('dedupe'), hashtext(current_schema() || '.visits'))`,
+      async () => `select pg_advisory_xact_lock(hashtext('source'), hashtext(current_schema() || '.visits'))`,
     ),
     async inBackfill(world, runs) {
       await killedBehind(async () => `lock table ${await busiestRows(world)} in exclusive mode`)(world, runs);
@@ -181,17 +182,14 @@ test('Temporal killed in both', async () => {
   expect(values).toEqual(wanted);
 });
 
-test('Redis back empty in the middle of a backfill; apply and refill bring it back', async () => {
+test('Redis back empty in the middle of a backfill: it is filled again by itself', async () => {
   const values = await run('emptied', {
     inBackfill: (world) => world.emptyRedis(),
-    async repair(world) {
-      const paths: Array<[string, object]> = [
-        ...definitions.views.map(({ name }): [string, object] => ['/v1/refills', { view: name }]),
-        ['/v1/apply', { definitions, by: 'faults' }],
-      ];
-      for (const [path, body] of paths)
-        await follow(world, (await world.registry.post<Started>(path, body)).run);
-    },
+    repair: (world) =>
+      until('a whole Redis', async () => {
+        const generation = await readGeneration(world.pool);
+        return withRedis(world, (redis) => isWhole(redis, world.env.ALMANAC_ENVIRONMENT!, generation));
+      }),
   });
   expect(values).toEqual(wanted);
 });

@@ -25,11 +25,11 @@ import {
 } from '../../cli/stack/stack.js';
 import { removeStackFiles } from '../../cli/stack/state.js';
 import { readConfig } from '../../core/config.js';
+import type { Definitions } from '../../core/definition.js';
 import { createPool, type Pool } from '../../registry/sql.js';
 import { withoutAddresses } from '../stack/machine.js';
 import { definitions, END, makePrices, makeVisits, SHIFT_MS, SQL_START, UNTIL } from './made.js';
 
-const SERVERS: ServerName[] = ['postgres', 'redis', 'temporal'];
 const CONDITION_MS = 120_000;
 /** 30,000 events make 20 chunks of each view: many to be between. */
 const EVENTS_PER_CHUNK = 1_500;
@@ -39,17 +39,21 @@ const VIEWS = definitions.views.map(({ name }) => name);
 export interface Installation {
   state: StackState;
   env: Record<string, string | undefined>;
+  servers: readonly ServerName[];
   visits: string;
   /** Stops of the worlds in it. */
   worlds: Array<() => Promise<void>>;
   stop(): Promise<void>;
 }
 
-export async function startInstallation(name: string): Promise<Installation> {
+export async function startInstallation(
+  name: string,
+  servers: readonly ServerName[] = ['postgres', 'redis', 'temporal'],
+): Promise<Installation> {
   process.setMaxListeners(100); // every run that is followed listens for an interruption
   const env = withoutAddresses();
   for (const key of Object.keys(env)) if (key.startsWith('ALMANAC_')) delete env[key];
-  const state = await startStack({ name, env, servers: SERVERS, processes: [] });
+  const state = await startStack({ name, env, servers, processes: [] });
   const visits = join(state.dir, 'visits.csv');
   writeFileSync(visits, makeVisits());
   const pool = createPool(readConfig(stackEnv(state)));
@@ -59,6 +63,7 @@ export async function startInstallation(name: string): Promise<Installation> {
   return {
     state,
     env,
+    servers,
     visits,
     worlds,
     async stop() {
@@ -91,11 +96,16 @@ export interface World {
 }
 
 /** An environment with the definitions applied, and nothing in it. */
-export async function createWorld(installation: Installation, name: string): Promise<World> {
+export async function createWorld(
+  installation: Installation,
+  name: string,
+  given: Definitions = definitions,
+): Promise<World> {
   const servers = installation.state;
   const environment = `faults_${name}`;
   const stackName = `${servers.name}-${name.replaceAll('_', '-')}`;
-  const { ALMANAC_POSTGRES_URL, ALMANAC_REDIS_URL, ALMANAC_TEMPORAL_ADDRESS } = stackEnv(servers);
+  const { ALMANAC_POSTGRES_URL, ALMANAC_REDIS_URL, ALMANAC_TEMPORAL_ADDRESS, ALMANAC_KAFKA_BROKERS } =
+    stackEnv(servers);
   const connection = await Connection.connect({
     address: ALMANAC_TEMPORAL_ADDRESS!,
     channelArgs: { 'grpc.initial_reconnect_backoff_ms': 50, 'grpc.max_reconnect_backoff_ms': 200 },
@@ -113,13 +123,19 @@ export async function createWorld(installation: Installation, name: string): Pro
   };
   installation.worlds.push(stop); // also of one that was never finished
   ends.push(() => connection.close());
-  const given = { ...installation.env, ALMANAC_POSTGRES_URL, ALMANAC_REDIS_URL, ALMANAC_TEMPORAL_ADDRESS };
+  const addresses = {
+    ...installation.env,
+    ALMANAC_POSTGRES_URL,
+    ALMANAC_REDIS_URL,
+    ALMANAC_TEMPORAL_ADDRESS,
+    ALMANAC_KAFKA_BROKERS,
+  };
   ends.push(() => stopStack({ name: stackName }));
   const state = await startStack({
     name: stackName,
     environment,
-    env: given,
-    servers: SERVERS, // by their addresses
+    env: addresses,
+    servers: installation.servers, // by their addresses
     settings: { ALMANAC_TEMPORAL_NAMESPACE: environment, FAULTS_DATABASE_URL: ALMANAC_POSTGRES_URL! },
   });
   ends.splice(-1, 0, () => removeStackFiles(state)); // once it is stopped
@@ -128,9 +144,9 @@ export async function createWorld(installation: Installation, name: string): Pro
   ends.push(() => pool.end());
   const registry = createClient({ url: env.ALMANAC_REGISTRY_URL! });
   const stackOf = (unit: UnitName): { state: StackState; env: Record<string, string | undefined> } =>
-    (SERVERS as UnitName[]).includes(unit)
+    (installation.servers as readonly UnitName[]).includes(unit)
       ? { state: servers, env: installation.env }
-      : { state, env: given };
+      : { state, env: addresses };
 
   const world: World = {
     name,
@@ -154,7 +170,7 @@ export async function createWorld(installation: Installation, name: string): Pro
       const address = `http://127.0.0.1:${await freePort(undefined, new Set())}`;
       const main = join(state.dist, 'workers', 'main.js');
       const child = spawn(process.execPath, [main], {
-        env: { ...given, ...env, ALMANAC_WORKER_URL: address } as NodeJS.ProcessEnv,
+        env: { ...addresses, ...env, ALMANAC_WORKER_URL: address } as NodeJS.ProcessEnv,
         stdio: ['ignore', 'ignore', 'inherit'],
       });
       others.push(child);
@@ -164,7 +180,10 @@ export async function createWorld(installation: Installation, name: string): Pro
     workerLog: () => readFileSync(state.units.worker!.log, 'utf8').slice(-6_000),
     stop,
   };
-  const { run } = await registry.post<Started>('/v1/apply', { definitions, by: 'faults' });
+  const { run } = await registry.post<Started>('/v1/apply', {
+    definitions: given,
+    by: 'faults',
+  });
   await follow(world, run);
   return world;
 }

@@ -150,6 +150,18 @@ test('waits for a store that is away; health says for which; ends when told', as
   expect(await worker.ended()).toBe(0);
 });
 
+test('runs without Redis: streams go on; health says that it is away', async () => {
+  const worker = run({ ALMANAC_REDIS_URL: 'redis://127.0.0.1:1' });
+  const [, url] = await worker.said(/listen on (\S+)/);
+  await worker.said(/workers run for/);
+  expect(await (await fetch(`${url}/health`)).json()).toMatchObject({
+    ok: false,
+    reasons: [expect.stringMatching(/^Redis is \w+: connect ECONNREFUSED/)],
+  });
+  worker.child.kill('SIGTERM');
+  expect(await worker.ended()).toBe(0);
+});
+
 function wrongPassword(): string {
   const url = new URL(env.config.redisUrl);
   url.password = 'wrong';

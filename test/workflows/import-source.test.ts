@@ -203,7 +203,7 @@ describe('into a source that is read', () => {
       [source],
     );
     await pool.query(
-      `insert into view_progress (version_id, sequence) select id, 1 from view_version where view = 'reader'`,
+      `insert into view_progress (version_id, last_tick_ms) select id, 1 from view_version where view = 'reader'`,
     );
     const before = Date.now() - 60_000; // the database's clock is another one
     const { counts } = await run({ source, file: putFile(env, HEADER + rowsCsv(5, 15)) });

@@ -3,38 +3,41 @@ import { type ChildProcess, spawn } from 'node:child_process';
 import { randomUUID } from 'node:crypto';
 import { fileURLToPath } from 'node:url';
 import type { Redis } from 'ioredis';
-import { afterAll, beforeAll, expect, test, vi } from 'vitest';
+import { afterAll, expect, test, vi } from 'vitest';
 import { createKafkaSource, type EventSource } from '../../activities/stream/event-source.js';
 import { Shard } from '../../activities/stream/shard.js';
-import { assertDefinitions } from '../../core/check.js';
+import type { AggregationView, Source } from '../../core/definition.js';
 import { columnNames } from '../../core/event.js';
 import { decodeHeader } from '../../core/record.js';
 import { HOUR } from '../../core/time.js';
-import { computePlan, savePlan } from '../../registry/apply.js';
+import { activate, computePlan, openRevision, savePlan } from '../../registry/apply.js';
 import { applyPlan } from '../../workflows/apply-plan.js';
+import { createFlow, definitionsOf, source, VIEWS } from '../faults/made-stream.js';
+import { checkStream, type Outcomes } from '../faults/recompute.js';
+import { ALL_POINTS } from './death.js';
 import { applyDefinitions, bundle, createEnvironment, type TestEnvironment } from './environment.js';
 import {
+  buysNow,
   checkOnline,
   checkSnapshots,
   makeMessages,
   message,
   offsetsOf,
   openTopic,
-  streamWorld,
+  streamed,
   untilRead,
 } from './streaming.js';
-import { makeEvents, readStored, userNow, versionOf, visits } from './world.js';
+import { makeEvents, readStored, userNow, visits } from './world.js';
 
-/** A source that is applied, its topic, and a view without history: as if backfilled before the first event. */
-async function prepare() {
+/** A source that is applied, its topic, and views without history: as if backfilled before the first event. */
+async function prepare(views: AggregationView[] = [userNow]) {
   const env = await createEnvironment({ temporal: false });
-  await applyDefinitions(env, assertDefinitions(streamWorld([userNow])));
-  const { id } = await versionOf(env, 'user_now');
+  await applyDefinitions(env, definitionsOf(views));
   const topic = await openTopic(env, true);
   await env.deps.pool.query(`insert into stream_offset (source, partition, topic) values ('visits', 0, $1)`, [
     `${env.config.environment}.visits`,
   ]);
-  await env.deps.pool.query('insert into view_progress (version_id) values ($1)', [id]);
+  await env.deps.pool.query('insert into view_progress (version_id) select id from view_version');
   return { env, topic };
 }
 
@@ -116,7 +119,10 @@ test('a reader that was overtaken while it stalled writes nothing more', async (
   const isStalled = new Promise<void>((resolve) => (stalled = resolve));
   const zombie = read(env, {
     events: (events) => ({
-      open: (offset) => events.open(offset),
+      get endOffset() {
+        return events.endOffset;
+      },
+      open: (position) => events.open(position),
       pause: () => events.pause(),
       resume: () => events.resume(),
       close: () => events.close(),
@@ -140,6 +146,52 @@ test('a reader that was overtaken while it stalled writes nothing more', async (
   expect(await offsetsOf(env)).toMatchObject({ archived: before.archived, epoch: 2 });
   await owner.stop();
   await checkOnline(env, userNow);
+  await topic.close();
+});
+
+test('a version on its way, whose source has one column more, takes events when its definitions are in force', async () => {
+  const { env, topic } = await prepare();
+  const wider: Source = {
+    ...streamed,
+    columns: { ...streamed.columns, aside: { type: 'string', nullable: true } },
+  };
+  const definitions = { ...definitionsOf([userNow, buysNow]), sources: [wider] };
+  const plan = await computePlan(env.deps.pool, definitions);
+  await savePlan(env.deps.pool, plan, definitions);
+  const { opened } = await openRevision(env.deps.pool, plan.hash);
+  const id = opened.find(({ view }) => view === buysNow.name)!.versionId;
+  await env.deps.pool.query('insert into view_progress (version_id) values ($1)', [id]); // as its backfill does
+
+  const reader = read(env);
+  const made = makeMessages(400, 3);
+  await topic.produce(made.messages.slice(0, 200));
+  await untilRead(env, 200);
+  const attached = (): Promise<unknown[]> =>
+    env.deps.pool.query('select 1 from stream_attached where version_id = $1', [id]).then(({ rows }) => rows);
+  expect(await attached()).toEqual([]);
+  await activate(env.deps.pool, plan.hash, 'test');
+  await vi.waitFor(async () => expect(await attached()).toHaveLength(1), { timeout: 10_000 });
+  await topic.produce(made.messages.slice(200));
+  await untilRead(env, made.messages.length);
+  await vi.waitFor(() => checkOnline(env, userNow), { timeout: 10_000 });
+  await vi.waitFor(() => checkOnline(env, buysNow), { timeout: 10_000 });
+  await reader.stop();
+  expect(await checkSnapshots(env, buysNow)).toBeGreaterThan(10);
+  await topic.close();
+});
+
+test('a source that is gone, and one that is to end while its topic is away: the reader ends', async () => {
+  const { env, topic } = await prepare();
+  const reader = read(env);
+  await topic.produce(makeMessages(40, 4).messages.slice(0, 20));
+  await untilRead(env, 20);
+  await applyDefinitions(env, { entities: [], sources: [], views: [], services: [] });
+  expect(await reader.ended).toBe('drained');
+  expect(await offsetsOf(env)).toMatchObject({ state: 'drained', next_offset: 20 });
+
+  await env.deps.pool.query(`insert into stream_control (source, wanted) values ('visits', 'drain')`);
+  const never: EventSource = { endOffset: 0, open: () => new Promise(() => {}), next: () => new Promise(() => {}), pause() {}, resume() {}, close: async () => {} }; // biome-ignore format: short
+  expect(await read(env, { events: () => never }).ended).toBe('drained');
   await topic.close();
 });
 
@@ -193,46 +245,89 @@ test('records that end before their steps do are written on by the clock, with n
 
 // ---------------------------------------------------------------- processes
 
-let killable: TestEnvironment;
-const workers: ChildProcess[] = [];
-beforeAll(async () => {
-  killable = await createEnvironment();
-});
+const processes: ChildProcess[] = [];
 afterAll(() => {
-  for (const worker of workers) worker.kill('SIGKILL');
+  for (const one of processes) one.kill('SIGKILL');
 });
 
-async function startWorker(): Promise<ChildProcess> {
-  const worker = spawn(
-    process.execPath,
-    [
-      '--import',
-      'jiti/register',
-      fileURLToPath(new URL('worker-process.ts', import.meta.url)),
-      await bundle(),
-    ],
-    { env: killable.env, stdio: 'inherit' },
-  );
-  workers.push(worker);
-  return worker;
+function start({ env }: TestEnvironment, file: string, ...given: string[]): ChildProcess {
+  const main = fileURLToPath(new URL(file, import.meta.url));
+  const one = spawn(process.execPath, ['--import', 'jiti/register', main, ...given], {
+    env,
+    stdio: 'inherit',
+  });
+  processes.push(one);
+  return one;
 }
 
+const isAlive = ({ exitCode, signalCode }: ChildProcess): boolean => exitCode === null && signalCode === null;
+
+/** The stream has read it all, and archive, side table, counts, records and snapshots are what the topic says. */
+async function checkAll(env: TestEnvironment, produced: number): Promise<Outcomes> {
+  await untilRead(env, produced);
+  await vi.waitFor(async () => expect((await env.deps.pool.query('select 1 from held')).rowCount).toBe(0), {
+    timeout: 60_000,
+  });
+  const { pool, redis, config } = env.deps;
+  const place = { pool, redis, environment: config.environment, brokers: config.kafkaBrokers };
+  const topic = `${config.environment}.visits`;
+  const views = VIEWS.map(({ name }) => name);
+  return vi.waitFor(() => checkStream(place, source, topic, views), { timeout: 60_000, interval: 500 });
+}
+
+test('readers killed between any two steps: what they leave is what the topic says', {
+  timeout: 600_000,
+}, async () => {
+  // a batch's records of all the users are more than one call to Redis
+  const { env, topic } = await prepare(VIEWS);
+  const flow = createFlow(5, 200);
+  let produced = 0;
+  const produce = async (): Promise<void> => {
+    const bodies = flow(100);
+    await topic.produce(bodies);
+    produced += bodies.length;
+  };
+  for (const point of ALL_POINTS) {
+    const dying = start(env, 'reader-process.ts', point);
+    while (isAlive(dying)) {
+      await produce();
+      await vi.waitFor(
+        async () => expect(!isAlive(dying) || (await offsetsOf(env)).next_offset === produced).toBe(true),
+        { timeout: 60_000 },
+      );
+    }
+    expect({ point, signal: dying.signalCode }).toEqual({ point, signal: 'SIGKILL' });
+    const next = read(env);
+    await produce();
+    await checkAll(env, produced);
+    await next.stop();
+  }
+  const outcomes = await checkAll(env, produced);
+  expect(Object.entries(outcomes).filter(([, count]) => count === 0)).toEqual([]);
+  await topic.close();
+});
+
 test('a worker killed in the middle, again and again: another takes over', async () => {
+  const env = await createEnvironment();
+  const startWorker = async () => start(env, 'worker-process.ts', await bundle());
   let worker = await startWorker();
-  const plan = await computePlan(killable.deps.pool, streamWorld([userNow]));
-  await savePlan(killable.deps.pool, plan, assertDefinitions(streamWorld([userNow])));
-  await killable.client.workflow.execute(applyPlan, {
+  const definitions = definitionsOf(VIEWS);
+  const plan = await computePlan(env.deps.pool, definitions);
+  await savePlan(env.deps.pool, plan, definitions);
+  await env.client.workflow.execute(applyPlan, {
     workflowId: `apply/${randomUUID()}`,
-    taskQueue: killable.controlQueue,
+    taskQueue: env.controlQueue,
     args: [{ planHash: plan.hash, by: 'test' }],
   });
-  const topic = await openTopic(killable);
-  const { messages } = makeMessages(400, 3);
-  const part = Math.ceil(messages.length / 3);
+  const topic = await openTopic(env);
+  const flow = createFlow(6);
+  let produced = 0;
   for (let i = 0; i < 3; i++) {
-    const sent = topic.produce(messages.slice(i * part, (i + 1) * part));
+    const bodies = flow(150);
+    produced += bodies.length;
+    const sent = topic.produce(bodies);
     if (i > 0) {
-      await vi.waitFor(async () => expect((await offsetsOf(killable)).epoch).toBeGreaterThanOrEqual(i), {
+      await vi.waitFor(async () => expect((await offsetsOf(env)).epoch).toBeGreaterThanOrEqual(i), {
         timeout: 60_000,
       });
       worker.kill('SIGKILL');
@@ -240,8 +335,7 @@ test('a worker killed in the middle, again and again: another takes over', async
     }
     await sent;
   }
-  await untilRead(killable, messages.length);
-  expect((await offsetsOf(killable)).epoch).toBeGreaterThan(1);
-  await vi.waitFor(() => checkOnline(killable, userNow), { timeout: 20_000 });
+  await checkAll(env, produced);
+  expect((await offsetsOf(env)).epoch).toBeGreaterThan(1);
   await topic.close();
 });

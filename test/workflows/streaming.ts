@@ -45,7 +45,7 @@ export const buysNow: AggregationView = {
 };
 
 export interface Topic {
-  produce(values: readonly string[]): Promise<void>;
+  produce(values: ReadonlyArray<string | Buffer | null>): Promise<void>;
   close(): Promise<void>;
 }
 

@@ -1,0 +1,146 @@
+/**
+ * What starts by itself, some seconds after it is needed: the dual write of each range that is owed, and the refill of every version
+ * that an emptied Redis lacks. Beside the activities of a worker process; several may do so at once, since a run that goes on is left
+ * alone. Does no repair itself.
+ */
+import { setTimeout as delay } from 'node:timers/promises';
+import type { Client } from '@temporalio/client';
+import { FeatureStoreError } from '../core/error.js';
+import type { Deps } from './deps.js';
+import { translate } from './errors.js';
+import { readGeneration } from './offline/ticks.js';
+import { listMissing } from './online/publish.js';
+import { listFilled } from './refill.js';
+
+export interface Repairs {
+  /** Why the last look came to nothing, unless a store was away; null: it did not. */
+  problem(): string | null;
+  stop(): Promise<void>;
+}
+
+const LOOK_MS = 2_000;
+/** A run that failed is followed by another after so long. */
+const AGAIN_MS = 60_000;
+const CALL_MS = 5_000;
+
+interface Named {
+  view: string;
+  version: number;
+  owner: string;
+}
+
+export function startRepairs(deps: Deps, client: Client): Repairs {
+  const stopped = new AbortController();
+  const lacking = new Lacking();
+  let problem: string | null = null;
+  const looking = (async () => {
+    while (!stopped.signal.aborted) {
+      try {
+        await startDualWrites(deps, client);
+        await startRefills(deps, client, lacking);
+        problem = null;
+      } catch (error) {
+        const known = translate(error);
+        problem = known instanceof FeatureStoreError && known.retryable ? null : `repairs: ${String(known)}`;
+      }
+      await delay(LOOK_MS, undefined, { signal: stopped.signal }).catch(() => {}); // stopped
+    }
+  })();
+  return {
+    problem: () => problem,
+    stop: () => {
+      stopped.abort();
+      return looking;
+    },
+  };
+}
+
+/** Of every owed range, also of one whose run was terminated; of versions that are given up nothing is owed any more. */
+async function startDualWrites({ config, pool }: Deps, client: Client): Promise<void> {
+  await pool.query(
+    `delete from owed where version_id in (select id from view_version where state in ('deprecated', 'retired', 'abandoned'))`,
+  );
+  const { rows } = await pool.query<Named & { id: number; after: number }>(
+    `select o.id, v.view, v.version, v.definition ->> 'owner' as owner, o.after_sequence as after
+       from owed o join view_version v on v.id = o.version_id
+      where o.asked_at is null or o.asked_at < clock_timestamp() - make_interval(secs => $1)
+      order by o.id`,
+    [AGAIN_MS / 1000],
+  );
+  for (const { id, after, ...named } of rows) {
+    const view = `${named.view}@${named.version}`;
+    await start(client, config.environment, named, {
+      workflow: 'dualWrite',
+      workflowId: `dual-write/${view}/${after}`,
+      input: { view, after },
+      summary: `records of ${view} that Redis missed`,
+    });
+    await pool.query('update owed set asked_at = clock_timestamp() where id = $1', [id]);
+  }
+}
+
+/** What two looks in a row found missing: one alone may fall between two steps of an apply. */
+class Lacking {
+  #before: number[] = [];
+  readonly #startedAt = new Map<number, number>();
+
+  /** Which refills are due. */
+  look(missing: number[]): number[] {
+    const due = missing.filter(
+      (id) =>
+        this.#before.includes(id) &&
+        performance.now() - (this.#startedAt.get(id) ?? Number.NEGATIVE_INFINITY) > AGAIN_MS,
+    );
+    this.#before = missing;
+    return due;
+  }
+
+  started(id: number): void {
+    this.#startedAt.set(id, performance.now());
+  }
+}
+
+async function startRefills({ config, pool, redis }: Deps, client: Client, lacking: Lacking): Promise<void> {
+  const filled = await listFilled(pool);
+  if (filled.size === 0) return;
+  const missing = await listMissing(redis, config.environment, await readGeneration(pool), [
+    ...filled.keys(),
+  ]);
+  for (const id of lacking.look(missing)) {
+    const { rows } = await pool.query<Named>(
+      `select view, version, definition ->> 'owner' as owner from view_version where id = $1`,
+      [id],
+    );
+    const { view, version } = rows[0]!;
+    await start(client, config.environment, rows[0]!, {
+      workflow: 'refill',
+      workflowId: `refill/${view}@${version}`,
+      input: { view, version },
+      summary: `refill of ${view}@${version}: Redis was emptied`,
+    });
+    lacking.started(id);
+  }
+}
+
+async function start(
+  client: Client,
+  environment: string,
+  { view, version, owner }: Named,
+  run: { workflow: string; workflowId: string; input: unknown; summary: string },
+): Promise<void> {
+  await client.connection.withDeadline(Date.now() + CALL_MS, () =>
+    client.workflow.start(run.workflow, {
+      workflowId: run.workflowId,
+      taskQueue: `${environment}-control`,
+      args: [run.input],
+      workflowIdConflictPolicy: 'USE_EXISTING',
+      staticSummary: run.summary,
+      searchAttributes: {
+        AlmanacKind: [run.workflow],
+        AlmanacView: [view],
+        AlmanacVersion: [version],
+        AlmanacOwner: [owner],
+      },
+    }),
+  );
+}
