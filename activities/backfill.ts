@@ -177,6 +177,7 @@ async function computeRange(
     await turn();
   }
   await output.flush();
+  output.assertSame();
   return output.counts;
 }
 

@@ -139,14 +139,14 @@ export function createMaterializeActivities(deps: Deps) {
       });
     },
 
-    async materializePart(input: MaterializePart): Promise<Counts> {
+    async materializePart(input: MaterializePart): Promise<Counts & { different: number }> {
       await assertOnline(deps);
       const version = await getVersion(pool, input.versionId);
       const after = parseMoment(input.after);
       const until = parseMoment(input.until);
       if (version.kind === 'sql') {
         const tick = until - (input.parts - 1 - input.part) * version.view.cadenceMs;
-        return beating(() => writeSqlTick(deps, version, tick));
+        return beating(async () => ({ ...(await writeSqlTick(deps, version, tick)), different: 0 }));
       }
       const work = compileVersion(version as AggregationVersion);
       const range = evenRange(input.part, input.parts);
@@ -283,7 +283,7 @@ async function enteringEvents(
   return found;
 }
 
-async function computeBatch(deps: Deps, work: Compiled, span: Span): Promise<Counts> {
+async function computeBatch(deps: Deps, work: Compiled, span: Span): Promise<Counts & { different: number }> {
   const { version, compiled } = work;
   const { after, until, sequence, range } = span;
   const { cadenceMs, settleMs } = ticksOf(version.view);
@@ -330,7 +330,8 @@ async function computeBatch(deps: Deps, work: Compiled, span: Span): Promise<Cou
     }
   await output.flush();
   await repeatRecords(deps, work, span, output);
-  return output.counts;
+  output.assertSame();
+  return { ...output.counts, different: 0 };
 }
 
 /** Records of an earlier attempt may have missed Redis: what Postgres has moved since the last tick is written again. */
@@ -347,7 +348,12 @@ async function repeatRecords(
   output.counts.entities = entities;
 }
 
-async function computeStreaming(deps: Deps, work: Compiled, span: Span): Promise<Counts> {
+/** An entity whose record clashes holds up no rows: they are not made of records, and its next event writes it anew. */
+async function computeStreaming(
+  deps: Deps,
+  work: Compiled,
+  span: Span,
+): Promise<Counts & { different: number }> {
   const { version, compiled } = work;
   const { after, until, sequence, range } = span;
   const output = new Output(deps, work);
@@ -371,5 +377,5 @@ async function computeStreaming(deps: Deps, work: Compiled, span: Span): Promise
       await turn();
     }
   await output.flush();
-  return output.counts;
+  return { ...output.counts, different: output.different };
 }

@@ -78,12 +78,12 @@ export function createRefillActivities(deps: Deps) {
       });
     },
 
-    async refillPart(input: RefillPart): Promise<Counts> {
+    async refillPart(input: RefillPart): Promise<Counts & { different: number }> {
       await assertOnline(deps);
       const version = await getVersion(pool, input.versionId);
-      return beating(() =>
+      return beating(async () =>
         version.kind === 'sql'
-          ? refillSql(deps, version)
+          ? { ...(await refillSql(deps, version)), different: 0 }
           : refillRange(deps, compileVersion(version as AggregationVersion), input),
       );
     },
@@ -158,11 +158,15 @@ async function refillSql(deps: Deps, version: SqlVersion): Promise<Counts> {
   return counts;
 }
 
-async function refillRange(deps: Deps, work: Compiled, part: RefillPart): Promise<Counts> {
+async function refillRange(
+  deps: Deps,
+  work: Compiled,
+  part: RefillPart,
+): Promise<Counts & { different: number }> {
   const output = new Output(deps, work);
   const newer = await foldNewer(deps, work, part, output);
   await writeStored(deps, work, part, output, newer);
-  return output.counts;
+  return { ...output.counts, different: output.different };
 }
 
 export const streaming = ({ view }: StoredVersion): boolean =>

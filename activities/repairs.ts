@@ -1,16 +1,18 @@
 /**
- * What starts by itself, some seconds after it is needed: the dual write of each range that is owed, and the refill of every version
- * that an emptied Redis lacks. Beside the activities of a worker process; several may do so at once, since a run that goes on is left
+ * What starts by itself, some seconds after it is needed: the dual write of each range that is owed, the refill of every version that
+ * an emptied Redis lacks, and a stream that is drained but wanted again. Beside the activities of a worker process; several may do so at once, since a run that goes on is left
  * alone. Does no repair itself.
  */
 import { setTimeout as delay } from 'node:timers/promises';
 import type { Client } from '@temporalio/client';
 import { FeatureStoreError } from '../core/error.js';
+import { getSource } from '../registry/resolve.js';
 import type { Deps } from './deps.js';
 import { translate } from './errors.js';
 import { readGeneration } from './offline/ticks.js';
 import { listMissing } from './online/publish.js';
 import { listFilled } from './refill.js';
+import { startStream } from './stream/stream.js';
 
 export interface Repairs {
   /** Why the last look came to nothing, unless a store was away; null: it did not. */
@@ -21,6 +23,8 @@ export interface Repairs {
 const LOOK_MS = 2_000;
 /** A run that failed is followed by another after so long. */
 const AGAIN_MS = 60_000;
+/** In less, a drained stream's run has ended. */
+const ENDING_MS = 5_000;
 const CALL_MS = 5_000;
 
 interface Named {
@@ -32,12 +36,14 @@ interface Named {
 export function startRepairs(deps: Deps, client: Client): Repairs {
   const stopped = new AbortController();
   const lacking = new Lacking();
+  const resumed = new Map<string, number>();
   let problem: string | null = null;
   const looking = (async () => {
     while (!stopped.signal.aborted) {
       try {
         await startDualWrites(deps, client);
         await startRefills(deps, client, lacking);
+        await startDrained(deps, client, resumed);
         problem = null;
       } catch (error) {
         const known = translate(error);
@@ -119,6 +125,30 @@ async function startRefills({ config, pool, redis }: Deps, client: Client, lacki
       summary: `refill of ${view}@${version}: Redis was emptied`,
     });
     lacking.started(id);
+  }
+}
+
+/**
+ * Whoever wanted a stream again while it was draining found its run still open, and that run may have read `drain` by then. One that
+ * failed is left to its operator. @param resumed source → when, by performance.now()
+ */
+async function startDrained(
+  { config, pool }: Deps,
+  client: Client,
+  resumed: Map<string, number>,
+): Promise<void> {
+  const { rows } = await pool.query<{ source: string }>(
+    `select distinct source from stream_offset join stream_control using (source)
+      where wanted = 'run' and state = 'drained' and seen_at < clock_timestamp() - make_interval(secs => $1)`,
+    [ENDING_MS / 1000],
+  );
+  for (const { source } of rows) {
+    if (performance.now() - (resumed.get(source) ?? Number.NEGATIVE_INFINITY) < AGAIN_MS) continue;
+    const { owner } = await getSource(pool, source);
+    await client.connection.withDeadline(Date.now() + CALL_MS, () =>
+      startStream(client, config.environment, { source, owner }),
+    );
+    resumed.set(source, performance.now());
   }
 }
 

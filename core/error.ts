@@ -69,3 +69,12 @@ export class FeatureStoreError extends Error {
     };
   }
 }
+
+/** Of online records that claim the moment of computed ones with other bytes. */
+export function recordsDiffer(view: string, version: number, different: number): FeatureStoreError {
+  return new FeatureStoreError(
+    'FS_PARITY',
+    `${different} online records of ${view}@${version} differ from the computed ones of the same moment`,
+    { fix: `compare them with the archive: almanac verify --view ${view}`, view, version },
+  );
+}

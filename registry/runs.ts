@@ -134,14 +134,21 @@ export function createRuns(
   });
   const client = new Client({ connection, namespace: config.temporalNamespace });
   const { workflow } = client;
+  const underWay = new Set<Promise<unknown>>();
   /** A stopped server is not noticed by gRPC's own deadline alone: its retries begin anew. */
   const call = async <T>(work: () => Promise<T>, ms = callMs): Promise<T> => {
     let timer: NodeJS.Timeout | undefined;
     const late = new Promise<never>((_, reject) => {
       timer = setTimeout(() => reject(unavailable(`it did not answer within ${ms} ms`)), ms);
     });
+    const answer = connection.withDeadline(Date.now() + ms, work);
+    const settled: Promise<boolean> = answer.then(
+      () => underWay.delete(settled),
+      () => underWay.delete(settled),
+    );
+    underWay.add(settled);
     try {
-      return await Promise.race([connection.withDeadline(Date.now() + ms, work), late]);
+      return await Promise.race([answer, late]);
     } catch (error) {
       throw translate(error, config);
     } finally {
@@ -232,7 +239,11 @@ export function createRuns(
         queryMs,
       );
     },
-    close: () => connection.close(),
+    async close() {
+      // A call that was given up is tried again some times; on a closed channel that throws out of a timer, where nobody catches it.
+      const closed = Promise.all(underWay).then(() => connection.close());
+      if (underWay.size === 0) await closed;
+    },
   };
 }
 

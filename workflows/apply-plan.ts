@@ -1,6 +1,7 @@
 /**
  * Apply: what a plan says becomes what readers get, all at once or not at all.
- *   open (versions, tables) → topics → schedules, paused → backfills → activate ─ the point of no return ─ → schedules run → publish to serving
+ *   open (versions, tables) → topics → schedules, paused → backfills → taken over by streams → activate
+ *   ─ the point of no return ─ → publish to serving → schedules run → streams
  * A failure before it abandons what the plan opened; after it every step is tried until it succeeds.
  */
 import {
@@ -29,6 +30,8 @@ export interface ApplyPlanResult {
 // Each is bounded by the disks of one machine; more at once only share them.
 const BACKFILLS_AT_ONCE = 2;
 
+const TAKEN_OVER = 'waiting up to a minute for running streams to take the new versions over';
+
 export async function applyPlan({ planHash, by }: ApplyPlanInput): Promise<ApplyPlanResult> {
   // Statements of the registry may build an index on a grown archive: 10 min each (registry/tables.ts). Schedules and keys take one
   // remote call each. All give a sign every 2 s, so a dead worker is noticed after 15 s.
@@ -51,19 +54,27 @@ export async function applyPlan({ planHash, by }: ApplyPlanInput): Promise<Apply
       plan.versions.map(({ view, version }) => `${view}@${version}`).join(', ') || 'none new',
     );
     await steps.createTopics({ planHash });
+    let later: Awaited<ReturnType<Activities['awaitStreams']>>['later'] = [];
     if (!plan.applied) {
       run.report({ done: 1, total: 5 + plan.backfills.length, message: 'making schedules' });
       await steps.createSchedules({ planHash });
       await backfillAll(plan.backfills, run);
       await run.mayGoOn();
+      run.report({ message: TAKEN_OVER });
+      ({ later } = await steps.awaitStreams({
+        versions: plan.backfills.map(({ view, version }) => ({ view, version })),
+      }));
       run.report({ message: 'activating' });
       await steps.activatePlan({ planHash, by });
     }
     undo.length = 0; // readers have moved
-    run.report({ done: 3 + plan.backfills.length, total: 5 + plan.backfills.length, message: 'publishing' });
     await CancellationScope.nonCancellable(async () => {
-      await steps.settleSchedules();
+      run.report({ done: 3 + plan.backfills.length, total: 5 + plan.backfills.length, message: TAKEN_OVER });
+      if (later.length > 0) await steps.awaitStreams({ versions: later });
+      run.report({ message: 'publishing' });
+      // Serving first: the versions it reads until then are no streams' any more.
       await steps.publishServingPlan();
+      await steps.settleSchedules();
       await steps.startStreams();
     });
     run.report({ done: 5 + plan.backfills.length });

@@ -6,7 +6,7 @@
  */
 import { ActivityCancellationType, proxyActivities } from '@temporalio/workflow';
 import type { Activities } from '../activities/index.js';
-import { FeatureStoreError } from '../core/error.js';
+import { recordsDiffer } from '../core/error.js';
 import { followRun } from './progress.js';
 import { queue } from './queues.js';
 import { workThrough } from './work-through.js';
@@ -73,9 +73,5 @@ export async function dualWrite(input: DualWriteInput): Promise<DualWriteResult>
   await run.end(`${entities} entities, ${records} records written`);
   if (different === 0) return { view, version, after, until, entities, records };
   // The others are written: nothing is left to repeat, and somebody has to look.
-  throw new FeatureStoreError(
-    'FS_PARITY',
-    `${different} online records of ${view}@${version} differ from the computed ones of the same moment`,
-    { fix: `compare them with the archive: almanac verify --view ${view}`, view, version },
-  );
+  throw recordsDiffer(view, version, different);
 }

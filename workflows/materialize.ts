@@ -5,6 +5,7 @@
  */
 import { ActivityCancellationType, continueAsNew, proxyActivities, workflowInfo } from '@temporalio/workflow';
 import type { Activities } from '../activities/index.js';
+import { recordsDiffer } from '../core/error.js';
 import { followRun } from './progress.js';
 import { queue } from './queues.js';
 import { workThrough } from './work-through.js';
@@ -61,9 +62,12 @@ export async function materialize(input: MaterializeInput): Promise<MaterializeR
     await run.end(`tick ${until} is published already: nothing changed`);
     return { ...result, entities: 0, rows: 0, records: 0 };
   }
-  const counts = await workThrough(run, parts, opened.inOrder ? 1 : PARTS_AT_ONCE, (part) =>
-    materializePart({ versionId, after, until, sequence, part, parts }),
-  );
+  let different = 0;
+  const counts = await workThrough(run, parts, opened.inOrder ? 1 : PARTS_AT_ONCE, async (part) => {
+    const written = await materializePart({ versionId, after, until, sequence, part, parts });
+    different += written.different;
+    return written;
+  });
   run.report({ message: 'publishing' });
   await recordMaterialize({ versionId, after, until, sequence, parts });
   await publishTicks({ versionId });
@@ -73,6 +77,8 @@ export async function materialize(input: MaterializeInput): Promise<MaterializeR
     await continueAsNew<typeof materialize>({ ...input, view, version, tick: last });
   }
   await run.end(`tick ${until} published: ${counts.entities} entities, ${counts.rows} rows`);
+  // The ticks are published, and somebody has to look.
+  if (different > 0) throw recordsDiffer(view, version, different);
   return { ...result, entities: counts.entities, rows: counts.rows, records: counts.records };
 }
 

@@ -5,6 +5,7 @@
  */
 import { ActivityCancellationType, proxyActivities } from '@temporalio/workflow';
 import type { Activities } from '../activities/index.js';
+import { recordsDiffer } from '../core/error.js';
 import { followRun } from './progress.js';
 import { queue } from './queues.js';
 import { workThrough } from './work-through.js';
@@ -48,14 +49,19 @@ export async function refill(input: RefillInput): Promise<RefillResult> {
   run.report({ message: 'opening' });
   const { versionId, view, version, sequenceAfter, sequence, parts } = await openRefill(input);
   run.fact('View', `${view}@${version}`);
-  const counts = await workThrough(run, parts, PARTS_AT_ONCE, (part) =>
-    refillPart({ versionId, sequenceAfter, sequence, part, parts }),
-  );
+  let different = 0;
+  const counts = await workThrough(run, parts, PARTS_AT_ONCE, async (part) => {
+    const written = await refillPart({ versionId, sequenceAfter, sequence, part, parts });
+    different += written.different;
+    return written;
+  });
   run.report({ message: 'publishing' });
   await recordRefill({ versionId, sequence });
   await publishTicks({ versionId });
   const { missing } = await finishRefill({ versionId });
   const waits = missing.length === 0 ? '' : `; serving waits for ${missing.join(', ')}`;
   await run.end(`${counts.entities} entities, ${counts.records} records written${waits}`);
+  // Everything else is back, and somebody has to look.
+  if (different > 0) throw recordsDiffer(view, version, different);
   return { view, version, entities: counts.entities, events: counts.events, records: counts.records };
 }

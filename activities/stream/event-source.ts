@@ -127,11 +127,15 @@ class KafkaSource implements EventSource {
       metadataMaxAge: METADATA_MS,
       allowAutoTopicCreation: false,
     });
+    // kafkajs may start anew by itself, but as another member of the group, and that waits until the session of the one before has
+    // ended: 27 s after a broker came back. The next reader has a group of its own: 2 s.
+    let hasJoined = false;
     this.#consumer.on('consumer.crash', ({ payload }) => {
-      if (!payload.restart) this.#fail(payload.error);
+      if (hasJoined || !payload.restart) this.#fail(payload.error);
     });
     // Before it has joined there is nothing to seek in; and it forgets where it was when it joins again.
     this.#consumer.on('consumer.group_join', () => {
+      hasJoined = true;
       this.#isCounted = false;
       this.#doubt();
     });

@@ -53,6 +53,8 @@ export interface ShardStatus {
 
 const WAIT_MS = 100;
 const TURN_MS = 500;
+// While an import goes on, an idle reader takes in what it has archived so far no more often: the same entities come again and again.
+const TAKE_IN_MS = 10_000;
 // A state of a wide view takes some 35 kB, one of a narrow view 1 kB. Beyond it all are written and forgotten, and loaded again as they
 // come.
 const MAX_STATES = 50_000;
@@ -69,6 +71,8 @@ interface Orders {
   versions: number[];
   /** The newest transaction of an import into the source. */
   imported: number;
+  /** One has not ended. */
+  isImporting: boolean;
 }
 
 export class Shard {
@@ -85,6 +89,7 @@ export class Shard {
   #revision = -1;
   /** The definitions have this source no more. */
   #isGone = false;
+  #takenInAt = Number.NEGATIVE_INFINITY;
   #source!: Source;
   #read!: (message: { offset: number; value: Buffer | null }) => Read;
   readonly #views = new Map<number, ViewStates>();
@@ -199,7 +204,8 @@ export class Shard {
     }
     for (const id of this.#views.keys()) if (!orders.versions.includes(id)) this.#views.delete(id);
     const added = orders.versions.filter((id) => !this.#views.has(id));
-    if (added.length > 0 || orders.imported > this.#folded) await this.#attach(added);
+    const isDue = !orders.isImporting || performance.now() - this.#takenInAt > TAKE_IN_MS;
+    if (added.length > 0 || (orders.imported > this.#folded && isDue)) await this.#attach(added);
     if (orders.wanted === 'pause' && !this.#paused) this.#events.pause();
     if (orders.wanted === 'run' && this.#paused) this.#events.resume();
     this.#paused = orders.wanted === 'pause';
@@ -258,6 +264,7 @@ export class Shard {
       states.forget();
       await this.#catchUp(id, states, this.#folded, sequence);
     }
+    this.#takenInAt = performance.now();
   }
 
   async #catchUp(id: number, states: ViewStates, after: number, until: number): Promise<void> {
@@ -619,7 +626,8 @@ async function readOrders(
                      and v.state in ${STATES} and v.source -> 'columns' = $2::jsonb
                      and (p.version_id is not null
                           or v.state = 'live' and not exists (select 1 from backfill b where b.version_id = v.id)) order by v.id) as versions,
-            coalesce((select max(last_sequence) from import where source = $1), 0)::bigint as imported`,
+            coalesce((select max(last_sequence) from import where source = $1), 0)::bigint as imported,
+            exists (select 1 from import where source = $1 and state = 'running') as "isImporting"`,
     [source, JSON.stringify(present?.columns ?? {})],
   );
   return rows[0]!;

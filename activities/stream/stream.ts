@@ -1,6 +1,7 @@
 /** A source's stream: its topic and rows made, its partition read, what the operator wants written down. */
 import { cancellationSignal, getClient, heartbeat, sleep } from '@temporalio/activity';
-import { Kafka, logLevel } from 'kafkajs';
+import type { Client } from '@temporalio/client';
+import kafkajs, { Kafka, logLevel } from 'kafkajs';
 import type { Source } from '../../core/definition.js';
 import { FeatureStoreError } from '../../core/error.js';
 import { PARTITIONS, streamOf, topicName } from '../../core/stream.js';
@@ -10,6 +11,11 @@ import type { Deps } from '../deps.js';
 import { beating } from '../heartbeat.js';
 import { createKafkaSource, tooWide } from './event-source.js';
 import { Shard, type ShardStatus } from './shard.js';
+
+export interface VersionName {
+  view: string;
+  version: number;
+}
 
 export interface RunShardInput {
   source: string;
@@ -24,13 +30,17 @@ const RUN_MS = 24 * 3_600_000;
 const BEAT_MS = 1_000;
 // A shard that shows nothing for so long hangs: Temporal should hear no more of it.
 const HUNG_MS = 120_000;
+// A reader that says nothing for so long is away.
+const SILENT_MS = 10_000;
+// For an apply, a stream that is slow is as good as one that is away.
+const PATIENCE_MS = 60_000;
 // Readers look twice a second at what is wanted.
 const OBEY_MS = 3_000;
 
 export function createStreamActivities(deps: Deps) {
   const { config, pool } = deps;
   return {
-    /** Topics of the plan's sources, before anything of it is live. Throws FS_CONFLICT for one of which only a part would be read. */
+    /** Topics of the plan's sources, before anything of it is live. Throws FS_CONFLICT for one of which only a part would be read or kept. */
     async createTopics({ planHash }: { planHash: string }): Promise<void> {
       const { rows } = await pool.query<{ sources: Source[] }>(
         `select definitions -> 'sources' as sources from plan where hash = $1`,
@@ -59,7 +69,8 @@ export function createStreamActivities(deps: Deps) {
       for (const { source, owner, topic } of streamed) {
         await pool.query(
           `insert into stream_offset (source, partition, topic) values ($1, 0, $2)
-           on conflict (source, partition) do update set topic = excluded.topic where stream_offset.next_offset = 0`,
+           on conflict (source, partition) do update set topic = excluded.topic, epoch = stream_offset.epoch + 1
+            where stream_offset.next_offset = 0 and stream_offset.topic <> excluded.topic`, // who reads the old one is fenced
           [source, topic],
         );
         await pool.query(
@@ -67,15 +78,26 @@ export function createStreamActivities(deps: Deps) {
            on conflict (source) do update set wanted = 'run' where stream_control.wanted = 'drain'`,
           [source],
         );
-        await getClient().workflow.start('streamSource', {
-          workflowId: `stream/${source}`,
-          taskQueue: `${config.environment}-control`,
-          args: [{ source }],
-          workflowIdConflictPolicy: 'USE_EXISTING',
-          staticSummary: `stream of ${source}`,
-          searchAttributes: { AlmanacKind: ['streamSource'], AlmanacOwner: [owner] },
-        });
+        await startStream(getClient(), config.environment, { source, owner });
       }
+    },
+
+    /**
+     * Returns when the streams that run have taken these versions over and published what came after their backfills, or when its
+     * patience is over: no stream stops an apply. Not waited for, and given back, are those that read other columns of their source
+     * than the present revision has: they are taken over when their plan is active.
+     */
+    async awaitStreams({ versions }: { versions: VersionName[] }): Promise<{ later: VersionName[] }> {
+      return beating(async () => {
+        const began = performance.now();
+        for (;;) {
+          const waiting = await listNotTakenOver(pool, versions);
+          const isOver = performance.now() - began > PATIENCE_MS;
+          if (isOver || waiting.every(({ isLater }) => isLater))
+            return { later: waiting.flatMap(({ isLater, ...name }) => (isLater ? [name] : [])) };
+          await sleep(250);
+        }
+      });
     },
 
     /** Writes down what is wanted for the readers, waits a little for them, and says how they are getting on with it. */
@@ -137,6 +159,48 @@ export function createStreamActivities(deps: Deps) {
   };
 }
 
+/** Those of running streams that are not taken over yet; once they are, `published` is at least where that was. */
+async function listNotTakenOver(
+  pool: Deps['pool'],
+  versions: readonly VersionName[],
+): Promise<Array<VersionName & { isLater: boolean }>> {
+  const sources = (await findRevision(pool))?.definitions.sources ?? [];
+  const { rows } = await pool.query<VersionName & { isLater: boolean }>(
+    `select v.view, v.version, s.source -> 'columns' is distinct from v.source -> 'columns' as "isLater"
+       from view_version v
+       join unnest($1::text[], $2::integer[]) as wanted (view, version) on wanted.view = v.view and wanted.version = v.version
+       join stream_control c on c.source = v.source ->> 'name' and c.wanted = 'run'
+       join stream_offset o on o.source = c.source and o.state = 'running'
+                           and o.seen_at > clock_timestamp() - make_interval(secs => $3)
+       left join jsonb_array_elements($4::jsonb) as s (source) on s.source ->> 'name' = c.source
+       left join stream_attached a on a.version_id = v.id and a.partition = o.partition
+      where v.definition #>> '{mode,type}' = 'streaming' and coalesce(a.published < a.sequence, true)`,
+    [
+      versions.map(({ view }) => view),
+      versions.map(({ version }) => version),
+      SILENT_MS / 1000,
+      JSON.stringify(sources),
+    ],
+  );
+  return rows;
+}
+
+/** A run that goes on is left alone. */
+export async function startStream(
+  client: Client,
+  environment: string,
+  { source, owner }: { source: string; owner: string },
+): Promise<void> {
+  await client.workflow.start('streamSource', {
+    workflowId: `stream/${source}`,
+    taskQueue: `${environment}-control`,
+    args: [{ source }],
+    workflowIdConflictPolicy: 'USE_EXISTING',
+    staticSummary: `stream of ${source}`,
+    searchAttributes: { AlmanacKind: ['streamSource'], AlmanacOwner: [owner] },
+  });
+}
+
 function brokersOf(brokers: string[]): string[] {
   if (brokers.length > 0) return brokers;
   throw new FeatureStoreError(
@@ -175,6 +239,17 @@ async function createTopics(brokers: string[], topics: readonly string[]): Promi
       const { length } = await admin.fetchTopicOffsets(topic);
       if (length !== PARTITIONS) throw tooWide(topic, length);
     }
+    const { resources } = await admin.describeConfigs({
+      includeSynonyms: false,
+      resources: topics.map((name) => ({
+        type: kafkajs.ConfigResourceTypes.TOPIC, // Node finds no export of that name in its CommonJS
+        name,
+        configNames: ['cleanup.policy'],
+      })),
+    });
+    for (const { resourceName, configEntries } of resources)
+      if (configEntries.some(({ configValue }) => configValue.includes('compact')))
+        throw compacted(resourceName);
   } catch (error) {
     if (error instanceof FeatureStoreError) throw error;
     throw new FeatureStoreError(
@@ -186,4 +261,15 @@ async function createTopics(brokers: string[], topics: readonly string[]): Promi
   } finally {
     await admin.disconnect();
   }
+}
+
+function compacted(topic: string): FeatureStoreError {
+  return new FeatureStoreError(
+    'FS_CONFLICT',
+    `topic ${topic} is compacted: of the messages with one key only the newest stays, and those without a key are refused`,
+    {
+      fix: 'set its cleanup.policy to delete, or name a topic that is not there yet: the platform makes it',
+      topic,
+    },
+  );
 }

@@ -9,7 +9,10 @@ export interface Latency {
   p99Ms: number;
 }
 
-/** One request after another: `warmUp` that do not count, then `requests` that do. Times include reading the whole body. */
+/**
+ * One request after another: `warmUp` that do not count, then `requests` that do. Times include reading the whole body. A serving
+ * that was just started is slow to its first callers and may refuse some of them; one that refuses all of the warm-up is at fault.
+ */
 export async function measureLatency(
   url: string,
   body: string,
@@ -18,11 +21,15 @@ export async function measureLatency(
   const agent = new Agent({ keepAlive: true, maxSockets: 1 });
   const times: number[] = [];
   try {
-    for (let i = -warmUp; i < requests; i++) {
+    const warm = [];
+    for (let i = 0; i < warmUp; i++) warm.push((await Promise.allSettled([ask(url, body, agent)]))[0]);
+    const refused = warm.find((result) => result.status === 'rejected');
+    if (refused && warm.every(({ status }) => status === 'rejected')) throw refused.reason;
+    for (let i = 0; i < requests; i++) {
       const began = performance.now();
       await ask(url, body, agent);
-      if (i >= 0) times.push(performance.now() - began);
-      onProgress(Math.max(0, i + 1));
+      times.push(performance.now() - began);
+      onProgress(i + 1);
     }
   } finally {
     agent.destroy();
@@ -45,7 +52,7 @@ function ask(url: string, body: string, agent: Agent): Promise<void> {
       { method: 'POST', agent, headers, timeout: 10_000 },
       (response) => {
         response.resume();
-        response.once('error', reject);
+        response.once('error', (error) => reject(failure(url, `broke off (${error.message})`)));
         response.once('end', () => {
           if (response.statusCode === 200) resolve();
           else reject(failure(url, `answered ${response.statusCode}`));

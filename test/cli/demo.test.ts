@@ -97,6 +97,16 @@ describe('latency', () => {
     await expect(measureLatency(stub.url, '{}', options)).rejects.toMatchObject({ code: 'FS_UNAVAILABLE' });
     await stub.close();
   });
+  test('the first answers do not count, nor do they have to be good', async () => {
+    let asked = 0;
+    const stub = await startStub((_asked, _body, _request, response) => {
+      response.statusCode = asked++ === 0 ? 504 : 200;
+      return {};
+    });
+    const options = { warmUp: 2, requests: 3, onProgress: () => {} };
+    expect(await measureLatency(stub.url, '{}', options)).toMatchObject({ requests: 3 });
+    await stub.close();
+  });
   test('a connection that breaks says so', async () => {
     const stub = await startStub((_asked, _body, request) => {
       request.socket.destroy();

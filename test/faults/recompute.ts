@@ -439,6 +439,9 @@ function stateOf(compiled: CompiledView, events: readonly Event[], sequence: num
   return state;
 }
 
+/** Of a record, at most so many are asked of the oracle, from the first to the last; the rest is in its bytes. */
+const STEPS = 12;
+
 function checkRecord(
   compiled: CompiledView,
   source: Source,
@@ -466,7 +469,9 @@ function checkRecord(
   expect(header.asOf).toBeGreaterThanOrEqual(header.eventTimestamp);
   expect(record).toEqual(recordOf(compiled, stateOf(compiled, events, header.sequence, header.asOf)));
 
-  const steps = recordSteps(compiled, record).flatMap((step) => [step - 1, step, step + 1]);
+  const all = recordSteps(compiled, record);
+  const every = Math.ceil(all.length / STEPS);
+  const steps = all.filter((_, i) => i % every === 0).flatMap((step) => [step - 1, step, step + 1]);
   const later = [1, 10 * MINUTE, HOUR, DAY, 30 * DAY].map((ms) => header.asOf + ms);
   let compared = 0;
   for (const at of [header.asOf, ...steps, ...later]) {

@@ -20,8 +20,11 @@ import { decodeHeader } from '../../core/record.js';
 import { HOUR } from '../../core/time.js';
 import { computePlan, savePlan } from '../../registry/apply.js';
 import { readStatus } from '../../registry/status.js';
+import { setWanted } from '../../registry/streams.js';
 import { applyPlan } from '../../workflows/apply-plan.js';
 import { type DualWriteInput, dualWrite } from '../../workflows/dual-write.js';
+import { refill } from '../../workflows/refill.js';
+import { drainUpdate } from '../../workflows/stream.js';
 import { withoutAddresses } from '../stack/machine.js';
 import { createEnvironment, type RunningWorkers } from './environment.js';
 import {
@@ -213,6 +216,14 @@ test('a record that clashes is counted, and stops neither the stream nor the rep
   await redis.hdel(other, String(id));
   await expect(run({ view: 'user_now' })).rejects.toMatchObject({ cause: { type: 'FS_PARITY' } });
   expect(await redis.hexists(other, String(id))).toBe(1);
+  await redis.hdel(other, String(id));
+  const refilling = env.client.workflow.execute(refill, {
+    workflowId: `refill/${randomUUID()}`,
+    taskQueue: env.controlQueue,
+    args: [{ view: 'user_now' }],
+  });
+  await expect(refilling).rejects.toMatchObject({ cause: { type: 'FS_PARITY' } });
+  expect(await redis.hexists(other, String(id))).toBe(1);
   await redis.hdel(key, String(id));
   expect(await run({ view: 'user_now@1' })).toMatchObject({
     view: 'user_now',
@@ -236,6 +247,15 @@ test.each([
   { input: { view: 'user_now', after: -1 }, code: 'FS_REQUEST_INVALID', why: 'no sequence' },
 ])('refused: $why', async ({ input, code }) => {
   await expect(run(input)).rejects.toMatchObject({ cause: { cause: { type: code } } });
+});
+
+test('a stream that was wanted again just when its run had read the order to drain comes back', async () => {
+  const stream = env.client.workflow.getHandle('stream/visits');
+  await stream.executeUpdate(drainUpdate);
+  await stream.result();
+  await setWanted(pool, 'visits', 'run'); // and nobody starts a run
+  await flow(1);
+  await untilRight();
 });
 
 test('late events are counted, whatever the batches', async () => {

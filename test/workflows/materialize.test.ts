@@ -1,5 +1,6 @@
 import { beforeAll, describe, expect, test } from 'vitest';
 import type { Activities } from '../../activities/index.js';
+import { onlineKey } from '../../core/codec/key.js';
 import { ticksOf } from '../../core/sweep.js';
 import { DAY, floorTo, formatTimestamp, HOUR, MINUTE } from '../../core/time.js';
 import { backfill } from '../../workflows/backfill.js';
@@ -8,7 +9,7 @@ import { refill } from '../../workflows/refill.js';
 import { applyDefinitions, createEnvironment, type TestEnvironment } from './environment.js';
 import { repeating } from './faults.js';
 import {
-  archive, checkWithOracle, comparable, type MadeEvent, makeEvents, random, readStored, userHourly, userNow, VIEWS, world,
+  archive, checkWithOracle, comparable, type MadeEvent, makeEvents, random, readStored, userHourly, userNow, VIEWS, versionOf, world,
 } from './world.js'; // biome-ignore format: one list
 
 // One environment lives through a day and more tick by tick, the other is backfilled at their end.
@@ -110,6 +111,21 @@ describe('a day and more', () => {
     });
     expect(result).toMatchObject({ ticks: 0, rows: 0, records: 0 });
     expect(await readStored(ticked, view)).toEqual(before);
+  });
+
+  test('a record that clashes holds up no tick of a streaming view, and is said in the end', async () => {
+    const { pool, redis, config } = ticked.deps;
+    const before = await readStored(ticked, userNow);
+    const last = before.progress!.last_tick_ms;
+    const { id } = await versionOf(ticked, userNow.name);
+    await pool.query('update view_progress set last_tick_ms = $2 where version_id = $1', [id, last - HOUR]);
+    await pool.query(`delete from rows_${id} where tick_ms = $1`, [last]);
+    for (const { key } of before.snapshots)
+      await redis.hset(onlineKey(config.environment, 'user', key), String(id), 'no record');
+    await expect(runTick('user_now', last)).rejects.toMatchObject({ cause: { type: 'FS_PARITY' } });
+    const found = await readStored(ticked, userNow);
+    expect(found.progress!.last_tick_ms).toBe(last);
+    expect(comparable(found).rows).toEqual(comparable(before).rows);
   });
 
   test.each([
