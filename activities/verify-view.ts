@@ -19,7 +19,7 @@ import {
 } from '../core/record.js';
 import { advance, encodeValues, rebuild, type State } from '../core/state.js';
 import { equalBytes, ticksOf } from '../core/sweep.js';
-import { ceilTo, floorTo, formatTimestamp, HOUR } from '../core/time.js';
+import { ceilTo, floorTo, formatTimestamp, HOUR, MAX_TIMESTAMP } from '../core/time.js';
 import { judge } from '../core/vector.js';
 import { type Answer, answer, answerSql, type Question, type SqlRow } from '../oracle/oracle.js';
 import type { StoredVersion } from '../registry/resolve.js';
@@ -175,7 +175,7 @@ async function checkOnline(
     ? progress.lastTickMs === null
       ? null
       : { type: 'tick', tick: progress.lastTickMs, at: progress.lastTickMs }
-    : { type: 'record', at: Number.MAX_SAFE_INTEGER, sequence: check.online };
+    : { type: 'record', at: MAX_TIMESTAMP, sequence: check.online };
   const least = due && answer(view, source, events, due);
   if (bytes === null) {
     const missing = least !== null && least.status !== 'NOT_FOUND';

@@ -25,7 +25,7 @@ import { decodeHeader, readRecord, recordSteps } from '../../core/record.js';
 import { progressKey } from '../../core/serving-plan.js';
 import { decodeState, nextStep, readState } from '../../core/state.js';
 import { ticksOf } from '../../core/sweep.js';
-import { DAY, floorTo, HOUR, MINUTE } from '../../core/time.js';
+import { DAY, floorTo, HOUR, MAX_TIMESTAMP, MINUTE } from '../../core/time.js';
 import { answer, type Question } from '../../oracle/oracle.js';
 import { resolveView } from '../../registry/resolve.js';
 import { quote, transaction } from '../../registry/sql.js';
@@ -411,7 +411,7 @@ function checkState(
   const record = stored.records.get(name);
   const last = batch
     ? ask({ type: 'tick', tick: end, at: end })
-    : ask({ type: 'record', at: Number.MAX_SAFE_INTEGER, sequence: Number.MAX_SAFE_INTEGER });
+    : ask({ type: 'record', at: MAX_TIMESTAMP, sequence: Number.MAX_SAFE_INTEGER });
   if (last.status === 'NOT_FOUND') {
     expect([snapshot, record]).toEqual([undefined, undefined]);
     return 0;
