@@ -271,7 +271,7 @@ export class Shard {
     let published = true;
     for await (const records of states.catchUp(after, until, this.#signal)) {
       if (!(await this.#publish(records))) published = false;
-      this.#tell('running');
+      this.#tell(this.#paused ? 'paused' : 'running');
       if (this.#size(states) > MAX_STATES) await this.#forget([...this.#views.values(), states]);
     }
     if (!published) await this.#owe([id], after);
@@ -301,7 +301,7 @@ export class Shard {
       for await (const records of states.refresh(now, this.#folded)) {
         await this.#send(records);
         await states.writeRefreshed(this.#fence);
-        this.#tell('running');
+        this.#tell(this.#paused ? 'paused' : 'running');
       }
   }
 
