@@ -6,6 +6,7 @@
  */
 import { cancellationSignal } from '@temporalio/activity';
 import { columnsRead } from '../core/canonical.js';
+import { decodeKey } from '../core/codec/key.js';
 import { FeatureStoreError } from '../core/error.js';
 import type { Event } from '../core/event.js';
 import { createState, decodeState } from '../core/state.js';
@@ -17,7 +18,14 @@ import { archiveTable } from '../registry/tables.js';
 import { parseMoment, referenceOf } from './backfill.js';
 import type { Deps } from './deps.js';
 import { beating } from './heartbeat.js';
-import { archiveBound, type HashRange, MAX_HASH, MIN_HASH, readEvents } from './offline/archive.js';
+import {
+  archiveBound,
+  type HashRange,
+  MAX_HASH,
+  MIN_HASH,
+  readEntities,
+  readEvents,
+} from './offline/archive.js';
 import {
   countDueSnapshots,
   findSnapshots,
@@ -79,6 +87,7 @@ export interface MaterializePart {
 
 const WORK_PER_PART = 50_000;
 const MAX_PARTS = 1_000;
+const ENTITIES_AT_ONCE = 500;
 // Each tick of a sql view is an activity, three events of the history; its limit is 10,240 before Temporal warns.
 const TICKS_PER_RUN = 1_000;
 // Our clock and the database's are different ones; a tick is computed when the database's is past it.
@@ -276,10 +285,12 @@ async function enteringEvents(
 
 async function computeBatch(deps: Deps, work: Compiled, span: Span): Promise<Counts & { different: number }> {
   const { version, compiled } = work;
-  const { after, until, range } = span;
+  const { after, until, sequence, range } = span;
   const { cadenceMs, settleMs } = ticksOf(version.view);
+  const of = { source: version.source, entity: version.entity, keyColumns: version.view.key };
   const output = new Output(deps, work);
   const turn = createTurns();
+  const stuck = new Map<string, { from: number; events: number }>();
   const entering = await enteringEvents(deps, work, span);
   const snapshots = new Map<string, Snapshot>();
   const known = await findSnapshots(
@@ -299,9 +310,24 @@ async function computeBatch(deps: Deps, work: Compiled, span: Span): Promise<Cou
     const from = Math.max(after, state.asOf);
     const events = arrived?.events.filter((event) => entryTick(event, cadenceMs, settleMs) > from) ?? [];
     const swept = sweepTicks(compiled, events, { after: from, until, state });
-    await output.add(snapshot ?? arrived!, swept.rows, swept.state, events.length);
+    if (swept.state.needsRebuild) stuck.set(name, { from, events: events.length });
+    else await output.add(snapshot ?? arrived!, swept.rows, swept.state, events.length);
     await turn();
   }
+  // Their snapshots cannot take in what came.
+  const keys = [...stuck.keys()].map((name) => decodeKey(version.entity, Buffer.from(name, 'latin1')));
+  for (let i = 0; i < keys.length; i += ENTITIES_AT_ONCE)
+    for await (const one of readEntities(deps.pool, of, keys.slice(i, i + ENTITIES_AT_ONCE), {
+      sequence,
+      arrivedUntilMs: until + settleMs,
+      columns: columnsRead(version.view),
+      signal: cancellationSignal(),
+    })) {
+      const { from, events } = stuck.get(nameOf(one.key))!;
+      const { rows, state } = computeEntity(compiled, one.events, { after: from, until });
+      await output.add(one, rows, state, events);
+      await turn();
+    }
   await output.flush();
   await repeatRecords(deps, work, span, output);
   output.assertSame();

@@ -10,7 +10,7 @@ import { FeatureStoreError, recordsDiffer } from '../core/error.js';
 import type { Event } from '../core/event.js';
 import { encodeRecord, RECORD_BYTES } from '../core/record.js';
 import { generationKey } from '../core/serving-plan.js';
-import { encodeValues, fold, readState, type State } from '../core/state.js';
+import { advance, encodeValues, fold, readState, rebuild, type State } from '../core/state.js';
 import { entryTick, sweepTicks, type TickRow, ticksOf } from '../core/sweep.js';
 import { floorTo } from '../core/time.js';
 import type { StoredVersion, ViewVersion } from '../registry/resolve.js';
@@ -72,16 +72,34 @@ export function computeEntity(
   const first = opening
     ? openingRow(compiled, own, Math.min(until, floorTo(after, cadenceMs) + cadenceMs))
     : null;
-  const { rows, state } = first
-    ? sweepTicks(
-        compiled,
-        own.filter((event) => enters(event) > first.row.tick),
-        { after: first.row.tick, until, state: first.state },
-      )
-    : sweepTicks(compiled, own, { after, until });
+  const later =
+    first &&
+    sweepTicks(
+      compiled,
+      own.filter((event) => enters(event) > first.row.tick),
+      { after: first.row.tick, until, state: first.state },
+    );
+  const { rows, state } =
+    later && !later.state.needsRebuild
+      ? later
+      : sweepTicks(compiled, own, { after: first?.row.tick ?? after, until });
   if (compiled.view.mode.type === 'streaming')
     for (const event of own) if (enters(event) > until) fold(compiled, state, event);
-  return { rows: first ? [first.row, ...rows] : rows, state };
+  return {
+    rows: first ? [first.row, ...rows] : rows,
+    state: state.needsRebuild ? rebuildAt(compiled, own, state) : state,
+  };
+}
+
+/** The state of all events of an entity; in place of another, which could not take one in, it speaks from that one's as-of on. */
+export function rebuildAt(
+  compiled: CompiledView,
+  events: readonly Event[],
+  replaced: State | undefined,
+): State {
+  const state = rebuild(compiled, events);
+  if (replaced) advance(compiled, state, replaced.asOf);
+  return state;
 }
 
 /** An entity as of a tick; null: it has no events by then. */

@@ -2,8 +2,9 @@
  * One entity of one stored view against the oracle, on the three paths: its record in Redis, its rows in Postgres, what training
  * sets would say of it. The oracle reads the archived events itself; nothing of the engine decides what is right.
  */
+import { NEVER } from '../core/aggregate/part.js';
 import { encodeKey, onlineKey } from '../core/codec/key.js';
-import { type CompiledView, compileView } from '../core/compile.js';
+import { type CompiledView, compileView, isMoving } from '../core/compile.js';
 import type { AggregationView, Entity, SqlView } from '../core/definition.js';
 import { FeatureStoreError } from '../core/error.js';
 import type { Event, FeatureValue, Value } from '../core/event.js';
@@ -16,9 +17,9 @@ import {
   readSqlRecord,
   recordSteps,
 } from '../core/record.js';
-import { advance, createState, encodeValues, fold, type State } from '../core/state.js';
+import { advance, encodeValues, rebuild, type State } from '../core/state.js';
 import { equalBytes, ticksOf } from '../core/sweep.js';
-import { ceilTo, floorTo, formatTimestamp, HOUR } from '../core/time.js';
+import { ceilTo, floorTo, formatTimestamp, HOUR, MAX_TIMESTAMP } from '../core/time.js';
 import { judge } from '../core/vector.js';
 import { type Answer, answer, answerSql, type Question, type SqlRow } from '../oracle/oracle.js';
 import type { StoredVersion } from '../registry/resolve.js';
@@ -174,7 +175,7 @@ async function checkOnline(
     ? progress.lastTickMs === null
       ? null
       : { type: 'tick', tick: progress.lastTickMs, at: progress.lastTickMs }
-    : { type: 'record', at: Number.MAX_SAFE_INTEGER, sequence: check.online };
+    : { type: 'record', at: MAX_TIMESTAMP, sequence: check.online };
   const least = due && answer(view, source, events, due);
   if (bytes === null) {
     const missing = least !== null && least.status !== 'NOT_FOUND';
@@ -275,7 +276,7 @@ function recordAt(
   const state =
     compiled.view.mode.type === 'batch'
       ? stateAtTick(compiled, events, asOf)
-      : foldAll(compiled, events.filter((event) => event.sequence <= sequence), asOf); // biome-ignore format: short
+      : stateOf(compiled, events.filter((event) => event.sequence <= sequence), asOf); // biome-ignore format: short
   return state && recordOf(compiled, state);
 }
 
@@ -416,7 +417,7 @@ async function checkRows(
   const tell = teller(check, parts);
   const features = namesOf(view);
   const moving = new Set(
-    view.features.filter(({ aggregation }) => aggregation.op === 'timeSince').map(({ name }) => name),
+    view.features.filter(({ aggregation }) => isMoving(aggregation)).map(({ name }) => name),
   );
   const next = seeded(check.seed, rows.length, events.length);
   const anywhere = Array.from(
@@ -487,12 +488,11 @@ async function checkRows(
 function stateAtTick(compiled: CompiledView, events: readonly Event[], tick: number): State | null {
   const { settleMs } = ticksOf(compiled.view);
   const seen = events.filter(({ timestamp, arrivedAt }) => timestamp <= tick && arrivedAt <= tick + settleMs);
-  return foldAll(compiled, seen, tick);
+  return stateOf(compiled, seen, tick);
 }
 
-function foldAll(compiled: CompiledView, events: readonly Event[], asOf: number): State | null {
-  const state = createState(compiled);
-  for (const event of events) fold(compiled, state, event);
+function stateOf(compiled: CompiledView, events: readonly Event[], asOf: number): State | null {
+  const state = rebuild(compiled, events);
   if (state.eventCount === 0) return null;
   advance(compiled, state, asOf);
   return state;
@@ -533,8 +533,17 @@ function labelTimes(
 ): number[] {
   const next = seeded(seed, events.length, events[0]?.timestamp ?? 0);
   const pick = <T>(list: readonly T[]): T => list[Math.floor(next() * list.length)]!;
-  const windows = version.view.features.flatMap(({ window }) => (window.type === 'sliding' ? [window] : []));
   const first = events[0]?.timestamp ?? nowMs - 24 * HOUR;
+  const compiled = compileView(version.view, version.source);
+  const gaps = version.view.features.flatMap(({ window }) =>
+    window.type === 'session' ? [window.gapMs] : [],
+  );
+  const leaving = [
+    ...compiled.slots
+      .filter((slot) => slot.leaves(first) < NEVER)
+      .map((slot) => (timestamp: number) => slot.leaves(timestamp)),
+    ...gaps.map((gapMs) => (timestamp: number) => timestamp + gapMs),
+  ];
   const anywhere = (): number => Math.floor(first + next() * (nowMs - first));
   const edges: Array<() => number> = [anywhere];
   if (events.length > 0) {
@@ -542,11 +551,7 @@ function labelTimes(
       () => pick(events).timestamp,
       () => pick(events).arrivedAt,
     );
-    if (windows.length > 0)
-      edges.push(() => {
-        const { ms, hopMs } = pick(windows);
-        return Math.ceil((pick(events).timestamp + ms) / hopMs) * hopMs;
-      });
+    if (leaving.length > 0) edges.push(() => pick(leaving)(pick(events).timestamp));
   }
   if (published.ticks.length > 0) edges.push(() => pick(published.ticks).publishedAt);
   const from = Math.floor(next() * edges.length);

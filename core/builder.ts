@@ -55,6 +55,26 @@ export function sliding(window: Duration, options: { hop?: Duration } = {}): Win
   };
 }
 
+/** The newest `window` of time up to the last hop boundary: nothing counts before the first one at or after it, and then for `window`. */
+export function hopping(window: Duration, hop: Duration): WindowJson {
+  return { type: 'hopping', ms: ms(window), hopMs: ms(hop) };
+}
+
+/** Since the last multiple of `window`, in UTC; weeks begin on Monday. Empty again at each. */
+export function tumbling(window: Duration): WindowJson {
+  return { type: 'tumbling', ms: ms(window) };
+}
+
+/** Since local midnight, Monday or the first of the month in an IANA zone: 'Europe/Berlin'. One zone per view. */
+export function calendar(unit: 'day' | 'week' | 'month', zone = 'UTC'): WindowJson {
+  return { type: 'calendar', unit, zone };
+}
+
+/** The running session: it ends when the view has had no event for `gap`. A feature's filter says what counts in it. */
+export function session(gap: Duration): WindowJson {
+  return { type: 'session', gapMs: ms(gap) };
+}
+
 /** Everything since the first event. */
 export function lifetime(): WindowJson {
   return { type: 'lifetime' };
@@ -375,12 +395,44 @@ export function count(): Countable<'int64', never> {
 export function sum<T extends Num, N extends string>(value: Expr<T, N>): Countable<T, N> {
   return new Countable({ op: 'sum', value: value.json });
 }
-/** The number of different values, exact. */
-export function distinct<N extends string>(value: Expr<ColumnType, N>): Countable<'int64', N> {
-  return new Countable({ op: 'distinct', value: value.json });
+/** The number of different values, exact; with a limit, never more than that. A lifetime asks for one. */
+export function distinct<N extends string>(
+  value: Expr<ColumnType, N>,
+  options: { limit?: number } = {},
+): Countable<'int64', N> {
+  return new Countable({ op: 'distinct', value: value.json, ...options });
+}
+/** The number of different values, estimated: a standard error of 1.6 %, in bounded space. */
+export function approxDistinct<N extends string>(value: Expr<ColumnType, N>): Aggregation<'int64', N> {
+  return new Aggregation({ op: 'approxDistinct', value: value.json });
+}
+/** The sum of values that halve with every half-life since their event. */
+export function decayedSum<N extends string>(
+  value: Expr<Num, N>,
+  options: { halfLife: Duration },
+): Aggregation<'float64', N> {
+  return new Aggregation({ op: 'decayedSum', value: value.json, halfLifeMs: ms(options.halfLife) });
+}
+/** The number of events, each of which halves with every half-life. */
+export function decayedCount(options: { halfLife: Duration }): Aggregation<'float64', never> {
+  return new Aggregation({ op: 'decayedCount', halfLifeMs: ms(options.halfLife) });
 }
 export function mean<N extends string>(value: Expr<Num, N>): Aggregation<'float64', N> {
   return new Aggregation({ op: 'mean', value: value.json });
+}
+/** The variance of a sample (over n - 1), unless these are all there are: `{ population: true }` (over n). Exact, rounded once. */
+export function variance<N extends string>(
+  value: Expr<Num, N>,
+  options: { population?: boolean } = {},
+): Aggregation<'float64', N> {
+  return new Aggregation({ op: 'variance', value: value.json, population: options.population ?? false });
+}
+/** The standard deviation: the root of the variance, with the same choice. */
+export function stddev<N extends string>(
+  value: Expr<Num, N>,
+  options: { population?: boolean } = {},
+): Aggregation<'float64', N> {
+  return new Aggregation({ op: 'stddev', value: value.json, population: options.population ?? false });
 }
 export function min<T extends Num | 'timestamp', N extends string>(value: Expr<T, N>): Aggregation<T, N> {
   return new Aggregation({ op: 'min', value: value.json });
@@ -399,12 +451,37 @@ export function lastN<T extends 'string' | Num, N extends string>(
 ): Aggregation<`list<${T}>`, N> {
   return new Aggregation({ op: 'lastN', value: value.json, n });
 }
-/** The k keys of greatest total weight, heaviest first. */
-export function topK<T extends 'string' | 'int64', N extends string, M extends string>(
+/** The value of the oldest event in the window that has one. */
+export function first<T extends ColumnType, N extends string>(value: Expr<T, N>): Aggregation<T, N> {
+  return new Aggregation({ op: 'first', value: value.json });
+}
+/** The oldest n values in the window, oldest first. */
+export function firstN<T extends 'string' | Num, N extends string>(
+  value: Expr<T, N>,
+  n: number,
+): Aggregation<`list<${T}>`, N> {
+  return new Aggregation({ op: 'firstN', value: value.json, n });
+}
+/** The k keys of greatest total weight, heaviest first; without a weight, of most events. */
+export function topK<T extends 'string' | 'int64', N extends string, M extends string = never>(
   key: Expr<T, N>,
-  by: { weight: Expr<Num, M>; k: number },
+  by: { weight?: Expr<Num, M>; k: number },
 ): Aggregation<`list<${T}>`, N | M> {
-  return new Aggregation({ op: 'topK', key: key.json, weight: by.weight.json, k: by.k });
+  return new Aggregation({ op: 'topK', key: key.json, weight: by.weight?.json ?? null, k: by.k });
+}
+/** How many values lie below the first edge, from each edge up to the next, and from the last edge on. */
+export function histogram<N extends string>(
+  value: Expr<Num, N>,
+  edges: readonly number[],
+): Aggregation<'list<int64>', N> {
+  return new Aggregation({ op: 'histogram', value: value.json, edges: [...edges] });
+}
+/** The value that a share `quantile` (0 to 1) of all lies below, within 1 %. */
+export function percentile<N extends string>(
+  value: Expr<Num, N>,
+  quantile: number,
+): Aggregation<'float64', N> {
+  return new Aggregation({ op: 'percentile', value: value.json, quantile });
 }
 /** The items now in the cart, newest added first. `clear` empties it (a checkout). */
 export function cart<T extends 'string' | 'int64', N extends string, M extends string>(
@@ -533,8 +610,10 @@ export function aggregationView<const C extends ColumnSpecs, F extends Types>(
 /** What an aggregation gives for no events. */
 function emptyValue(aggregation: AggregationJson): FeatureLiteral {
   const { op } = aggregation;
-  if (op === 'count' || op === 'sum' || op === 'distinct') return 0;
-  return op === 'lastN' || op === 'topK' || op === 'cart' ? [] : null;
+  if (op === 'histogram') return Array.from({ length: aggregation.edges.length + 1 }, () => 0);
+  if (op === 'count' || op === 'sum' || op === 'distinct' || op === 'approxDistinct') return 0;
+  if (op === 'decayedSum' || op === 'decayedCount') return 0;
+  return op === 'lastN' || op === 'firstN' || op === 'topK' || op === 'cart' ? [] : null;
 }
 
 /** Unless said otherwise: as often as the view ticks; a streaming view is real time and expected every hour. */

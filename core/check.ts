@@ -3,6 +3,8 @@
  * of each other. Finds everything at once and throws nothing. Pure: no store is asked.
  */
 import { z } from 'zod';
+import { LIFE_IN_HALF_LIVES } from './aggregate/decay.js';
+import { findZone } from './calendar.js';
 import { canonicalDefinitions } from './canonical.js';
 import {
   type Aggregation,
@@ -24,7 +26,7 @@ import { FeatureStoreError } from './error.js';
 import { type ExpressionType, type Inputs, typeOf } from './expression.js';
 import { lintName, nameProblem } from './naming.js';
 import { streamOf } from './stream.js';
-import { DAY, formatDuration, parseDuration } from './time.js';
+import { DAY, formatDuration, HOUR, parseDuration, WEEK } from './time.js';
 
 export type ProblemCode =
   | 'structure'
@@ -400,9 +402,10 @@ class Check {
       );
     const inputs = source && inputsOf(source.columns);
     if (inputs) this.#condition(view.where, inputs, `${path}.where`);
+    this.#zones(view, path);
     for (const feature of view.features) {
       const at = `${path}.features.${feature.name}`;
-      this.#window(feature, source, at);
+      this.#window(feature, view.mode, source, at);
       if (inputs) {
         this.#condition(feature.where, inputs, `${at}.where`);
         const type = this.aggregationType(feature.aggregation, inputs, `${at}.aggregation`);
@@ -464,38 +467,120 @@ class Check {
       );
   }
 
-  #window(feature: AggregationFeature, source: Source | null, at: string): void {
-    const { window, aggregation } = feature;
-    if (aggregation.op === 'timeSince' && aggregation.edge === 'first' && window.type !== 'lifetime')
+  #window({ window, aggregation }: AggregationFeature, mode: Mode, source: Source | null, at: string): void {
+    if (
+      aggregation.op === 'timeSince' &&
+      aggregation.edge === 'first' &&
+      (window.type === 'sliding' || window.type === 'hopping')
+    )
       this.#add(
         'window',
         `${at}.window`,
-        'the first event of a sliding window is none that stays first',
-        'use lifetime()',
+        `the first event of a ${window.type} window is none that stays first`,
+        'use lifetime(), or a window that begins anew: tumbling, calendar, session',
       );
-    if (window.type !== 'sliding') return;
-    const { ms, hopMs } = window;
+    // A session may go on for ever, too.
+    if (window.type === 'lifetime' || window.type === 'session') {
+      this.#bounded(aggregation, `${at}.aggregation`);
+      if (aggregation.op === 'ratio')
+        for (const side of ['numerator', 'denominator'] as const)
+          this.#bounded(aggregation[side], `${at}.aggregation.${side}`);
+    }
+    if (window.type === 'sliding' || window.type === 'hopping') this.#hop(window, `${at}.window.hopMs`);
+    if (window.type === 'tumbling') this.#dayBound('window', window.ms, `${at}.window.ms`);
+    if (mode.type === 'batch' && isEmptyAtTicks(window, mode.cadenceMs))
+      this.#add(
+        'window',
+        `${at}.window`,
+        `begins anew at every tick of ${formatDuration(mode.cadenceMs)}, so values would always be those of an empty window`,
+        'use a window longer than the cadence, or sliding or hopping',
+      );
+    const isDecaying = aggregation.op === 'decayedSum' || aggregation.op === 'decayedCount';
+    if (isDecaying && window.type === 'session')
+      this.#add(
+        'window',
+        `${at}.window`,
+        'a session may go on for ever, and what decays in it would be kept for as long',
+        'use lifetime(), or a window of a length',
+      );
+    const reach = reachOf(window);
+    if (isDecaying && reach && reach.ms > LIFE_IN_HALF_LIVES * aggregation.halfLifeMs)
+      this.#add(
+        'window',
+        `${at}.window`,
+        `reaches back ${reach.text}, more than ${LIFE_IN_HALF_LIVES} half-lives of ${formatDuration(aggregation.halfLifeMs)}: what is older weighs nothing`,
+        'use lifetime(), a shorter window or a longer half-life',
+      );
+    if (reach && source && source.retentionMs !== null && reach.ms > source.retentionMs)
+      this.#add(
+        'window',
+        `${at}.window`,
+        `reaches back ${reach.text}; source "${source.name}" keeps ${formatDuration(source.retentionMs)}`,
+        'use a shorter window, or keep the source longer',
+      );
+  }
+
+  /** What is told apart exactly is kept, and nothing leaves. */
+  #bounded(counted: Aggregation | RatioSide, path: string): void {
+    if (counted.op !== 'distinct' || counted.limit !== undefined) return;
+    this.#add(
+      'window',
+      `${path}.limit`,
+      'is missing: a window without an end keeps every value',
+      'declare the most that is told apart ({ limit: 10_000 }), use approxDistinct, or a window that ends',
+    );
+  }
+
+  #hop({ ms, hopMs }: { ms: number; hopMs: number }, path: string): void {
     if (ms % hopMs !== 0)
       this.#add(
         'window',
-        `${at}.window.hopMs`,
-        `a window of ${formatDuration(ms)} is no multiple of its hop of ${formatDuration(hopMs)}`,
+        path,
+        ms < hopMs
+          ? `a window of ${formatDuration(ms)} is below its hop of ${formatDuration(hopMs)}`
+          : `a window of ${formatDuration(ms)} is no multiple of its hop of ${formatDuration(hopMs)}`,
         'use a hop that divides the window',
       );
-    if (DAY % hopMs !== 0 && hopMs % DAY !== 0)
-      this.#add(
-        'window',
-        `${at}.window.hopMs`,
-        `a hop of ${formatDuration(hopMs)} neither divides the day nor is whole days`,
-        'use one that does: 10s, 1min, 10min, 1h, 1d',
-      );
-    if (source && source.retentionMs !== null && ms + hopMs > source.retentionMs)
-      this.#add(
-        'window',
-        `${at}.window`,
-        `reaches back ${formatDuration(ms)} and a hop of ${formatDuration(hopMs)}; source "${source.name}" keeps ${formatDuration(source.retentionMs)}`,
-        'use a shorter window, or keep the source longer',
-      );
+    this.#dayBound('hop', hopMs, path);
+  }
+
+  /** Boundaries fall on the same times every day, or on midnights. */
+  #dayBound(what: 'window' | 'hop', ms: number, path: string): void {
+    if (DAY % ms === 0 || ms % DAY === 0) return;
+    this.#add(
+      'window',
+      path,
+      `a ${what} of ${formatDuration(ms)} neither divides the day nor is whole days`,
+      'use one that does: 10s, 1min, 10min, 1h, 1d',
+    );
+  }
+
+  /** A zone is known, spelt as it is, and the only one of its view. */
+  #zones(view: AggregationView, path: string): void {
+    let first: string | null = null;
+    for (const { name, window } of view.features) {
+      if (window.type !== 'calendar') continue;
+      const { zone } = window;
+      const at = `${path}.features.${name}.window.zone`;
+      const known = findZone(zone);
+      if (known === null)
+        this.#add(
+          'window',
+          at,
+          `"${zone.slice(0, 60)}" is no time zone`,
+          'name one of the IANA database: UTC, Europe/Berlin, America/New_York',
+        );
+      else if (known !== zone && known.toLowerCase() === zone.toLowerCase())
+        this.#add('window', at, `"${zone}" is not spelt like that`, `write ${known}`);
+      else if (first !== null && zone !== first)
+        this.#add(
+          'window',
+          at,
+          `"${zone}" is a second zone in this view; "${first}" is the first`,
+          'use one zone, or make a view of each',
+        );
+      else first = zone;
+    }
   }
 
   #lint(
@@ -683,20 +768,32 @@ class Check {
         return 'int64';
       case 'sum':
         return expect(aggregation.value, NUMBERS, 'value');
+      case 'decayedCount':
+        return 'float64';
+      case 'decayedSum':
       case 'mean':
+      case 'variance':
+      case 'stddev':
+      case 'percentile':
         return expect(aggregation.value, NUMBERS, 'value') && 'float64';
       case 'min':
       case 'max':
         return expect(aggregation.value, [...NUMBERS, 'timestamp'], 'value');
       case 'last':
+      case 'first':
         return expect(aggregation.value, SCALARS, 'value');
       case 'lastN':
+      case 'firstN':
         return list(expect(aggregation.value, ['string', ...NUMBERS], 'value'));
       case 'distinct':
+      case 'approxDistinct':
         return expect(aggregation.value, SCALARS, 'value') && 'int64';
+      case 'histogram':
+        return expect(aggregation.value, NUMBERS, 'value') && 'list<int64>';
       case 'topK': {
         const key = expect(aggregation.key, ['string', 'int64'], 'key');
-        return expect(aggregation.weight, NUMBERS, 'weight') && list(key);
+        const weight = aggregation.weight === null ? 'int64' : expect(aggregation.weight, NUMBERS, 'weight');
+        return weight && list(key);
       }
       case 'cart': {
         const item = expect(aggregation.item, ['string', 'int64'], 'item');
@@ -759,6 +856,35 @@ const EXAMPLES: Readonly<Record<FeatureType, string>> = {
   'list<float64>': 'a list of numbers',
 }; // biome-ignore format: a table
 
+type Mode = AggregationView['mode'];
+
+/** How far back events of a window lie, of a session one event and the next; null: without bound. Local days have up to 25 hours, months 31 days. */
+function reachOf(window: Window): { ms: number; text: string } | null {
+  switch (window.type) {
+    case 'lifetime':
+      return null;
+    case 'sliding':
+    case 'hopping': {
+      const { ms, hopMs } = window;
+      return { ms: ms + hopMs, text: `${formatDuration(ms)} and a hop of ${formatDuration(hopMs)}` };
+    }
+    case 'tumbling':
+      return { ms: window.ms, text: formatDuration(window.ms) };
+    case 'session':
+      return { ms: window.gapMs, text: `a gap of ${formatDuration(window.gapMs)}` };
+    case 'calendar': {
+      const ms = { day: DAY, week: WEEK, month: 31 * DAY }[window.unit] + HOUR;
+      return { ms, text: `a ${window.unit}, ${formatDuration(ms)} at most` };
+    }
+  }
+}
+
+/** A running window that is never longer than the time between ticks, and ends at each. */
+function isEmptyAtTicks(window: Window, cadenceMs: number): boolean {
+  if (window.type === 'tumbling') return cadenceMs % window.ms === 0;
+  return window.type === 'calendar' && window.unit === 'day' && window.zone === 'UTC' && cadenceMs === DAY;
+}
+
 /** Does a cold start's value have the type? null always has: no value. */
 function fits(value: unknown, type: FeatureType): boolean {
   if (value === null) return true;
@@ -783,8 +909,9 @@ function fits(value: unknown, type: FeatureType): boolean {
 
 function listLimit(aggregation: Aggregation): number | null {
   const { op } = aggregation;
-  if (op === 'lastN') return aggregation.n;
+  if (op === 'lastN' || op === 'firstN') return aggregation.n;
   if (op === 'topK') return aggregation.k;
+  if (op === 'histogram') return aggregation.edges.length + 1;
   return op === 'cart' ? aggregation.limit : null;
 }
 

@@ -3,18 +3,29 @@
  * feature is read from them. Input is a checked definition; anything else is our own mistake.
  */
 
+import type { Counts } from './aggregate/buckets.js';
+import { bucketsPart } from './aggregate/buckets.js';
 import { cartPart } from './aggregate/cart.js';
 import { countPart } from './aggregate/count.js';
+import { decayedTo, decayPart, decayWindow } from './aggregate/decay.js';
 import { distinctPart } from './aggregate/distinct.js';
 import { extremePart } from './aggregate/extreme.js';
+import { hoppingPart } from './aggregate/hopping.js';
 import { newestPart } from './aggregate/newest.js';
+import { oldestPart } from './aggregate/oldest.js';
 import type { AnyPart } from './aggregate/part.js';
 import { NEVER } from './aggregate/part.js';
+import { bucketOf, quantileOf } from './aggregate/percentile.js';
+import { sessionPart } from './aggregate/session.js';
+import { sketchPart } from './aggregate/sketch.js';
 import type { Sum } from './aggregate/sum.js';
 import { sumPart } from './aggregate/sum.js';
+import { firstAtOrAfter } from './aggregate/tiles.js';
 import { topPart } from './aggregate/top.js';
 import { assert } from './assert.js';
+import { calendarBoundaries } from './calendar.js';
 import type {
+  Aggregation,
   AggregationFeature,
   AggregationView,
   ColumnType,
@@ -26,10 +37,18 @@ import type {
 import type { Event, FeatureValue, Value } from './event.js';
 import { columnNames } from './event.js';
 import type { Adder, Dyadic } from './exact.js';
-import { dyadicAdder, wholeAdder } from './exact.js';
+import {
+  dyadicAdder,
+  dyadicSquares,
+  roundQuotient,
+  roundRoot,
+  spread,
+  wholeAdder,
+  wholeSquares,
+} from './exact.js';
 import type { Inputs } from './expression.js';
 import { compileExpression, typeOf } from './expression.js';
-import { leavesAt } from './time.js';
+import { DAY, leavesAt, SECOND, tumblesAt, WEEK } from './time.js';
 
 /** A part in its place: which events it takes in, and when they leave. */
 export interface Slot {
@@ -59,6 +78,8 @@ export function compileView(view: AggregationView, source: Source): CompiledView
   );
   const slots: Slot[] = [];
   const known = new Map<string, number>();
+  // A view has one zone; asking it is slow, so its slots share what was found.
+  const calendars = new Map<string, (ms: number) => number>();
   let unitMs = 0;
 
   function evaluator(expression: Expression): (event: Event) => Value {
@@ -81,23 +102,58 @@ export function compileView(view: AggregationView, source: Source): CompiledView
     return result.type as ColumnType;
   }
 
+  /** When an event leaves the window, and what all such times are multiples of; 0: there are none. */
+  function leavingOf(window: Window): { at: (timestamp: number) => number; unitMs: number } {
+    switch (window.type) {
+      case 'lifetime':
+        return { at: () => NEVER, unitMs: 0 };
+      case 'session': // its part knows
+        return { at: () => NEVER, unitMs: 1 };
+      case 'sliding':
+      case 'hopping':
+        return { at: (timestamp) => leavesAt(timestamp, window.ms, window.hopMs), unitMs: window.hopMs };
+      case 'tumbling':
+        return {
+          at: (timestamp) => tumblesAt(timestamp, window.ms),
+          unitMs: window.ms % WEEK === 0 ? DAY : window.ms,
+        };
+      case 'calendar': {
+        const at = calendars.get(window.unit) ?? calendarBoundaries(window.unit, window.zone);
+        calendars.set(window.unit, at);
+        return { at, unitMs: SECOND };
+      }
+    }
+  }
+
   /** The slot of a part with this meaning; made when no feature needed it before. */
   function slot(meaning: unknown[], window: Window, where: Expression[], create: () => AnyPart): number {
     const identity = JSON.stringify([meaning, window, where]);
     const found = known.get(identity);
     if (found !== undefined) return found;
     const tests = where.map(predicate);
-    slots.push({
-      part: create(),
-      accepts: (event) => tests.every((test) => test(event)),
-      leaves:
-        window.type === 'lifetime'
-          ? () => NEVER
-          : (timestamp) => leavesAt(timestamp, window.ms, window.hopMs),
-    });
-    if (window.type === 'sliding') unitMs = greatestCommonDivisor(unitMs, window.hopMs);
+    const accepts = (event: Event): boolean => tests.every((test) => test(event));
+    const part = create();
+    const leaving = leavingOf(window);
+    if (window.type === 'hopping')
+      slots.push({ part: hoppingPart(part, window.hopMs) as AnyPart, accepts, leaves: leaving.at });
+    else if (window.type === 'session')
+      slots.push({
+        part: sessionPart(part, window.gapMs, accepts) as AnyPart,
+        accepts: () => true,
+        leaves: leaving.at,
+      });
+    else slots.push({ part, accepts, leaves: leaving.at });
+    unitMs = greatestCommonDivisor(unitMs, leaving.unitMs);
     known.set(identity, slots.length - 1);
     return slots.length - 1;
+  }
+
+  function term<T>(adder: Adder<T>, value: Expression): (event: Event) => T | null {
+    const evaluate = evaluator(value);
+    return (event) => {
+      const x = evaluate(event);
+      return x === null ? null : adder.of(x as number);
+    };
   }
 
   function countSlot(window: Window, where: Expression[]): number {
@@ -111,17 +167,26 @@ export function compileView(view: AggregationView, source: Source): CompiledView
   ): { at: number; adder: Adder<unknown> } {
     const adder = adderOf(scalarType(value));
     return {
-      at: slot(['sum', value], window, where, () => sumPart(adder, evaluator(value)) as AnyPart),
+      at: slot(['sum', value], window, where, () => sumPart(adder, term(adder, value)) as AnyPart),
       adder,
     };
   }
 
-  function distinctSlot(value: Expression, window: Window, where: Expression[]): number {
+  function squaresSlot(value: Expression, window: Window, where: Expression[]): number {
+    const adder = (scalarType(value) === 'float64' ? dyadicSquares : wholeSquares) as Adder<unknown>;
+    return slot(['squares', value], window, where, () => sumPart(adder, term(adder, value)) as AnyPart);
+  }
+
+  function distinctSlot(
+    { value, limit = Number.POSITIVE_INFINITY }: { value: Expression; limit?: number },
+    window: Window,
+    where: Expression[],
+  ): number {
     return slot(
-      ['distinct', value],
+      ['distinct', value, limit],
       window,
       where,
-      () => distinctPart(scalarType(value), evaluator(value)) as AnyPart,
+      () => distinctPart(limit, scalarType(value), evaluator(value)) as AnyPart,
     );
   }
 
@@ -136,7 +201,7 @@ export function compileView(view: AggregationView, source: Source): CompiledView
       const { at, adder } = sumSlot(ratio.value, window, where);
       return (values) => Number(adder.result((values[at] as Sum<unknown>).total));
     }
-    const at = ratio.op === 'count' ? countSlot(window, where) : distinctSlot(ratio.value, window, where);
+    const at = ratio.op === 'count' ? countSlot(window, where) : distinctSlot(ratio, window, where);
     return (values) => values[at] as number;
   }
 
@@ -159,6 +224,30 @@ export function compileView(view: AggregationView, source: Source): CompiledView
           return count === 0 ? null : finite(Number(adder.result(total)) / count);
         };
       }
+      case 'variance':
+      case 'stddev': {
+        const { value, population } = aggregation;
+        const { at, adder } = sumSlot(value, window, where);
+        const squaresAt = squaresSlot(value, window, where);
+        const round = aggregation.op === 'variance' ? roundQuotient : roundRoot;
+        return (values) => {
+          const { count, total } = values[at] as Sum<unknown>;
+          if (count < (population ? 1 : 2)) return null;
+          const squares = (values[squaresAt] as Sum<unknown>).total;
+          const divisor = BigInt(count) * BigInt(population ? count : count - 1);
+          return finite(round(spread(count, adder.dyadic(total), adder.dyadic(squares)), divisor));
+        };
+      }
+      case 'decayedSum':
+      case 'decayedCount': {
+        const { halfLifeMs } = aggregation;
+        const value = aggregation.op === 'decayedSum' ? aggregation.value : null;
+        const at = slot(['decayed', value, halfLifeMs], decayWindow(window, halfLifeMs), where, () => {
+          const input = value === null ? () => 1 : (evaluator(value) as (event: Event) => number | null);
+          return decayPart(halfLifeMs, input) as AnyPart;
+        });
+        return (values, now) => finite(decayedTo(now, (values[at] as Sum<Dyadic>).total, halfLifeMs));
+      }
       case 'min':
       case 'max': {
         const sign = aggregation.op === 'max' ? 1 : -1;
@@ -176,8 +265,22 @@ export function compileView(view: AggregationView, source: Source): CompiledView
         if (aggregation.op === 'lastN') return (values) => values[at] as FeatureValue;
         return (values) => (values[at] as Value[])[0] ?? null;
       }
+      case 'first':
+      case 'firstN': {
+        const n = aggregation.op === 'first' ? 1 : aggregation.n;
+        const at = slot(['oldest', n, aggregation.value], window, where, () => {
+          return oldestPart(n, scalarType(aggregation.value), evaluator(aggregation.value)) as AnyPart;
+        });
+        if (aggregation.op === 'firstN') return (values) => values[at] as FeatureValue;
+        return (values) => (values[at] as Value[])[0] ?? null;
+      }
       case 'distinct': {
-        const at = distinctSlot(aggregation.value, window, where);
+        const at = distinctSlot(aggregation, window, where);
+        return (values) => values[at] as number;
+      }
+      case 'approxDistinct': {
+        const { value } = aggregation;
+        const at = slot(['sketch', value], window, where, () => sketchPart(evaluator(value)) as AnyPart);
         return (values) => values[at] as number;
       }
       case 'topK': {
@@ -186,12 +289,38 @@ export function compileView(view: AggregationView, source: Source): CompiledView
           return topPart(
             k,
             scalarType(key),
-            adderOf(scalarType(weight)),
+            adderOf(weight === null ? 'int64' : scalarType(weight)),
             evaluator(key),
-            evaluator(weight),
+            weight === null ? () => 1 : evaluator(weight),
           ) as AnyPart;
         });
         return (values) => values[at] as FeatureValue;
+      }
+      case 'histogram': {
+        const { value, edges } = aggregation;
+        const at = slot(['histogram', value, edges], window, where, () => {
+          const evaluate = evaluator(value) as (event: Event) => number | null;
+          return bucketsPart((event) => {
+            const x = evaluate(event);
+            if (x === null) return null;
+            const edge = firstAtOrAfter(edges, x);
+            return edges[edge] === x ? edge + 1 : edge;
+          }) as AnyPart;
+        });
+        return (values) =>
+          Array.from({ length: edges.length + 1 }, (_, bucket) => (values[at] as Counts).get(bucket) ?? 0);
+      }
+      case 'percentile': {
+        const { value, quantile } = aggregation;
+        const whole = scalarType(value) === 'int64';
+        const at = slot(['percentile', value], window, where, () => {
+          const evaluate = evaluator(value) as (event: Event) => number | null;
+          return bucketsPart((event) => {
+            const x = evaluate(event);
+            return x === null ? null : bucketOf(x);
+          }) as AnyPart;
+        });
+        return (values) => quantileOf(values[at] as Counts, quantile, whole);
       }
       case 'cart': {
         const { item, add, remove, clear, limit } = aggregation;
@@ -236,6 +365,11 @@ export function compileView(view: AggregationView, source: Source): CompiledView
     slots,
     unitMs: unitMs || 1,
   };
+}
+
+/** Whether the value moves between steps, by the clock alone: a row written at one moment does not tell it at another. */
+export function isMoving({ op }: Aggregation): boolean {
+  return op === 'timeSince' || op === 'decayedSum' || op === 'decayedCount';
 }
 
 function adderOf(type: ColumnType): Adder<unknown> {

@@ -98,25 +98,45 @@ export const Source = z.strictObject({
 });
 export type Source = z.infer<typeof Source>;
 
+/** When an event at s counts at t. Boundaries are aligned to the epoch. */
 export const Window = z.discriminatedUnion('type', [
-  /** An event at s counts at t when s <= t < ceil_hop(s + ms). `ms` is a multiple of `hopMs`. */
+  /** s <= t < ceil_hop(s + ms). `ms` is a multiple of `hopMs`. */
   z.strictObject({ type: z.literal('sliding'), ms: PositiveMs, hopMs: PositiveMs }),
+  /** Both edges on the hop: ceil_hop(s) <= t < ceil_hop(s) + ms, so at t what happened in (floor_hop(t) - ms, floor_hop(t)]. */
+  z.strictObject({ type: z.literal('hopping'), ms: PositiveMs, hopMs: PositiveMs }),
+  /** The running window: s <= t < the first multiple of `ms` after s; whole weeks begin on Monday. */
+  z.strictObject({ type: z.literal('tumbling'), ms: PositiveMs }),
+  /** The running day, week (from Monday) or month of an IANA zone; one zone per view. Boundaries: calendar.ts. */
+  z.strictObject({ type: z.literal('calendar'), unit: z.enum(['day', 'week', 'month']), zone: z.string() }),
+  /**
+   * The current session: of the view's events those up to the newest, each at most `gapMs` after the one before; from the newest's
+   * last + gapMs on, none. The feature's filter says which of them count.
+   */
+  z.strictObject({ type: z.literal('session'), gapMs: PositiveMs }),
   z.strictObject({ type: z.literal('lifetime') }),
 ]);
 export type Window = z.infer<typeof Window>;
 
 const value = Expression;
+const DistinctLimit = z.number().int().min(1).max(1_000_000);
+/** At most a hundred years. */
+const HalfLife = PositiveMs.max(3_155_760_000_000);
 /** Counted, summed or counted apart: the two sides of a ratio. `where` narrows the feature's own filter. */
 export const RatioSide = z.discriminatedUnion('op', [
   z.strictObject({ op: z.literal('count'), where: Expression.nullable() }),
   z.strictObject({ op: z.literal('sum'), value, where: Expression.nullable() }),
-  z.strictObject({ op: z.literal('distinct'), value, where: Expression.nullable() }),
+  z.strictObject({
+    op: z.literal('distinct'),
+    value,
+    limit: DistinctLimit.exactOptional(),
+    where: Expression.nullable(),
+  }),
 ]);
 export type RatioSide = z.infer<typeof RatioSide>;
 
 /**
- * Aggregations. A null input is skipped everywhere. Empty window: count, distinct and sum 0; lists empty;
- * mean, min, max, last, ratio and timeSince null.
+ * Aggregations. A null input is skipped everywhere. Empty window: counts and sums 0; lists empty, of a histogram zeros;
+ * mean, variance, stddev, min, max, first, last, percentile, ratio and timeSince null.
  */
 export const Aggregation = z.discriminatedUnion('op', [
   /** Events that pass the filter. → int64 */
@@ -125,6 +145,20 @@ export const Aggregation = z.discriminatedUnion('op', [
   z.strictObject({ op: z.literal('sum'), value }),
   /** Exact sum, rounded, over the number of non-null values. → float64 */
   z.strictObject({ op: z.literal('mean'), value }),
+  /**
+   * Σ value · 2^(-age / halfLife), or Σ 2^(-age / halfLife), at the moment of reading: it moves between steps. The value does not
+   * depend on order; its powers are within 2^-46 of the true ones (aggregate/decay.ts). The window is a lifetime, in which an event
+   * ends after 64 half-lives (at a multiple of 16), or not longer than these. State: one exact sum per hop, or per 16 half-lives.
+   * Beyond the doubles: null. → float64
+   */
+  z.strictObject({ op: z.literal('decayedSum'), value, halfLifeMs: HalfLife }),
+  z.strictObject({ op: z.literal('decayedCount'), halfLifeMs: HalfLife }),
+  /**
+   * The mean square of the distance from the mean, over n - 1 (sample; of fewer than two values: null) or over n (population).
+   * Exact, rounded once; stddev is the root of the exact variance, rounded once. Beyond the doubles: null. → float64
+   */
+  z.strictObject({ op: z.literal('variance'), value, population: z.boolean() }),
+  z.strictObject({ op: z.literal('stddev'), value, population: z.boolean() }),
   /** → the value's type (int64, float64, timestamp) */
   z.strictObject({ op: z.literal('min'), value }),
   z.strictObject({ op: z.literal('max'), value }),
@@ -132,14 +166,65 @@ export const Aggregation = z.discriminatedUnion('op', [
   z.strictObject({ op: z.literal('last'), value }),
   /** The newest n non-null values, newest first. → list of the value's type (string, int64, float64) */
   z.strictObject({ op: z.literal('lastN'), value, n: z.number().int().min(1).max(1000) }),
-  /** Number of different non-null values, exact. → int64 */
-  z.strictObject({ op: z.literal('distinct'), value }),
-  /** The k keys (string or int64) of greatest positive total weight (int64 or float64), heaviest first, ties by key ascending. → list of the key's type */
+  /** The non-null value of the oldest event. → the value's type */
+  z.strictObject({ op: z.literal('first'), value }),
+  /**
+   * The oldest n non-null values in the window, oldest first. Keeps the oldest n of each hop: what leaves makes room for the next.
+   * → list of the value's type (string, int64, float64)
+   */
+  z.strictObject({ op: z.literal('firstN'), value, n: z.number().int().min(1).max(1000) }),
+  /**
+   * Number of different non-null values, exact; with a limit, exact below it, and the limit where there are more. A lifetime asks for a
+   * limit. State: each value with the time it leaves, at most `limit`. → int64
+   */
+  z.strictObject({ op: z.literal('distinct'), value, limit: DistinctLimit.exactOptional() }),
+  /**
+   * The same, estimated with a standard error of 1.6 % (HyperLogLog, aggregate/sketch.ts). State: at most 4,096 registers, each with
+   * the ranks still to come (41 at most). → int64
+   */
+  z.strictObject({ op: z.literal('approxDistinct'), value }),
+  /**
+   * The k keys (string or int64) of greatest positive total weight (int64 or float64), or, with weight null, of most events;
+   * greatest first, ties by key ascending. Exact: every key in the window is kept. → list of the key's type
+   */
   z.strictObject({
     op: z.literal('topK'),
     key: Expression,
-    weight: Expression,
+    weight: Expression.nullable(),
     k: z.number().int().min(1).max(100),
+  }),
+  /**
+   * How many non-null values lie in each bucket: below the first edge, from each edge (inclusive) to the next (exclusive), from the
+   * last edge on. Of an empty window: zeros. State: one count per bucket and hop. → list<int64>, one longer than the edges
+   */
+  z.strictObject({
+    op: z.literal('histogram'),
+    value,
+    edges: z
+      .array(z.number())
+      .min(1)
+      .max(1000)
+      .refine(
+        (edges) => edges.every((edge, index) => index === 0 || edge > edges[index - 1]!),
+        'give each edge once, in ascending order',
+      ),
+  }),
+  /**
+   * Of n non-null values in ascending order that of rank floor(quantile · (n - 1)), counted from 0; within 1 % of it (DDSketch,
+   * aggregate/percentile.ts), whole for int64 and exact up to 128. Magnitudes below 2^-32 count as 0, from 2^64 on as just below
+   * 2^64. State: at most 12,289 counts per hop, shared by all percentiles of one value. → float64
+   */
+  z.strictObject({
+    op: z.literal('percentile'),
+    value,
+    quantile: z
+      .number()
+      .min(0)
+      .max(1)
+      .refine(
+        (quantile) => Number(quantile.toFixed(4)) === quantile,
+        'give at most four decimals: 0.5, 0.95, 0.9999',
+      ),
   }),
   /**
    * Items (string or int64) in the cart: those whose newest event is an add, newer than the newest clear; newest

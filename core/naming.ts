@@ -100,13 +100,15 @@ export function lintName(feature: NamedFeature): Problem[] {
 interface WindowToken {
   text: string;
   ms: number | 'all_time' | null;
+  /** `this_hour`: it began at a boundary, and is still running. */
+  running: boolean;
 }
 
 const UNITS: Readonly<Record<string, string | null>> = {
   second: '1s', minute: '1min', hour: '1h', day: '1d', week: '7d', month: null, quarter: null, year: null,
 }; // biome-ignore format: a table
 
-/** Takes a name apart: `all_time`, `7d`, `last_30min`, `last_hour`, `last_90_days`, and the words beside them. */
+/** Takes a name apart: `all_time`, `7d`, `last_30min`, `last_hour`, `last_90_days`, `this_week`, and the words beside them. */
 export function windowTokens(name: string): { tokens: WindowToken[]; rest: string[] } {
   const words = name.split('_').filter((word) => word !== '');
   const tokens: WindowToken[] = [];
@@ -114,7 +116,11 @@ export function windowTokens(name: string): { tokens: WindowToken[]; rest: strin
   for (let i = 0; i < words.length; ) {
     const found = tokenAt(words, i);
     if (found) {
-      tokens.push({ text: words.slice(i, i + found.words).join('_'), ms: found.ms });
+      tokens.push({
+        text: words.slice(i, i + found.words).join('_'),
+        ms: found.ms,
+        running: words[i] === 'this',
+      });
       i += found.words;
     } else rest.push(words[i++]!);
   }
@@ -129,6 +135,11 @@ function tokenAt(words: readonly string[], at: number): { words: number; ms: Win
     const plural = third?.endsWith('s') ? third.slice(0, -1) : third;
     if (/^[1-9][0-9]{0,5}$/.test(second) && plural !== undefined && plural in UNITS)
       return { words: 3, ms: unitMs(plural, Number(second)) };
+    if (isDuration(second)) return { words: 2, ms: parseDuration(second) };
+  }
+  if (first === 'this' && second !== undefined) {
+    if (second in UNITS) return { words: 2, ms: unitMs(second, 1) };
+    if (second === 'session') return { words: 2, ms: null };
     if (isDuration(second)) return { words: 2, ms: parseDuration(second) };
   }
   if (first !== undefined && isDuration(first)) return { words: 1, ms: parseDuration(first) };
@@ -163,7 +174,7 @@ function windowProblems(
           `write all_time or nothing, ${excuse}`,
         ),
       );
-  const actual = formatDuration(window.ms);
+  const actual = spoken(window);
   if (tokens.length === 0)
     return [
       problem(
@@ -172,13 +183,30 @@ function windowProblems(
       ),
     ];
   return tokens
-    .filter((token) => token.ms !== window.ms)
+    .filter((token) => !isSaid(window, token))
     .map((token) =>
       problem(
         `"${feature.name}" says ${token.text}, its window is ${actual}`,
         `write ${actual} or change the window, ${excuse}`,
       ),
     );
+}
+
+type Named = Exclude<Window, { type: 'lifetime' }>;
+
+/** How a name says a window: `7d` ends now, `this_hour` began at a boundary. */
+function spoken(window: Named): string {
+  if (window.type === 'session') return 'this_session';
+  if (window.type === 'calendar') return `this_${window.unit}`;
+  const length = formatDuration(window.ms);
+  if (window.type !== 'tumbling') return length;
+  const unit = Object.keys(UNITS).find((name) => unitMs(name, 1) === window.ms);
+  return `this_${unit ?? length}`;
+}
+
+function isSaid(window: Named, token: WindowToken): boolean {
+  if (window.type === 'session' || window.type === 'calendar') return token.text === spoken(window);
+  return token.ms === window.ms && token.running === (window.type === 'tumbling');
 }
 
 // ---------------------------------------------------------------- abbreviations

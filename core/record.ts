@@ -26,7 +26,7 @@ import type { CompiledView } from './compile.js';
 import type { ColumnType, FeatureType, SqlView } from './definition.js';
 import type { FeatureValue } from './event.js';
 import type { Reading, State } from './state.js';
-import { advance, expectLayout } from './state.js';
+import { advance, assertWhole, expectLayout } from './state.js';
 import { floorTo } from './time.js';
 
 export type { Reading } from './state.js';
@@ -58,6 +58,7 @@ export function encodeRecord(
   { tick, maxBytes = Number.POSITIVE_INFINITY }: { tick?: TickCommit; maxBytes?: number } = {},
 ): Uint8Array {
   assert(state.eventCount > 0, 'a state of no events has no record');
+  assertWhole(state);
   advance(compiled, state, state.asOf);
   const steps = tick ? [] : mergeSteps(compiled, state);
   const values = new ByteWriter();

@@ -8,6 +8,7 @@ import { ByteReader, ByteWriter } from './codec/bytes.js';
 import type { CompiledView } from './compile.js';
 import { FeatureStoreError } from './error.js';
 import type { Event, FeatureValue } from './event.js';
+import { compareEvents } from './event.js';
 
 export interface State {
   /** The instant from which it speaks: the greatest event timestamp folded, or a later advance. */
@@ -20,6 +21,11 @@ export interface State {
   /** When the last of its events became known. */
   createdTimestamp: number;
   eventCount: number;
+  /**
+   * An event came that a part could not take in. From then on it keeps to its header only (so it knows its sequence) and cannot be
+   * read or written; `rebuild` makes the state from all of the entity's events up to that sequence.
+   */
+  needsRebuild: boolean;
   /** One per slot of the view. */
   parts: unknown[];
 }
@@ -46,6 +52,7 @@ export function createState(compiled: CompiledView): State {
     firstEventTimestamp: Number.POSITIVE_INFINITY,
     createdTimestamp: Number.NEGATIVE_INFINITY,
     eventCount: 0,
+    needsRebuild: false,
     parts: compiled.slots.map(({ part }) => part.create()),
   };
 }
@@ -53,7 +60,7 @@ export function createState(compiled: CompiledView): State {
 // Tiles are dropped when the state is read; a long fold without reads drops them now and then.
 const EVENTS_BETWEEN_DROPS = 1024;
 
-/** Folds an event in; one that does not belong to the view changes nothing. */
+/** Folds an event in; one that does not belong to the view changes nothing. Ask `needsRebuild` before reading or writing. */
 export function fold(compiled: CompiledView, state: State, event: Event): void {
   if (!compiled.accepts(event)) return;
   state.asOf = Math.max(state.asOf, event.timestamp);
@@ -62,12 +69,31 @@ export function fold(compiled: CompiledView, state: State, event: Event): void {
   state.firstEventTimestamp = Math.min(state.firstEventTimestamp, event.timestamp);
   state.createdTimestamp = Math.max(state.createdTimestamp, event.arrivedAt);
   state.eventCount += 1;
+  if (state.needsRebuild) return;
   compiled.slots.forEach((slot, index) => {
     const leaves = slot.leaves(event.timestamp);
     // An event later than its own window has left already.
-    if (leaves > state.asOf && slot.accepts(event)) slot.part.add(state.parts[index], event, leaves);
+    if (leaves <= state.asOf || !slot.accepts(event)) return;
+    if (slot.part.takesIn?.(state.parts[index], event, state.asOf) === false) state.needsRebuild = true;
+    else slot.part.add(state.parts[index], event, leaves);
   });
   if (state.eventCount % EVENTS_BETWEEN_DROPS === 0) advance(compiled, state, state.asOf);
+}
+
+/** The state of all events of an entity, whatever their order: what is done when a state `needsRebuild`. */
+export function rebuild(compiled: CompiledView, events: readonly Event[]): State {
+  const state = createState(compiled);
+  for (const event of [...events].sort(compareEvents)) fold(compiled, state, event);
+  assertWhole(state);
+  return state;
+}
+
+/** Each reader and writer of a state asks this first: a caller that forgot to rebuild fails, and never tells a wrong value. */
+export function assertWhole(state: State): void {
+  assert(
+    !state.needsRebuild,
+    `a state of sequence ${state.sequence} could not take an event in and was not rebuilt`,
+  );
 }
 
 /** Moves the as-of forward (never back) and forgets what has left by then. */
@@ -81,6 +107,7 @@ export function advance(compiled: CompiledView, state: State, at: number): void 
 /** Reads the state at `at`, not before its as-of, and moves it there. Null: no events. */
 export function readState(compiled: CompiledView, state: State, at: number): Reading | null {
   if (state.eventCount === 0) return null;
+  assertWhole(state);
   assert(at >= state.asOf, `a state as of ${state.asOf} cannot be read at ${at}`);
   advance(compiled, state, at);
   const values = compiled.slots.map(({ part }, index) => part.value(state.parts[index]));
@@ -97,6 +124,7 @@ export function readState(compiled: CompiledView, state: State, at: number): Rea
 
 /** When its values next change by themselves; null: never. */
 export function nextStep(compiled: CompiledView, state: State): number | null {
+  assertWhole(state);
   let next = Number.POSITIVE_INFINITY;
   compiled.slots.forEach(({ part }, index) => {
     part.leave(state.parts[index], state.asOf);
@@ -107,6 +135,7 @@ export function nextStep(compiled: CompiledView, state: State): number | null {
 
 /** The values alone, as bytes: equal where nothing stored would differ (a moving value alone makes no difference). */
 export function encodeValues(compiled: CompiledView, state: State): Uint8Array {
+  assertWhole(state);
   const writer = new ByteWriter();
   writer.signed(state.eventTimestamp);
   writer.varint(state.eventCount);
@@ -127,6 +156,7 @@ const LAYOUT = 1;
 /** Equal bytes for equal events and as-of, whatever the way there. The state must have events. */
 export function encodeState(compiled: CompiledView, state: State): Uint8Array {
   assert(state.eventCount > 0, 'a state of no events has no snapshot');
+  assertWhole(state);
   const writer = new ByteWriter();
   writer.u8(LAYOUT);
   writer.signed(state.asOf);
@@ -156,6 +186,7 @@ export function decodeState(compiled: CompiledView, bytes: Uint8Array): State {
     firstEventTimestamp: eventTimestamp - reader.varint(),
     createdTimestamp: eventTimestamp + reader.varint(),
     eventCount: reader.varint(),
+    needsRebuild: false,
     parts: compiled.slots.map(({ part }) => part.decodeState(reader)),
   };
 }

@@ -8,7 +8,7 @@ import type { AggregationView } from './definition.js';
 import type { Event } from './event.js';
 import { compareEvents } from './event.js';
 import type { Reading, State } from './state.js';
-import { advance, createState, encodeValues, fold, nextStep, readState } from './state.js';
+import { advance, createState, encodeValues, fold, nextStep, readState, rebuild } from './state.js';
 import { ceilTo, floorTo } from './time.js';
 
 /** known-then: what serving could have returned. event-time: with all that is known today. */
@@ -71,13 +71,14 @@ export function sweepLabels(
   const moments = labels.map(momentOf);
   const order = moments.map((_, index) => index).sort((a, b) => (moments[a] ?? 0) - (moments[b] ?? 0));
   const readings = labels.map((): Reading | null => null);
-  const state = createState(compiled);
+  let state = createState(compiled);
   let next = 0;
   for (const index of order) {
     const moment = moments[index]!;
     if (moment === null) continue;
     for (; next < ordered.length && enters(ordered[next]!) <= moment; next++)
       fold(compiled, state, ordered[next]!);
+    if (state.needsRebuild) state = rebuild(compiled, ordered.slice(0, next));
     readings[index] = readState(compiled, state, moment);
   }
   return readings;
@@ -112,13 +113,16 @@ export interface TickRow {
 /**
  * All ticks of (after, until] in one pass: a row where the stored values changed, then the state as of the last tick that
  * was looked at. Ticks at which nothing can change are not looked at.
- * @param state null: from the first event on; else as it stood after tick `after`, and `events` are those it does not hold
+ * @param state without: from the first event on; else as it stood after tick `after`, and `events` are those it does not hold
+ * @returns where a given state cannot take an event in, no rows and a state that `needsRebuild`: sweep all of the entity's events
  */
 export function sweepTicks(
   compiled: CompiledView,
   events: readonly Event[],
-  { after, until, state = createState(compiled) }: { after: number; until: number; state?: State },
+  { after, until, state: given }: { after: number; until: number; state?: State },
 ): { rows: TickRow[]; state: State } {
+  let state = given ?? createState(compiled);
+  const holdsNone = state.eventCount === 0;
   const { cadenceMs, settleMs } = ticksOf(compiled.view);
   const entering = events
     .map((event) => ({ event, tick: entryTick(event, cadenceMs, settleMs) }))
@@ -136,6 +140,10 @@ export function sweepTicks(
     if (tick > until) break;
     for (; next < entering.length && entering[next]!.tick === tick; next++)
       fold(compiled, state, entering[next]!.event);
+    if (state.needsRebuild) {
+      if (!holdsNone) return { rows: [], state };
+      state = rebuild(compiled, entering.slice(0, next).map(({ event }) => event)); // biome-ignore format: short
+    }
     if (state.eventCount === 0) continue;
     advance(compiled, state, tick);
     const values = encodeValues(compiled, state);

@@ -59,6 +59,15 @@ export function leavesAt(eventMs: number, windowMs: number, hopMs: number): numb
   return ceilTo(eventMs + windowMs, hopMs);
 }
 
+// The first Monday.
+const FIRST_WEEK = 4 * DAY;
+
+/** The first boundary after `eventMs` of a running window: a multiple of its length; of whole weeks, counted from a Monday. */
+export function tumblesAt(eventMs: number, windowMs: number): number {
+  const origin = windowMs % WEEK === 0 ? FIRST_WEEK : 0;
+  return floorTo(eventMs - origin, windowMs) + windowMs + origin;
+}
+
 // Years 0001 to 9999: what Postgres, Arrow and RFC 3339 all hold.
 export const MIN_TIMESTAMP = -62_135_596_800_000;
 export const MAX_TIMESTAMP = 253_402_300_799_999;

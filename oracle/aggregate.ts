@@ -4,7 +4,7 @@
  */
 import type { Aggregation, Expression, RatioSide, Source } from '../core/definition.js';
 import type { Event, FeatureValue, Value } from '../core/event.js';
-import { exactSum, nearestDouble } from './exact.js';
+import { decayed, deviation, exactSum, nearestDouble } from './exact.js';
 import { type Columns, compare, evaluate, passes, typeOf, withoutMinusZero } from './expression.js';
 
 /** An event with its columns by name. */
@@ -15,7 +15,7 @@ export interface Row {
 
 /**
  * @param rows the events that count for the feature, oldest first
- * @param readAt the moment of reading, epoch ms; only timeSince depends on it
+ * @param readAt the moment of reading, epoch ms; only timeSince and what decays depend on it
  * @returns null where the definition says so for what is empty, and where a float64 result is beyond the doubles
  */
 export function aggregate(
@@ -36,6 +36,20 @@ export function aggregate(
       const numbers = present(aggregation.value, source, rows).map(Number);
       return numbers.length === 0 ? null : quotient(nearestDouble(exactSum(numbers)), numbers.length);
     }
+    case 'decayedSum':
+    case 'decayedCount': {
+      const terms = rows.flatMap(({ event, columns }) => {
+        const value = aggregation.op === 'decayedSum' ? evaluate(aggregation.value, source, columns) : 1;
+        return value === null ? [] : [{ value: Number(value), timestamp: event.timestamp }];
+      });
+      return decayed(terms, readAt, aggregation.halfLifeMs);
+    }
+    case 'variance':
+    case 'stddev': {
+      const numbers = present(aggregation.value, source, rows).map(Number);
+      const over = aggregation.population ? numbers.length : numbers.length - 1;
+      return deviation(numbers, aggregation.op === 'stddev', over);
+    }
     case 'min':
       return present(aggregation.value, source, rows).sort(compare).at(0) ?? null;
     case 'max':
@@ -44,10 +58,29 @@ export function aggregate(
       return present(aggregation.value, source, rows).at(-1) ?? null;
     case 'lastN':
       return listed(present(aggregation.value, source, rows).reverse().slice(0, aggregation.n));
+    case 'first':
+      return present(aggregation.value, source, rows).at(0) ?? null;
+    case 'firstN':
+      return listed(present(aggregation.value, source, rows).slice(0, aggregation.n));
     case 'distinct':
-      return new Set(present(aggregation.value, source, rows)).size;
+      return different(aggregation, source, rows);
+    case 'approxDistinct':
+      return estimated(present(aggregation.value, source, rows));
     case 'topK':
       return topK(aggregation.key, aggregation.weight, aggregation.k, source, rows);
+    case 'histogram': {
+      const numbers = present(aggregation.value, source, rows).map(Number);
+      const bounds = [Number.NEGATIVE_INFINITY, ...aggregation.edges, Number.POSITIVE_INFINITY];
+      return bounds
+        .slice(1)
+        .map((end, index) => numbers.filter((value) => bounds[index]! <= value && value < end).length);
+    }
+    case 'percentile': {
+      const numbers = present(aggregation.value, source, rows).map(Number).sort(compare);
+      if (numbers.length === 0) return null;
+      const rank = (BigInt(Math.round(aggregation.quantile * 10_000)) * BigInt(numbers.length - 1)) / 10_000n;
+      return sketched(numbers[Number(rank)]!, typeOf(aggregation.value, source) === 'int64');
+    }
     case 'cart':
       return cart(aggregation, source, rows);
     case 'ratio': {
@@ -82,6 +115,62 @@ function quotient(a: number | null, b: number | null): number | null {
   return Number.isFinite(result) ? withoutMinusZero(result) : null;
 }
 
+/** How many different values there are, or the limit. */
+function different(
+  { value, limit = Number.POSITIVE_INFINITY }: { value: Expression; limit?: number },
+  source: Source,
+  rows: readonly Row[],
+): number {
+  return Math.min(limit, new Set(present(value, source, rows)).size);
+}
+
+/**
+ * HyperLogLog over 2^12 registers: the first 12 of 64 bits choose one, which holds the greatest rank met, the place of the first one
+ * among the 40 bits that follow (41: there is none). The estimate is Ertl's (arXiv:1702.01284, equation 26 with algorithms 4 to 6).
+ */
+function estimated(values: readonly NonNullable<Value>[]): number {
+  const m = 4096;
+  const ranks = new Map<string, number>();
+  for (const value of values) {
+    const bits = hashBits(String(value));
+    const register = bits.slice(0, 12);
+    const rank = `${bits.slice(12, 52)}1`.indexOf('1') + 1;
+    ranks.set(register, Math.max(rank, ranks.get(register) ?? 0));
+  }
+  if (ranks.size === 0) return 0;
+  const share = (rank: number): number => [...ranks.values()].filter((other) => other === rank).length / m;
+  let sum = 0; // over the registers, as a share of them
+  for (let rank = 1; rank <= 40; rank++) sum += share(rank) * 2 ** -rank;
+  const full = share(41); // their rank is cut off: a correction, next to nothing
+  if (full > 0 && full < 1) {
+    let tau = full;
+    for (let k = 1; k < 60; k++) tau -= (1 - (1 - full) ** (2 ** -k)) ** 2 * 2 ** -k;
+    sum += (tau / 3) * 2 ** -40;
+  }
+  const empty = 1 - ranks.size / m;
+  let sigma = empty;
+  for (let k = 1; k < 40; k++) sigma += empty ** (2 ** k) * 2 ** (k - 1);
+  return Math.round(m / (2 * Math.LN2 * (sum + sigma)));
+}
+
+/** 64 bits of a text, most significant first: two words over its UTF-16 code units, then mixed with each other. */
+function hashBits(text: string): string {
+  const word = 2n ** 32n;
+  const step = (state: bigint, unit: number, factor: bigint): bigint =>
+    ((state ^ BigInt(unit)) * factor) % word;
+  const mix = (one: bigint, other: bigint): bigint =>
+    (((one ^ (one >> 16n)) * 2246822507n) % word) ^ (((other ^ (other >> 13n)) * 3266489909n) % word);
+  let low = 0xdeadbeefn;
+  let high = 0x41c6ce57n;
+  for (let i = 0; i < text.length; i++) {
+    low = step(low, text.charCodeAt(i), 2654435761n);
+    high = step(high, text.charCodeAt(i), 1597334677n);
+  }
+  low = mix(low, high);
+  high = mix(high, low);
+  return (high * word + low).toString(2).padStart(64, '0');
+}
+
 /** One side of a ratio, as a double: a sum is exact, then rounded; null when that is beyond the doubles. */
 function ratioSide(side: RatioSide, source: Source, rows: readonly Row[]): number | null {
   const own = rows.filter((row) => passes(side.where, source, row.columns));
@@ -91,16 +180,16 @@ function ratioSide(side: RatioSide, source: Source, rows: readonly Row[]): numbe
     case 'sum':
       return nearestDouble(exactSum(present(side.value, source, own).map(Number)));
     case 'distinct':
-      return new Set(present(side.value, source, own)).size;
+      return different(side, source, own);
   }
 }
 
-/** The k keys of greatest positive exact total, heaviest first, ties by key ascending. Null key or weight: skipped. */
-function topK(key: Expression, weight: Expression, k: number, source: Source, rows: readonly Row[]) {
+/** The k keys of greatest positive exact total, heaviest first, ties by key ascending. Null key or weight: skipped; no weight: 1. */
+function topK(key: Expression, weight: Expression | null, k: number, source: Source, rows: readonly Row[]) {
   const weights = new Map<NonNullable<Value>, number[]>();
   for (const { columns } of rows) {
     const keyHere = evaluate(key, source, columns);
-    const weightHere = evaluate(weight, source, columns);
+    const weightHere = weight === null ? 1 : evaluate(weight, source, columns);
     if (keyHere === null || weightHere === null) continue;
     weights.set(keyHere, [...(weights.get(keyHere) ?? []), Number(weightHere)]);
   }
@@ -109,6 +198,24 @@ function topK(key: Expression, weight: Expression, k: number, source: Source, ro
     .filter(({ total }) => total > 0n)
     .sort((a, b) => (a.total === b.total ? compare(a.key, b.key) : a.total > b.total ? -1 : 1));
   return listed(heaviestFirst.slice(0, k).map(({ key }) => key));
+}
+
+/**
+ * A number as a sketch of 64 buckets to an octave remembers it: the middle of its bucket. Nearer to 0 than 2^-32 is 0; from 2^64 on
+ * all is one with what lies just below. Of whole numbers the middle is the middle one of those in the bucket, of two the lower.
+ */
+function sketched(value: number, whole: boolean): number {
+  const size = Math.abs(value);
+  if (size < 2 ** -32) return 0;
+  let octave = 2 ** -32;
+  while (octave < 2 ** 63 && octave * 2 <= size) octave *= 2;
+  const step = octave / 64;
+  let low = octave;
+  while (low + step < 2 * octave && low + step <= size) low += step;
+  const high = low + step;
+  let middle = (2 * low * high) / (low + high); // as far, relatively, from one end as from the other
+  if (whole) middle = Number((BigInt(Math.ceil(low)) + BigInt(Math.ceil(high)) - 1n) / 2n);
+  return value < 0 ? -middle : middle;
 }
 
 /**

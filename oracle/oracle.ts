@@ -13,6 +13,7 @@ import type {
 } from '../core/definition.js';
 import type { Event, FeatureValue } from '../core/event.js';
 import { aggregate, type Row } from './aggregate.js';
+import { periodAt } from './calendar.js';
 import { columnsOf, passes, withoutMinusZero } from './expression.js';
 
 export type Question =
@@ -96,11 +97,12 @@ export function answer(
   const eventTimestamp = rows.at(-1)?.event.timestamp ?? null;
   const firstEventTimestamp = rows.at(0)?.event.timestamp ?? null;
   const status = judge(view, scope.judgedAt, eventTimestamp, firstEventTimestamp, rows.length);
+  const timestamps = rows.map((row) => row.event.timestamp);
   const valueFor = (feature: AggregationFeature): FeatureValue => {
     const counting = rows.filter(
       (row) =>
         passes(feature.where, source, row.columns) &&
-        isInWindow(feature.window, row.event.timestamp, scope.readAt),
+        isInWindow(windowOf(feature), row.event.timestamp, scope.readAt, timestamps),
     );
     return aggregate(feature.aggregation, source, counting, scope.readAt);
   };
@@ -184,14 +186,54 @@ function seenByTick(view: AggregationView, tick: number): (event: Event) => bool
   return (event) => event.timestamp <= tick && event.arrivedAt <= tick + settleMs;
 }
 
-/** An event counts from its own instant; it leaves a sliding window at the first hop boundary at or after its end. */
-function isInWindow(window: Window, eventMs: number, readAt: number): boolean {
+/**
+ * Whether an event counts at a moment. It never does before its own instant.
+ * @param timestamps of all events of the view, ascending: sessions are made of them
+ */
+function isInWindow(window: Window, eventMs: number, readAt: number, timestamps: readonly number[]): boolean {
   if (eventMs > readAt) return false;
-  if (window.type === 'lifetime') return true;
-  let leavesAt = eventMs + window.ms;
-  const pastBoundary = ((leavesAt % window.hopMs) + window.hopMs) % window.hopMs; // never negative, also before 1970
-  if (pastBoundary > 0) leavesAt += window.hopMs - pastBoundary;
-  return readAt < leavesAt;
+  switch (window.type) {
+    case 'lifetime':
+      return true;
+    case 'sliding': {
+      // it counts at once, and leaves at the first hop boundary at or after its end
+      let leavesAt = eventMs + window.ms;
+      const past = pastBoundary(leavesAt, window.hopMs);
+      if (past > 0) leavesAt += window.hopMs - past;
+      return readAt < leavesAt;
+    }
+    case 'hopping': {
+      // the window is that of the last hop boundary, which belongs to it; its other end does not
+      const end = readAt - pastBoundary(readAt, window.hopMs);
+      return end - window.ms < eventMs && eventMs <= end;
+    }
+    case 'tumbling': {
+      // the window in which we read began at the last boundary: a multiple of its length, for weeks a Monday's midnight
+      const isWeeks = window.ms % (7 * 24 * 3_600_000) === 0;
+      const origin = isWeeks ? Date.UTC(1970, 0, 5) : 0;
+      return eventMs >= readAt - pastBoundary(readAt - origin, window.ms);
+    }
+    case 'calendar':
+      return periodAt(window.unit, window.zone, eventMs) === periodAt(window.unit, window.zone, readAt);
+    case 'session': {
+      // from the event on there is no pause longer than the gap, and now it is not over
+      const since = timestamps.filter((timestamp) => eventMs <= timestamp && timestamp <= readAt);
+      const last = since.at(-1)!;
+      const pauses = since.map((timestamp, index) => timestamp - since[Math.max(0, index - 1)]!);
+      return pauses.every((pause) => pause <= window.gapMs) && readAt - last < window.gapMs;
+    }
+  }
+}
+
+/** How far a moment is past the last multiple of `step`. Never negative, also before 1970. */
+function pastBoundary(ms: number, step: number): number {
+  return ((ms % step) + step) % step;
+}
+
+/** What decays over a lifetime ends after 64 half-lives, at the next multiple of 16. */
+function windowOf({ aggregation, window }: AggregationFeature): Window {
+  if (!('halfLifeMs' in aggregation) || window.type !== 'lifetime') return window;
+  return { type: 'sliding', ms: 64 * aggregation.halfLifeMs, hopMs: 16 * aggregation.halfLifeMs };
 }
 
 /** By timestamp, then declared order, then id by UTF-16 code units. */

@@ -7,10 +7,10 @@ import { decodeKey, encodeKey, onlineKey } from '../../core/codec/key.js';
 import { FeatureStoreError } from '../../core/error.js';
 import { columnNames, type Event } from '../../core/event.js';
 import { decodeHeader } from '../../core/record.js';
-import { advance, createState, decodeState, fold, type State } from '../../core/state.js';
+import { advance, decodeState, fold, type State } from '../../core/state.js';
 import { type Pool, type PoolClient, transaction } from '../../registry/sql.js';
 import type { Deps } from '../deps.js';
-import { type HashRange, type OneEntity, readEntities, readEvents } from '../offline/archive.js';
+import { type HashRange, readEntities, readEvents } from '../offline/archive.js';
 import { CopyText } from '../offline/copy.js';
 import {
   type Ending,
@@ -20,7 +20,7 @@ import {
   writeSnapshots,
 } from '../offline/snapshots.js';
 import type { RecordRow } from '../online/write.js';
-import { type Compiled, createTurns, type Entity, nameOf, recordOf } from '../output.js';
+import { type Compiled, createTurns, type Entity, nameOf, rebuildAt, recordOf } from '../output.js';
 
 interface InMemory extends Entity {
   state: State;
@@ -77,14 +77,17 @@ export class ViewStates {
     await this.#load([...byEntity.values()].map(({ key }) => key), sequence); // biome-ignore format: short
     const turn = turns();
     const rows: RecordRow[] = [];
+    const stuck: Uint8Array[] = [];
     for (const [name, one] of byEntity) {
       const known = this.#entities.get(name)!;
       // one that was just loaded has them
       if (known.state.sequence < sequence) for (const event of one.events) fold(compiled, known.state, event);
-      rows.push(this.#changed(known));
+      if (known.state.needsRebuild) stuck.push(one.key);
+      else rows.push(this.#changed(known));
       await turn();
     }
-    return rows;
+    // Inside the loop, which waits for them; beside it their own later events would have to wait. It is seldom: docs/decisions/0011.
+    return rows.concat(await this.#reload(stuck, sequence));
   }
 
   /** Entities with events after one sequence and up to another, whoever archived them; their records, some hundred at a time. */
@@ -251,8 +254,8 @@ export async function* readTouched(
 }
 
 /**
- * The states of some hundred entities with every event up to `sequence`, by name: their snapshots, and what was archived since. One
- * without events is not among them.
+ * The states of some hundred entities with every event up to `sequence`, by name: their snapshots, and what was archived since. Where
+ * there is no snapshot, or it cannot take in what came, of all archived events. One without events is not among them.
  */
 export async function loadStates(
   pool: Pool,
@@ -273,20 +276,18 @@ export async function loadStates(
       hashes: [...new Set(stored.map(({ keyHash }) => keyHash))],
       sequenceAfter: Math.min(...stored.map(({ state }) => state.sequence)),
     })) {
-      const found = loaded.get(nameOf(one.key));
-      if (found) foldAfter(work, found.state, one);
+      const state = loaded.get(nameOf(one.key))?.state;
+      if (state === undefined) continue;
+      const known = state.sequence;
+      for (const event of one.events) if (event.sequence > known) fold(compiled, state, event);
     }
-  const parts = keys.filter((key) => !loaded.has(nameOf(key))).map((key) => decodeKey(version.entity, key));
+  const parts = keys
+    .filter((key) => loaded.get(nameOf(key))?.state.needsRebuild ?? true)
+    .map((key) => decodeKey(version.entity, key));
   if (parts.length > 0)
-    for await (const one of readEntities(pool, of, parts, options)) {
-      const state = createState(compiled);
-      foldAfter(work, state, one);
-      if (state.eventCount > 0) loaded.set(nameOf(one.key), { key: one.key, keyHash: one.keyHash, state });
+    for await (const { key, keyHash, events } of readEntities(pool, of, parts, options)) {
+      const state = rebuildAt(compiled, events, loaded.get(nameOf(key))?.state);
+      if (state.eventCount > 0) loaded.set(nameOf(key), { key, keyHash, state });
     }
   return loaded;
-}
-
-function foldAfter({ compiled }: Compiled, state: State, one: OneEntity): void {
-  const known = state.sequence;
-  for (const event of one.events) if (event.sequence > known) fold(compiled, state, event);
 }

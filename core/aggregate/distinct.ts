@@ -1,4 +1,8 @@
-/** Number of different non-null values, exact. Each value is kept with the time its last occurrence leaves. */
+/**
+ * Number of different non-null values, exact up to a limit. Each value is kept with the time its last occurrence leaves. Of more than
+ * the limit those are kept that leave last (of equals the least): while as many are left, there are at least so many, and once
+ * there are fewer, they are all. What is dropped for them is never missed, whatever the order of events.
+ */
 import type { Scalar } from '../codec/scalar.js';
 import { compareScalars, scalarCodecs } from '../codec/scalar.js';
 import type { ColumnType } from '../definition.js';
@@ -13,11 +17,18 @@ interface DistinctState {
   soonest: number | null;
 }
 
+/** @param limit the value where there are more; Infinity: exact */
 export function distinctPart(
+  limit: number,
   type: ColumnType,
   input: (event: Event) => Value,
 ): Part<DistinctState, number, number> {
   const codec = scalarCodecs[type];
+  function prune(state: DistinctState): void {
+    const last = [...state.leaves].sort(([a, x], [b, y]) => (x === y ? compareScalars(a, b) : y - x));
+    state.leaves = new Map(last.slice(0, limit));
+    state.soonest = null;
+  }
   return {
     create: () => ({ leaves: new Map(), soonest: NEVER }),
     add(state, event, leaves) {
@@ -28,8 +39,10 @@ export function distinctPart(
       state.leaves.set(value, leaves);
       if (state.soonest === null || known === state.soonest) state.soonest = null;
       else state.soonest = Math.min(state.soonest, leaves);
+      if (state.leaves.size >= 2 * limit) prune(state);
     },
     leave(state, until) {
+      if (state.leaves.size > limit) prune(state);
       if (soonest(state) > until) return;
       for (const [value, leaves] of state.leaves) if (leaves <= until) state.leaves.delete(value);
       state.soonest = null;

@@ -3,7 +3,7 @@
  * features that need the same part share it.
  *
  * Laws, held by test/core/aggregate/laws.test.ts for every part:
- *   folding the same events in any order gives the same encoded state;
+ *   folding the same events in any order, as far as they are taken in, gives the same encoded state;
  *   value and steps at an instant = value after leaving up to it: apply(value(s), changes up to t) = value(leave(s, t));
  *   decode(encode(s)) behaves as s, and encodes to the same bytes.
  * They are why stream, backfill, batch and training agree.
@@ -23,6 +23,11 @@ export interface Step<Change> {
 /** States are mutable and owned by one caller; values and changes are not mutated. */
 export interface Part<State, Value, Change> {
   create(): State;
+  /**
+   * Whether the state can take the event in exactly; without it, always. When not, the entity is rebuilt from all of its events:
+   * in event order every part takes in every event. `asOf` is never before the event.
+   */
+  takesIn?(state: State, event: Event, asOf: number): boolean;
   /** Takes in an event that passed the filter and leaves at `leaves` (NEVER: lifetime), in any order. */
   add(state: State, event: Event, leaves: number): void;
   /** Forgets what leaves at or before `until`. */

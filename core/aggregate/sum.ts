@@ -1,6 +1,6 @@
 /** Exact sum of a number and how many there were: the parts of sum and mean. Nulls are skipped. */
 import type { ByteReader, ByteWriter } from '../codec/bytes.js';
-import type { Event, Value } from '../event.js';
+import type { Event } from '../event.js';
 import type { Adder } from '../exact.js';
 import type { Part } from './part.js';
 import { NEVER } from './part.js';
@@ -12,14 +12,15 @@ export interface Sum<T> {
   total: T;
 }
 
-interface SumState<T> {
+export interface SumState<T> {
   sum: Sum<T>;
   tiles: Tiles<Sum<T>>;
 }
 
+/** @param term what an event adds; null: the event is skipped */
 export function sumPart<T>(
   adder: Adder<T>,
-  input: (event: Event) => Value,
+  term: (event: Event) => T | null,
 ): Part<SumState<T>, Sum<T>, Sum<T>> {
   const plus = (a: Sum<T>, b: Sum<T>): Sum<T> => ({
     count: a.count + b.count,
@@ -37,9 +38,9 @@ export function sumPart<T>(
   return {
     create: () => ({ sum: { count: 0, total: adder.zero }, tiles: createTiles() }),
     add(state, event, leaves) {
-      const value = input(event);
-      if (value === null) return;
-      const one = { count: 1, total: adder.of(value as number) };
+      const total = term(event);
+      if (total === null) return;
+      const one = { count: 1, total };
       state.sum = plus(state.sum, one);
       if (leaves !== NEVER) addToTile(state.tiles, leaves, one, plus);
     },

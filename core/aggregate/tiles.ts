@@ -23,6 +23,16 @@ export function addToTile<T>(tiles: Tiles<T>, leaves: number, content: T, combin
   }
 }
 
+/** The content of the tile that leaves at `leaves`, to be changed in place; made where there is none. */
+export function tileFor<T>(tiles: Tiles<T>, leaves: number, create: () => T): T {
+  const index = firstAtOrAfter(tiles.leaves, leaves);
+  if (tiles.leaves[index] !== leaves) {
+    tiles.leaves.splice(index, 0, leaves);
+    tiles.contents.splice(index, 0, create());
+  }
+  return tiles.contents[index]!;
+}
+
 /** Removes the tiles that leave at or before `until` and gives their contents. */
 export function takeLeft<T>(tiles: Tiles<T>, until: number): T[] {
   if (!(tiles.leaves[0]! <= until)) return [];

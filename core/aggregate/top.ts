@@ -49,12 +49,22 @@ export function topPart<T>(
     }
   }
 
+  function isBefore(name: Scalar, weight: T, other: { name: Scalar; weight: T }): boolean {
+    return (adder.compare(weight, other.weight) || -compareScalars(name, other.name)) > 0;
+  }
+
   function top(totals: Totals<T>): Scalar[] {
-    return [...totals]
-      .filter(([, { weight }]) => adder.compare(weight, adder.zero) > 0)
-      .sort(([a, x], [b, y]) => adder.compare(y.weight, x.weight) || compareScalars(a, b))
-      .slice(0, k)
-      .map(([name]) => name);
+    // Asked once per coming step: k are kept of many, which are not sorted.
+    const best: Array<{ name: Scalar; weight: T }> = [];
+    for (const [name, { weight }] of totals) {
+      if (adder.compare(weight, adder.zero) <= 0) continue;
+      let place = best.length;
+      while (place > 0 && isBefore(name, weight, best[place - 1]!)) place--;
+      if (place >= k) continue;
+      best.splice(place, 0, { name, weight });
+      if (best.length > k) best.pop();
+    }
+    return best.map(({ name }) => name);
   }
 
   function encodeTotals(writer: ByteWriter, totals: Totals<T>): void {

@@ -174,8 +174,8 @@ export const userOrders = aggregationView('user_orders', {
     user_return_rate: {
       description: 'Orders with a return over orders: 0 to 1.',
       aggregation: ratio(
-        distinct(orders.col('order_id')).where(isReturn),
-        distinct(orders.col('order_id')).where(isPurchase),
+        distinct(orders.col('order_id'), { limit: 10_000 }).where(isReturn),
+        distinct(orders.col('order_id'), { limit: 10_000 }).where(isPurchase),
       ),
       window: lifetime(),
       coldStart: 0,

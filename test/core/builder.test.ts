@@ -2,15 +2,23 @@
 import { describe, expect, test } from 'vitest';
 import {
   aggregationView,
+  approxDistinct,
   batch,
+  calendar,
   cart,
   count,
   type Definitions,
+  decayedCount,
+  decayedSum,
   define,
   distinct,
   entity,
   FeatureStoreError,
   file,
+  first,
+  firstN,
+  histogram,
+  hopping,
   last,
   lastN,
   lifetime,
@@ -19,17 +27,22 @@ import {
   min,
   now,
   onDemandView,
+  percentile,
   ratio,
   request,
   service,
+  session,
   sliding,
   source,
   sqlView,
+  stddev,
   streaming,
   sum,
   table,
   timeSince,
   topK,
+  tumbling,
+  variance,
 } from '../../core/index.js';
 
 const owner = 'tests';
@@ -166,12 +179,22 @@ test.each([
   { aggregation: sum(col('cents').mul(0.01)), type: 'float64', empty: 0 },
   { aggregation: sum(col('weight')), type: 'float64', empty: 0 },
   { aggregation: mean(col('cents')), type: 'float64', empty: null },
+  { aggregation: decayedSum(col('cents'), { halfLife: '7d' }), type: 'float64', empty: 0 },
+  { aggregation: decayedCount({ halfLife: '1h' }), type: 'float64', empty: 0 },
+  { aggregation: variance(col('cents')), type: 'float64', empty: null },
+  { aggregation: stddev(col('weight'), { population: true }), type: 'float64', empty: null },
   { aggregation: min(col('at')), type: 'timestamp', empty: null },
   { aggregation: max(col('weight')), type: 'float64', empty: null },
   { aggregation: last(col('paid')), type: 'bool', empty: null },
   { aggregation: lastN(col('item').hash(), 5), type: 'list<int64>', empty: [] },
-  { aggregation: distinct(col('item').lower()), type: 'int64', empty: 0 },
+  { aggregation: first(col('paid')), type: 'bool', empty: null },
+  { aggregation: firstN(col('weight'), 2), type: 'list<float64>', empty: [] },
+  { aggregation: distinct(col('item').lower(), { limit: 10 }), type: 'int64', empty: 0 },
+  { aggregation: approxDistinct(col('item')), type: 'int64', empty: 0 },
   { aggregation: topK(col('item'), { weight: col('cents'), k: 3 }), type: 'list<string>', empty: [] },
+  { aggregation: topK(col('cents'), { k: 3 }), type: 'list<int64>', empty: [] },
+  { aggregation: histogram(col('cents'), [0, 100]), type: 'list<int64>', empty: [0, 0, 0] },
+  { aggregation: percentile(col('cents'), 0.95), type: 'float64', empty: null },
   {
     aggregation: cart(col('item'), { add: col('paid'), remove: col('paid').not() }),
     type: 'list<string>',
@@ -222,6 +245,11 @@ test('the sides of a ratio carry their own filters', () => {
 describe('windows, modes and freshness', () => {
   test('the hop is the default for the window, unless named', () => {
     expect(sliding('30min')).toEqual({ type: 'sliding', ms: 1_800_000, hopMs: 10_000 });
+    expect(hopping('1h', '10min')).toEqual({ type: 'hopping', ms: 3_600_000, hopMs: 600_000 });
+    expect(session('30min')).toEqual({ type: 'session', gapMs: 1_800_000 });
+    expect(tumbling('1w')).toEqual({ type: 'tumbling', ms: 604_800_000 });
+    expect(calendar('month', 'Europe/Berlin')).toEqual({ type: 'calendar', unit: 'month', zone: 'Europe/Berlin' }); // biome-ignore format: short
+    expect(calendar('day')).toEqual({ type: 'calendar', unit: 'day', zone: 'UTC' });
     expect(sliding('30min', { hop: '1min' })).toEqual({ type: 'sliding', ms: 1_800_000, hopMs: 60_000 });
   });
   test.each([

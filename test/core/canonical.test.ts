@@ -9,6 +9,7 @@ import type {
   OnDemandView,
   Source,
   SqlView,
+  Window,
 } from '../../core/definition.js';
 
 describe('canonicalJson', () => {
@@ -239,6 +240,31 @@ describe('the version of an aggregation view', () => {
       hashOf(aggregation, ({ view }) => (view.mode = { type: 'streaming', rowsEveryMs }));
     expect(streaming(3_600_000)).toBe(streaming(86_400_000));
   });
+
+  test.each<[Window, string]>([
+    [
+      { type: 'hopping', ms: 604_800_000, hopMs: 3_600_000 },
+      '3c0118f35a99089f98631d92a06987ef23a8a6c268a625af0c658709209c47b1',
+    ],
+    [
+      { type: 'session', gapMs: 1_800_000 },
+      '01b20db3247646dcf89a0d712e52d834702f3ce632f9f667e9954bdb8b463192',
+    ],
+    [
+      { type: 'tumbling', ms: 604_800_000 },
+      'b45ebc6816d4b5c215283dd5e007d7920f293ee14ebf56e3809c269af2692dee',
+    ],
+    [
+      { type: 'calendar', unit: 'week', zone: 'UTC' },
+      'f240066a6101bd6c62a70f9f1b638dcbd2c3df389d81c109600b666162109fdc',
+    ],
+    [
+      { type: 'calendar', unit: 'week', zone: 'Europe/Berlin' },
+      'ba0e64663f4d2c2773e4278cabfe4cd36e36390e96b1e7312e5b0e402130a202',
+    ],
+  ])('is the same for ever, over %j', (window, hash) =>
+    expect(hashOf(aggregation, ({ view }) => (view.features[0]!.window = window))).toBe(hash),
+  );
 
   test('is the same for ever: a stored version stays the version of its definition', () =>
     expect([hashOf(aggregation), hashOf(sql), hashOf(onDemand)]).toMatchInlineSnapshot(`

@@ -2,7 +2,7 @@
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { assertDefinitions, checkDefinitions, type ProblemCode } from '../../core/check.js';
-import { OPERATORS } from '../../core/definition.js';
+import { OPERATORS, type Window } from '../../core/definition.js';
 import { FeatureStoreError } from '../../core/error.js';
 import {
   aggregationView,
@@ -247,6 +247,12 @@ cases('types', [
   { why: 'a cart without a condition', change: ({ feature }) => (feature('user_spend', 'user_cart').aggregation.clear = { col: 'cents' }), code: 'type', path: 'views.user_spend.features.user_cart.aggregation.clear' },
   { why: 'a side of a ratio', change: ({ feature }) => (feature('user_spend', 'user_share').aggregation.denominator.value = { col: 'item' }), code: 'type', path: 'views.user_spend.features.user_share.aggregation.denominator.value' },
   { why: 'a filter of a side', change: ({ feature }) => (feature('user_spend', 'user_share').aggregation.numerator.where = { col: 'cents' }), code: 'type', path: 'views.user_spend.features.user_share.aggregation.numerator.where' },
+  { why: 'edges out of order', change: aggregation('user_spend', 'user_items', { op: 'histogram', value: { col: 'cents' }, edges: [0, 10, 10] }), code: 'structure', path: 'views.user_spend.features.user_items.aggregation.edges', fix: /ascending/ },
+  { why: 'a histogram of texts', change: aggregation('user_spend', 'user_items', { op: 'histogram', value: { col: 'item' }, edges: [0] }), code: 'type', path: 'views.user_spend.features.user_items.aggregation.value' },
+  { why: 'a percentile by the hundred', change: aggregation('user_spend', 'user_items', { op: 'percentile', value: { col: 'cents' }, quantile: 95 }), code: 'structure', path: 'views.user_spend.features.user_items.aggregation.quantile' },
+  { why: 'a percentile too fine', change: aggregation('user_spend', 'user_items', { op: 'percentile', value: { col: 'cents' }, quantile: 0.99999 }), code: 'structure', path: 'views.user_spend.features.user_items.aggregation.quantile', fix: /four decimals/ },
+  { why: 'a window of which nothing is left', change: ({ feature }) => Object.assign(feature('user_spend', 'user_spend_7d'), { type: 'float64', aggregation: { op: 'decayedCount', halfLifeMs: 3_600_000 } }), code: 'window', path: `${SPEND}.window`, says: /64 half-lives of 1h/, fix: /lifetime/ },
+  { why: 'values kept for ever', change: ({ feature }) => Object.assign(feature('user_spend', 'user_items'), { type: 'int64', coldStart: 0, window: { type: 'lifetime' }, aggregation: { op: 'distinct', value: { col: 'item' } } }), code: 'window', path: 'views.user_spend.features.user_items.aggregation.limit', fix: /approxDistinct/ },
   { why: 'a type that it does not give', change: ({ feature }) => (feature('user_spend', 'user_items').type = 'list<int64>'), code: 'type', path: 'views.user_spend.features.user_items.type', fix: /list<string>/ },
   { why: 'a cold start of another type', change: ({ feature }) => (feature('user_spend', 'user_spend_7d').coldStart = 'none'), code: 'cold-start', path: `${SPEND}.coldStart`, fix: /whole number/ },
   { why: 'a cold start that is a fraction', change: ({ feature }) => (feature('user_spend', 'user_spend_7d').coldStart = 0.5), code: 'cold-start', path: `${SPEND}.coldStart` },
@@ -254,7 +260,10 @@ cases('types', [
   { why: 'a cold start longer than the list', change: ({ feature }) => (feature('user_spend', 'user_top').coldStart = ['a', 'b', 'c']), code: 'cold-start', path: 'views.user_spend.features.user_top.coldStart', says: /2 at most/ },
 ]);
 
-const DAY = 86_400_000;
+const HOUR = 3_600_000;
+const DAY = 24 * HOUR;
+const is = (window: Window) => (parts: Parts) =>
+  (parts.feature('user_spend', 'user_spend_7d').window = window);
 const window = (ms: number, hopMs: number) => (parts: Parts) =>
   (parts.feature('user_spend', 'user_spend_7d').window = { type: 'sliding', ms, hopMs });
 const excused = (change: (parts: Parts) => void) => (parts: Parts) => {
@@ -268,12 +277,44 @@ cases('windows, cadence, ttl', [
   { why: 'a hop that does not divide the day', change: excused(window(70 * 3_600_000, 7 * 3_600_000)), code: 'window', path: `${SPEND}.window.hopMs`, says: /7h neither/ },
   { why: 'longer than the source is kept, with its hop', change: excused(window(365 * DAY, DAY)), code: 'window', path: `${SPEND}.window`, says: /365d and a hop of 1d.*keeps 365d/ },
   { why: 'a window that its name does not say', change: window(14 * DAY, DAY), code: 'name-window', path: SPEND, fix: /14d/ },
+  { why: 'below its hop', change: excused(window(HOUR, DAY)), code: 'window', path: `${SPEND}.window.hopMs`, says: /1h is below its hop of 1d/ },
+  { why: 'hopping, no multiple of its hop', change: excused(is({ type: 'hopping', ms: 1.5 * DAY, hopMs: DAY })), code: 'window', path: `${SPEND}.window.hopMs`, says: /no multiple/ },
+  { why: 'hopping, longer than the source is kept', change: excused(is({ type: 'hopping', ms: 365 * DAY, hopMs: DAY })), code: 'window', path: `${SPEND}.window`, says: /keeps 365d/ },
+  { why: 'tumbling, no part of a day', change: excused(is({ type: 'tumbling', ms: 7 * HOUR })), code: 'window', path: `${SPEND}.window.ms`, says: /7h neither/ },
+  { why: 'tumbling, longer than the source is kept', change: excused(is({ type: 'tumbling', ms: 366 * DAY })), code: 'window', path: `${SPEND}.window`, says: /reaches back 366d/ },
+  { why: 'tumbling, empty at every tick', change: excused(is({ type: 'tumbling', ms: HOUR })), code: 'window', path: `${SPEND}.window`, says: /begins anew at every tick of 1h/, fix: /longer than the cadence/ },
+  { why: 'a day, empty at every tick', change: (parts) => { excused(is({ type: 'calendar', unit: 'day', zone: 'UTC' }))(parts); parts.view('user_spend').mode.cadenceMs = DAY; }, code: 'window', path: `${SPEND}.window`, says: /begins anew/ },
+  { why: 'a month, longer than the source is kept', change: (parts) => { excused(is({ type: 'calendar', unit: 'month', zone: 'UTC' }))(parts); parts.source('orders').retentionMs = 31 * DAY; }, code: 'window', path: `${SPEND}.window`, says: /a month, 745h at most/ },
+  { why: 'a gap longer than the source is kept', change: excused(is({ type: 'session', gapMs: 366 * DAY })), code: 'window', path: `${SPEND}.window`, says: /a gap of 366d/ },
+  { why: 'what decays in a session', change: (parts) => { excused(is({ type: 'session', gapMs: HOUR }))(parts); Object.assign(parts.feature('user_spend', 'user_spend_7d'), { type: 'float64', coldStart: null, aggregation: { op: 'decayedCount', halfLifeMs: DAY } }); }, code: 'window', path: `${SPEND}.window`, says: /for ever/ },
+  { why: 'a zone nobody knows', change: excused(is({ type: 'calendar', unit: 'day', zone: 'Mars/Base' })), code: 'window', path: `${SPEND}.window.zone`, says: /"Mars\/Base" is no time zone/, fix: /Europe\/Berlin/ },
+  { why: 'an offset for a zone', change: excused(is({ type: 'calendar', unit: 'day', zone: '+01:00' })), code: 'window', path: `${SPEND}.window.zone`, says: /no time zone/ },
+  { why: 'a zone in lower case', change: excused(is({ type: 'calendar', unit: 'day', zone: 'europe/berlin' })), code: 'window', path: `${SPEND}.window.zone`, fix: /write Europe\/Berlin/ },
+  { why: 'a name that says another window', change: is({ type: 'calendar', unit: 'week', zone: 'UTC' }), code: 'name-window', path: SPEND, fix: /this_week/ },
+  { why: 'the first of a hopping window', change: ({ feature }) => Object.assign(feature('user_presence', 'user_age_days'), { nameException: 'x', window: { type: 'hopping', ms: DAY, hopMs: DAY } }), code: 'window', path: 'views.user_presence.features.user_age_days.window', fix: /lifetime/ },
   { why: 'the first of a sliding window', change: ({ feature }) => Object.assign(feature('user_presence', 'user_age_days'), { nameException: 'x', window: { type: 'sliding', ms: DAY, hopMs: DAY } }), code: 'window', path: 'views.user_presence.features.user_age_days.window', fix: /lifetime/ },
   { why: 'a cadence that does not divide the day', change: ({ view }) => (view('user_spend').mode.cadenceMs = 7 * 3_600_000), code: 'cadence', path: 'views.user_spend.mode.cadenceMs', says: /7h/ },
   { why: 'a cadence of rows that does not', change: ({ view }) => (view('user_presence').mode.rowsEveryMs = 7 * DAY), code: 'cadence', path: 'views.user_presence.mode.rowsEveryMs' },
   { why: 'a cadence of a sql view', change: ({ view }) => (view('user_rank').cadenceMs = 2 * DAY), code: 'cadence', path: 'views.user_rank.cadenceMs' },
   { why: 'values that expire between ticks', change: ({ view }) => (view('user_spend').ttlMs = 60_000), code: 'ttl', path: 'views.user_spend.ttlMs', fix: /at least 1h/ },
 ]);
+
+test('zones are named all at once: the unknown, the second, the misspelt', () => {
+  const { problems } = checkDefinitions(
+    changed(({ view }) => {
+      const zones = ['Europe/Berlin', 'Asia/Tokyo', 'Mars/Base', 'europe/berlin', 'Europe/Berlin'];
+      view('user_spend').features.forEach((feature: Loose, index: number) => {
+        feature.window = { type: 'calendar', unit: 'week', zone: zones[index] };
+        feature.nameException = 'x';
+      });
+    }),
+  );
+  expect(problems.map(({ path, message }) => `${path.split('.')[3]}: ${message}`)).toEqual([
+    'user_items: "Asia/Tokyo" is a second zone in this view; "Europe/Berlin" is the first',
+    'user_share: "Mars/Base" is no time zone',
+    'user_spend_7d: "europe/berlin" is not spelt like that',
+  ]);
+});
 
 const query =
   (text: string) =>

@@ -9,7 +9,7 @@ import type {
   Window,
 } from '../../core/definition.js';
 import type { Event, Value } from '../../core/event.js';
-import { DAY, HOUR, MINUTE, SECOND } from '../../core/time.js';
+import { DAY, HOUR, MINUTE, SECOND, WEEK } from '../../core/time.js';
 
 export const source: Source = {
   name: 'events',
@@ -52,7 +52,36 @@ const window: fc.Arbitrary<Window> = fc.oneof(
     { type: 'sliding', ms: HOUR, hopMs: 20 * MINUTE },
     { type: 'sliding', ms: DAY, hopMs: DAY },
   ),
+  fc.constantFrom<Window>(
+    { type: 'tumbling', ms: MINUTE },
+    { type: 'tumbling', ms: HOUR },
+    { type: 'tumbling', ms: 3 * DAY },
+    { type: 'tumbling', ms: WEEK },
+    { type: 'hopping', ms: 3, hopMs: 1 },
+    { type: 'hopping', ms: MINUTE, hopMs: SECOND },
+    { type: 'hopping', ms: HOUR, hopMs: HOUR },
+    { type: 'hopping', ms: DAY, hopMs: 20 * MINUTE },
+  ),
+  fc.constantFrom<Window>(
+    { type: 'calendar', unit: 'day', zone: 'UTC' },
+    { type: 'calendar', unit: 'week', zone: 'UTC' },
+    { type: 'calendar', unit: 'month', zone: 'UTC' },
+  ),
+  fc.constantFrom<Window>(
+    { type: 'session', gapMs: 1 },
+    { type: 'session', gapMs: 5 * MINUTE },
+    { type: 'session', gapMs: HOUR },
+    { type: 'session', gapMs: 2 * DAY },
+  ),
 );
+
+/** Clocks there go forward over midnight, go back over it, or are far from UTC. */
+const zone = fc.constantFrom('UTC', 'Europe/Berlin', 'America/Sao_Paulo', 'America/St_Johns');
+const CLOCK_CHANGES: readonly number[] = [
+  Date.UTC(2026, 9, 25, 1), // Berlin: 3:00 is 2:00 again
+  Date.UTC(2018, 10, 4, 3), // São Paulo: 0:00 is 1:00
+  Date.UTC(2006, 9, 29, 2, 31), // St John's: 0:01 is 23:01 again
+];
 
 const where: fc.Arbitrary<Expression | null> = fc.constantFrom<Expression | null>(
   null,
@@ -82,20 +111,54 @@ const side = fc.oneof(
   fc.record({ op: fc.constant('distinct' as const), value: scalar, where }),
 );
 
+const halfLife = fc.constantFrom(1, 7, MINUTE, 100_003, HOUR, DAY, 400 * DAY);
+
 const aggregation: fc.Arbitrary<Aggregation> = fc.oneof(
   fc.constant<Aggregation>({ op: 'count' }),
   fc.record({
     op: fc.constantFrom('sum' as const, 'mean' as const, 'min' as const, 'max' as const),
     value: number,
   }),
-  fc.record({ op: fc.constant('last' as const), value: scalar }),
-  fc.record({ op: fc.constant('lastN' as const), value: scalar, n: fc.integer({ min: 1, max: 4 }) }),
-  fc.record({ op: fc.constant('distinct' as const), value: scalar }),
+  fc.record({
+    op: fc.constantFrom('variance' as const, 'stddev' as const),
+    value: number,
+    population: fc.boolean(),
+  }),
+  fc.record({ op: fc.constant('decayedSum' as const), value: number, halfLifeMs: halfLife }),
+  fc.record({ op: fc.constant('decayedCount' as const), halfLifeMs: halfLife }),
+  fc.record({ op: fc.constantFrom('first' as const, 'last' as const), value: scalar }),
+  fc.record({
+    op: fc.constantFrom('firstN' as const, 'lastN' as const),
+    value: scalar,
+    n: fc.integer({ min: 1, max: 4 }),
+  }),
+  fc
+    .record({
+      op: fc.constant('distinct' as const),
+      value: scalar,
+      limit: fc.option(fc.integer({ min: 1, max: 6 })),
+    })
+    .map(({ limit, ...rest }) => (limit === null ? rest : { ...rest, limit })),
+  fc.record({ op: fc.constant('approxDistinct' as const), value: scalar }),
   fc.record({
     op: fc.constant('topK' as const),
     key: text,
-    weight: number,
+    weight: fc.option(number),
     k: fc.integer({ min: 1, max: 3 }),
+  }),
+  fc.record({
+    op: fc.constant('histogram' as const),
+    value: number,
+    edges: fc.constantFrom<number[]>(
+      [0],
+      [-3, -1, 0.1, 2, 1e16],
+      [Number.MIN_SAFE_INTEGER, 0, Number.MAX_SAFE_INTEGER],
+    ),
+  }),
+  fc.record({
+    op: fc.constant('percentile' as const),
+    value: number,
+    quantile: fc.constantFrom(0, 0.29, 0.5, 0.95, 0.9999, 1),
   }),
   fc.record({
     op: fc.constant('cart' as const),
@@ -113,6 +176,12 @@ const aggregation: fc.Arbitrary<Aggregation> = fc.oneof(
   }),
 );
 
+/** Of 64 half-lives, less than a month, no window may be longer. */
+function needsLifetime(aggregation: Aggregation): boolean {
+  if ('halfLifeMs' in aggregation) return aggregation.halfLifeMs < DAY;
+  return aggregation.op === 'timeSince' && aggregation.edge === 'first';
+}
+
 // The engine does not look at a feature's declared type or cold start beyond what the status needs.
 const feature: fc.Arbitrary<AggregationFeature> = fc
   .record({ where, window, aggregation })
@@ -123,7 +192,7 @@ const feature: fc.Arbitrary<AggregationFeature> = fc
     coldStart: -1,
     nameException: null,
     where,
-    window: aggregation.op === 'timeSince' && aggregation.edge === 'first' ? { type: 'lifetime' } : window,
+    window: needsLifetime(aggregation) ? { type: 'lifetime' } : window,
     aggregation,
   }));
 
@@ -139,13 +208,14 @@ const mode: fc.Arbitrary<AggregationView['mode']> = fc.oneof(
 export const view: fc.Arbitrary<AggregationView> = fc
   .record({
     mode,
+    zone,
     where: fc.oneof({ weight: 3, arbitrary: fc.constant(null) }, { weight: 1, arbitrary: where }),
     features: fc.array(feature, { minLength: 1, maxLength: 5 }),
     ttlMs: fc.constantFrom(null, 1, HOUR, 3 * DAY),
     minAgeMs: fc.constantFrom(0, 0, HOUR),
     minEvents: fc.constantFrom(0, 0, 3),
   })
-  .map(({ features, ...rest }) => ({
+  .map(({ features, zone, ...rest }) => ({
     kind: 'aggregation',
     name: 'generated',
     description: 'generated',
@@ -156,7 +226,11 @@ export const view: fc.Arbitrary<AggregationView> = fc
     source: 'events',
     key: ['user_id'],
     ...rest,
-    features: features.map((each, index) => ({ ...each, name: `feature_${index}` })),
+    features: features.map(({ window, ...each }, index) => ({
+      ...each,
+      window: window.type === 'calendar' ? { ...window, zone } : window,
+      name: `feature_${index}`,
+    })),
   }));
 
 const HOT: readonly number[] = [-DAY, -1, 0, 1, SECOND, MINUTE, 30 * MINUTE, HOUR - 1, HOUR, HOUR + 1, DAY];
@@ -181,6 +255,9 @@ const score: fc.Arbitrary<Value> = fc.oneof(
 export const events: fc.Arbitrary<Event[]> = fc.oneof(
   stream(moment),
   stream(fc.integer({ min: 0, max: HOUR })),
+  fc
+    .constantFrom(...CLOCK_CHANGES)
+    .chain((change) => stream(fc.integer({ min: -DAY, max: DAY }).map((near) => change + near))),
 );
 
 function stream(timestamp: fc.Arbitrary<number>): fc.Arbitrary<Event[]> {

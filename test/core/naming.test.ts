@@ -39,6 +39,8 @@ describe('names', () => {
 });
 
 const lifetime: Window = { type: 'lifetime' };
+const hopping: Window = { type: 'hopping', ms: 604_800_000, hopMs: 86_400_000 };
+const calendarDay: Window = { type: 'calendar', unit: 'day', zone: 'Europe/Berlin' };
 const sliding = (text: string): Window => {
   const ms = parseDuration(text);
   return { type: 'sliding', ms, hopMs: defaultHop(ms) };
@@ -58,6 +60,13 @@ describe('the lint', () => {
     ['user_queries_last_day', sliding('24h')],
     ['user_spend_last_90_days', sliding('90d')],
     ['user_spend_2w', sliding('14d')],
+    ['user_spend_7d', hopping],
+    ['user_spend_this_hour', { type: 'tumbling', ms: 3_600_000 }],
+    ['user_spend_this_7d', { type: 'tumbling', ms: 604_800_000 }],
+    ['user_spend_this_week', { type: 'tumbling', ms: 604_800_000 }],
+    ['user_spend_this_15min', { type: 'tumbling', ms: 900_000 }],
+    ['user_spend_this_day', calendarDay],
+    ['user_pages_this_session', { type: 'session', gapMs: 1_800_000 }],
     ['user_total_purchases', lifetime],
     ['user_spend_all_time', lifetime],
     ['user_avg_order_value_90d', sliding('90d')],
@@ -81,6 +90,28 @@ describe('the lint', () => {
     { name: 'user_spend_last_month', window: sliding('30d'), code: 'name-window', fix: 'write 30d' },
     { name: 'user_spend_all_time', window: sliding('7d'), code: 'name-window', fix: 'write 7d' },
     { name: 'user_spend_7d', window: lifetime, code: 'name-window', fix: 'write all_time or nothing' },
+    { name: 'user_spend_this_week', window: sliding('7d'), code: 'name-window', fix: 'write 7d' },
+    {
+      name: 'user_spend_last_week',
+      window: { type: 'tumbling', ms: 604_800_000 },
+      code: 'name-window',
+      fix: 'write this_week',
+    },
+    {
+      name: 'user_spend_15min',
+      window: { type: 'tumbling', ms: 900_000 },
+      code: 'name-window',
+      fix: 'write this_15min',
+    },
+    { name: 'user_spend_last_day', window: calendarDay, code: 'name-window', fix: 'write this_day' },
+    { name: 'user_spend', window: calendarDay, code: 'name-window', fix: 'call it user_spend_this_day' },
+    {
+      name: 'user_pages_30min',
+      window: { type: 'session', gapMs: 1_800_000 },
+      code: 'name-window',
+      fix: 'write this_session',
+    },
+    { name: 'user_spend_this_week', window: lifetime, code: 'name-window', fix: 'write all_time or nothing' },
     { name: 'user__spend', window: lifetime, code: 'name-snake-case', fix: 'write user_spend' },
     { name: 'user_spend_', window: lifetime, code: 'name-snake-case', fix: 'write user_spend' },
     { name: 'user_purchase_cnt', window: lifetime, code: 'name-abbreviation', fix: 'write count' },
@@ -121,6 +152,8 @@ describe('the lint', () => {
 test.each([
   { name: 'spend_last_30min_7d', tokens: ['last_30min', '7d'], rest: ['spend'] },
   { name: 'last_viewed', tokens: [], rest: ['last', 'viewed'] },
+  { name: 'spend_this_week', tokens: ['this_week'], rest: ['spend'] },
+  { name: 'this_item', tokens: [], rest: ['this', 'item'] },
   { name: 'time_all_time', tokens: ['all_time'], rest: ['time'] },
   { name: 'visits_last_2_weeks', tokens: ['last_2_weeks'], rest: ['visits'] },
 ])('the windows in $name are $tokens', ({ name, tokens, rest }) => {

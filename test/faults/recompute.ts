@@ -15,7 +15,7 @@ import type { AggregationView, Entity, Source } from '../../core/definition.js';
 import type { Event, Value } from '../../core/event.js';
 import { decodeHeader, encodeRecord, readRecord, recordSteps } from '../../core/record.js';
 import { advance, createState, decodeState, fold, type State } from '../../core/state.js';
-import { DAY, HOUR, MINUTE } from '../../core/time.js';
+import { DAY, HOUR, MAX_TIMESTAMP, MINUTE } from '../../core/time.js';
 import { judge } from '../../core/vector.js';
 import { answer } from '../../oracle/oracle.js';
 import { resolveView } from '../../registry/resolve.js';
@@ -451,7 +451,7 @@ function checkRecord(
   const { view } = compiled;
   const ask = (at: number) =>
     answer(view, source, events, { type: 'record', at, sequence: Number.MAX_SAFE_INTEGER });
-  const whole = ask(Number.MAX_SAFE_INTEGER);
+  const whole = ask(MAX_TIMESTAMP);
   if (whole.eventCount === 0) {
     expect(record).toBe(undefined);
     return 0;

@@ -8,7 +8,7 @@ import type { AggregationView, Definitions, Source } from '../../core/definition
 import { columnNames } from '../../core/event.js';
 import { decodeHeader, readRecord, recordSteps } from '../../core/record.js';
 import { decodeState } from '../../core/state.js';
-import { formatTimestamp, HOUR } from '../../core/time.js';
+import { formatTimestamp, HOUR, MAX_TIMESTAMP } from '../../core/time.js';
 import { answer } from '../../oracle/oracle.js';
 import type { TestEnvironment } from './environment.js';
 import {
@@ -174,7 +174,7 @@ export async function checkOnline(env: TestEnvironment, view: AggregationView): 
     const record = records.get(Buffer.from(key).toString('hex'));
     const ask = (at: number) =>
       answer(view, streamed, events, { type: 'record', at, sequence: Number.MAX_SAFE_INTEGER });
-    const whole = ask(Number.MAX_SAFE_INTEGER);
+    const whole = ask(MAX_TIMESTAMP);
     if (whole.status === 'NOT_FOUND') {
       expect(record).toBe(undefined);
       continue;

@@ -11,7 +11,7 @@ import {
   readEvents,
 } from '../../activities/offline/archive.js';
 import { onlineKey } from '../../core/codec/key.js';
-import { type CompiledView, compileView } from '../../core/compile.js';
+import { type CompiledView, compileView, isMoving } from '../../core/compile.js';
 import type {
   AggregationFeature,
   AggregationView,
@@ -25,7 +25,7 @@ import { decodeHeader, readRecord, recordSteps } from '../../core/record.js';
 import { progressKey } from '../../core/serving-plan.js';
 import { decodeState, nextStep, readState } from '../../core/state.js';
 import { ticksOf } from '../../core/sweep.js';
-import { DAY, floorTo, HOUR, MINUTE } from '../../core/time.js';
+import { DAY, floorTo, HOUR, MAX_TIMESTAMP, MINUTE } from '../../core/time.js';
 import { answer, type Question } from '../../oracle/oracle.js';
 import { resolveView } from '../../registry/resolve.js';
 import { quote, transaction } from '../../registry/sql.js';
@@ -376,9 +376,7 @@ function checkRows(
   expect([...byTick.keys()].every((tick) => tick >= start && tick <= end && tick % cadenceMs === 0)).toBe(
     true,
   );
-  const moving = new Set(
-    view.features.filter((each) => each.aggregation.op === 'timeSince').map(({ name }) => name),
-  );
+  const moving = new Set(view.features.filter((each) => isMoving(each.aggregation)).map(({ name }) => name));
   let last: Stored['rows'][number] | undefined;
   let checked = 0;
   for (let tick = start; tick <= end; tick += cadenceMs) {
@@ -413,7 +411,7 @@ function checkState(
   const record = stored.records.get(name);
   const last = batch
     ? ask({ type: 'tick', tick: end, at: end })
-    : ask({ type: 'record', at: Number.MAX_SAFE_INTEGER, sequence: Number.MAX_SAFE_INTEGER });
+    : ask({ type: 'record', at: MAX_TIMESTAMP, sequence: Number.MAX_SAFE_INTEGER });
   if (last.status === 'NOT_FOUND') {
     expect([snapshot, record]).toEqual([undefined, undefined]);
     return 0;

@@ -1,0 +1,186 @@
+/**
+ * Number of different values, estimated: HyperLogLog (Flajolet et al. 2007) with Ertl's estimator (2017, algorithm 6), which needs no
+ * correction at either end, over 4,096 registers: a standard error of 1.04 / √4096 = 1.6 %. For windows that move each register keeps,
+ * as the sliding HyperLogLog (Chabchoub, Hébrail 2010), a staircase: the ranks that no later-leaving one hides, so a value leaves
+ * exactly when its last occurrence does.
+ *
+ * The hash of a value (of its text) is 64 bits: 12 choose the register, and the rank is 1 + the zeros before the first one of the
+ * next 40. A record carries estimates only: the one now, and the next wherever it changes.
+ */
+import type { Event, Value } from '../event.js';
+import { decodeLeaves, encodeLeaves } from './newest.js';
+import type { Part, Step } from './part.js';
+import { NEVER } from './part.js';
+
+const REGISTERS = 4096;
+const MAX_RANK = 41;
+
+/** Leaving later and ranked lower from each to the next. */
+type Stairs = Array<{ leaves: number; rank: number }>;
+
+interface SketchState {
+  registers: Map<number, Stairs>;
+  /** The least leaving time, so that a tick at which nothing leaves costs nothing; null: to be looked for. */
+  soonest: number | null;
+}
+
+export function sketchPart(input: (event: Event) => Value): Part<SketchState, number, number> {
+  return {
+    create: () => ({ registers: new Map(), soonest: NEVER }),
+    add(state, event, leaves) {
+      const value = input(event);
+      if (value === null) return;
+      hash(String(value));
+      const register = high >>> 20;
+      const top = high & 0xfffff;
+      const rank = top === 0 ? 9 + Math.clz32(low >>> 12) : Math.clz32(top) - 11;
+      const stairs = state.registers.get(register);
+      if (stairs === undefined) state.registers.set(register, [{ leaves, rank }]);
+      else if (!climb(stairs, leaves, rank)) return;
+      state.soonest = null;
+    },
+    leave(state, until) {
+      if (soonest(state) > until) return;
+      for (const [register, stairs] of state.registers) {
+        while (stairs.length > 0 && stairs[0]!.leaves <= until) stairs.shift();
+        if (stairs.length === 0) state.registers.delete(register);
+      }
+      state.soonest = null;
+    },
+    nextLeave: soonest,
+    value: (state) => estimate(ranks(state)),
+    steps(state) {
+      const changes = [...state.registers.values()].flatMap((stairs) =>
+        stairs
+          .filter(({ leaves }) => leaves !== NEVER)
+          .map(({ leaves, rank }, index) => ({ at: leaves, from: rank, to: stairs[index + 1]?.rank ?? 0 })),
+      );
+      changes.sort((a, b) => a.at - b.at);
+      const counts = ranks(state);
+      let present = estimate(counts);
+      const steps: Step<number>[] = [];
+      changes.forEach(({ at, from, to }, index) => {
+        counts[from]! -= 1;
+        counts[to]! += 1;
+        if (changes[index + 1]?.at === at) return;
+        const next = estimate(counts);
+        if (next === present) return;
+        present = next;
+        steps.push({ at, change: next });
+      });
+      return steps;
+    },
+    apply: (_, next) => next,
+    /** varint registers | per register: varint distance from the one before | varint stairs | per stair: leaves, u8 rank */
+    encodeState(writer, state) {
+      writer.varint(state.registers.size);
+      let previous = 0;
+      for (const [register, stairs] of [...state.registers].sort(([a], [b]) => a - b)) {
+        writer.varint(register - previous);
+        previous = register;
+        writer.varint(stairs.length);
+        for (const { leaves, rank } of stairs) {
+          encodeLeaves(writer, leaves);
+          writer.u8(rank);
+        }
+      }
+    },
+    decodeState(reader) {
+      const registers = new Map<number, Stairs>();
+      let register = 0;
+      for (let size = reader.varint(); size > 0; size--) {
+        register += reader.varint();
+        const stairs = Array.from({ length: reader.varint() }, () => ({
+          leaves: decodeLeaves(reader),
+          rank: reader.u8(),
+        }));
+        registers.set(register, stairs);
+      }
+      return { registers, soonest: null };
+    },
+    encodeValue: (writer, value) => writer.varint(value),
+    decodeValue: (reader) => reader.varint(),
+    encodeChange: (writer, next) => writer.varint(next),
+    decodeChange: (reader) => reader.varint(),
+  };
+}
+
+/** Puts a rank in its place; false: it is hidden by one that leaves no sooner and ranks no lower. */
+function climb(stairs: Stairs, leaves: number, rank: number): boolean {
+  let index = stairs.length;
+  while (index > 0 && stairs[index - 1]!.leaves >= leaves) index--;
+  if (index < stairs.length && stairs[index]!.rank >= rank) return false;
+  const end = stairs[index]?.leaves === leaves ? index + 1 : index;
+  let hidden = index;
+  while (hidden > 0 && stairs[hidden - 1]!.rank <= rank) hidden--;
+  stairs.splice(hidden, end - hidden, { leaves, rank });
+  return true;
+}
+
+function soonest(state: SketchState): number {
+  if (state.soonest === null) {
+    let least = NEVER;
+    for (const stairs of state.registers.values()) least = Math.min(least, stairs[0]!.leaves);
+    state.soonest = least;
+  }
+  return state.soonest;
+}
+
+/** How many registers have each rank; 0: empty. */
+function ranks(state: SketchState): number[] {
+  const counts = Array.from({ length: MAX_RANK + 1 }, () => 0);
+  counts[0] = REGISTERS - state.registers.size;
+  for (const stairs of state.registers.values()) counts[stairs[0]!.rank]! += 1;
+  return counts;
+}
+
+/** Of different values that leave the registers so. Sums, products and square roots only: the same on every machine. */
+function estimate(counts: readonly number[]): number {
+  if (counts[0] === REGISTERS) return 0;
+  let z = REGISTERS * tau(1 - counts[MAX_RANK]! / REGISTERS);
+  for (let rank = MAX_RANK - 1; rank >= 1; rank--) z = (z + counts[rank]!) / 2;
+  z += REGISTERS * sigma(counts[0]! / REGISTERS);
+  return Math.round((REGISTERS * REGISTERS) / (2 * Math.LN2 * z));
+}
+
+/** x + Σ x^(2^k) · 2^(k-1), k from 1 on. @param x below 1 */
+function sigma(x: number): number {
+  let sum = x;
+  for (let power = x * x, weight = 1; ; power *= power, weight *= 2) {
+    const next = sum + power * weight;
+    if (next === sum) return sum;
+    sum = next;
+  }
+}
+
+/** (1 - x - Σ (1 - x^(2^-k))² · 2^-k) / 3, k from 1 on. */
+function tau(x: number): number {
+  if (x === 0 || x === 1) return 0;
+  let sum = 1 - x;
+  for (let root = Math.sqrt(x), weight = 0.5; ; root = Math.sqrt(root), weight /= 2) {
+    const next = sum - (1 - root) ** 2 * weight;
+    if (next === sum) return sum / 3;
+    sum = next;
+  }
+}
+
+let high = 0;
+let low = 0;
+
+/**
+ * 64 bits of a text, by its UTF-16 code units, into `high` and `low` (cyrb53, with the finish of MurmurHash3): what is the same once is
+ * the same for ever. Measured 0.5 µs where the first bits of SHA-256 take 14.
+ */
+function hash(text: string): void {
+  let a = 0xdeadbeef;
+  let b = 0x41c6ce57;
+  for (let i = 0; i < text.length; i++) {
+    const unit = text.charCodeAt(i);
+    a = Math.imul(a ^ unit, 2654435761);
+    b = Math.imul(b ^ unit, 1597334677);
+  }
+  a = Math.imul(a ^ (a >>> 16), 2246822507) ^ Math.imul(b ^ (b >>> 13), 3266489909);
+  b = Math.imul(b ^ (b >>> 16), 2246822507) ^ Math.imul(a ^ (a >>> 13), 3266489909);
+  high = b >>> 0;
+  low = a >>> 0;
+}
