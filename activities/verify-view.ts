@@ -539,9 +539,7 @@ function labelTimes(
     window.type === 'session' ? [window.gapMs] : [],
   );
   const leaving = [
-    ...compiled.slots
-      .filter((slot) => slot.leaves(first) < NEVER)
-      .map((slot) => (timestamp: number) => slot.leaves(timestamp)),
+    ...compiled.leavings.filter((leaves) => leaves(first) < NEVER),
     ...gaps.map((gapMs) => (timestamp: number) => timestamp + gapMs),
   ];
   const anywhere = (): number => Math.floor(first + next() * (nowMs - first));

@@ -6,11 +6,12 @@
 import type { Counts } from './aggregate/buckets.js';
 import { bucketsPart } from './aggregate/buckets.js';
 import { cartPart } from './aggregate/cart.js';
-import { countPart } from './aggregate/count.js';
 import { decayedTo, decayPart, decayWindow } from './aggregate/decay.js';
 import { distinctPart } from './aggregate/distinct.js';
 import { extremePart } from './aggregate/extreme.js';
 import { hoppingPart } from './aggregate/hopping.js';
+import type { Nest, Span } from './aggregate/nested.js';
+import { nestedPart, throughLevel } from './aggregate/nested.js';
 import { newestPart } from './aggregate/newest.js';
 import { oldestPart } from './aggregate/oldest.js';
 import type { AnyPart } from './aggregate/part.js';
@@ -38,8 +39,9 @@ import type { Event, FeatureValue, Value } from './event.js';
 import { columnNames } from './event.js';
 import type { Adder, Dyadic } from './exact.js';
 import {
-  dyadicAdder,
+  doubleAdder,
   dyadicSquares,
+  nothingAdder,
   roundQuotient,
   roundRoot,
   spread,
@@ -50,11 +52,13 @@ import type { Inputs } from './expression.js';
 import { compileExpression, typeOf } from './expression.js';
 import { DAY, leavesAt, SECOND, tumblesAt, WEEK } from './time.js';
 
-/** A part in its place: which events it takes in, and when they leave. */
+/** A part in its place: which events it takes in, and when they leave (several windows: the longest). */
 export interface Slot {
   part: AnyPart;
   accepts(event: Event): boolean;
   leaves(timestamp: number): number;
+  /** Its lanes have numbers of the view's own, from this one on: records tell steps by them. */
+  firstLane: number;
 }
 
 export interface CompiledView {
@@ -67,8 +71,14 @@ export interface CompiledView {
   slots: Slot[];
   /** For each feature in order: its value at `at`, from the value of each slot. */
   reads: Array<(values: readonly unknown[], at: number) => FeatureValue>;
+  /** By number of lane, the index of its slot. */
+  lanes: number[];
+  /** When an event leaves, by each window there is. */
+  leavings: Array<(timestamp: number) => number>;
   /** Every leaving time is a multiple of this. */
   unitMs: number;
+  /** Its states take in every event, in any order: none of its parts ever asks for a rebuild. */
+  takesAll: boolean;
 }
 
 export function compileView(view: AggregationView, source: Source): CompiledView {
@@ -78,6 +88,9 @@ export function compileView(view: AggregationView, source: Source): CompiledView
   );
   const slots: Slot[] = [];
   const known = new Map<string, number>();
+  const lanes: number[] = [];
+  const leavings = new Map<string, (timestamp: number) => number>();
+  const nests = new Map<string, Totals>();
   // A view has one zone; asking it is slow, so its slots share what was found.
   const calendars = new Map<string, (ms: number) => number>();
   let unitMs = 0;
@@ -87,8 +100,14 @@ export function compileView(view: AggregationView, source: Source): CompiledView
     return (event) => evaluate(event.values, event.timestamp);
   }
 
+  function predicates(where: readonly Expression[]): (event: Event) => boolean {
+    const tests = where.map(predicate);
+    if (tests.length < 2) return tests[0] ?? always;
+    return (event) => tests.every((test) => test(event));
+  }
+
   function predicate(where: Expression | null): (event: Event) => boolean {
-    if (where === null) return () => true;
+    if (where === null) return always;
     const evaluate = evaluator(where);
     return (event) => evaluate(event) === true;
   }
@@ -125,25 +144,30 @@ export function compileView(view: AggregationView, source: Source): CompiledView
     }
   }
 
+  function leaving(window: Window): (timestamp: number) => number {
+    const { at, unitMs: unit } = leavingOf(window);
+    if (!leavings.has(JSON.stringify(window))) leavings.set(JSON.stringify(window), at);
+    unitMs = greatestCommonDivisor(unitMs, unit);
+    return at;
+  }
+
+  function place(part: AnyPart, accepts: Slot['accepts'], leaves: Slot['leaves']): void {
+    slots.push({ part, accepts, leaves, firstLane: lanes.length });
+    for (let lane = part.lanes ?? 1; lane > 0; lane--) lanes.push(slots.length - 1);
+  }
+
   /** The slot of a part with this meaning; made when no feature needed it before. */
   function slot(meaning: unknown[], window: Window, where: Expression[], create: () => AnyPart): number {
     const identity = JSON.stringify([meaning, window, where]);
     const found = known.get(identity);
     if (found !== undefined) return found;
-    const tests = where.map(predicate);
-    const accepts = (event: Event): boolean => tests.every((test) => test(event));
+    const accepts = predicates(where);
     const part = create();
-    const leaving = leavingOf(window);
-    if (window.type === 'hopping')
-      slots.push({ part: hoppingPart(part, window.hopMs) as AnyPart, accepts, leaves: leaving.at });
+    const leaves = leaving(window);
+    if (window.type === 'hopping') place(hoppingPart(part, window.hopMs) as AnyPart, accepts, leaves);
     else if (window.type === 'session')
-      slots.push({
-        part: sessionPart(part, window.gapMs, accepts) as AnyPart,
-        accepts: () => true,
-        leaves: leaving.at,
-      });
-    else slots.push({ part, accepts, leaves: leaving.at });
-    unitMs = greatestCommonDivisor(unitMs, leaving.unitMs);
+      place(sessionPart(part, window.gapMs, accepts) as AnyPart, always, leaves);
+    else place(part, accepts, leaves);
     known.set(identity, slots.length - 1);
     return slots.length - 1;
   }
@@ -156,25 +180,57 @@ export function compileView(view: AggregationView, source: Source): CompiledView
     };
   }
 
-  function countSlot(window: Window, where: Expression[]): number {
-    return slot(['count'], window, where, countPart as () => AnyPart);
+  /**
+   * Number and total of what a value gives (null: of events alone) in a window. Of sliding windows and a lifetime one slot holds
+   * all that any feature asks for, so it is made when all have asked.
+   */
+  function totalsOf<T>(
+    meaning: string,
+    value: Expression | null,
+    adder: Adder<T>,
+    window: Window,
+    where: Expression[],
+  ): (values: readonly unknown[]) => Sum<T> {
+    const input = (): ((event: Event) => T | null) =>
+      value === null ? () => adder.zero : term(adder, value);
+    if (window.type !== 'sliding' && window.type !== 'lifetime') {
+      const at = slot([meaning, value], window, where, () => sumPart(adder, input()) as AnyPart);
+      return (values) => values[at] as Sum<T>;
+    }
+    const identity = JSON.stringify([meaning, value, where]);
+    const totals = nests.get(identity) ?? { adder: adder as Adder<unknown>, input, where, asked: [] };
+    nests.set(identity, totals);
+    const asked: Asked = { window, at: -1, level: -1 };
+    totals.asked.push(asked);
+    return (values) => throughLevel(adder, values[asked.at] as Sum<T>[], asked.level);
+  }
+
+  function placeNests(): void {
+    for (const { adder, input, where, asked } of nests.values()) {
+      for (const { nest, windows } of nestsOf(asked.map(({ window }) => window))) {
+        for (const one of asked) {
+          const level = windows.findIndex((window) => isSame(window, one.window));
+          if (level >= 0) Object.assign(one, { at: slots.length, level });
+        }
+        const leaves = windows.map(leaving);
+        const part = nestedPart(adder, input(), nest) as AnyPart;
+        place(part, predicates(where), leaves.at(-1)!);
+      }
+    }
+  }
+
+  function countSlot(window: Window, where: Expression[]): (values: readonly unknown[]) => number {
+    const totals = totalsOf('count', null, nothingAdder, window, where);
+    return (values) => totals(values).count;
   }
 
   function sumSlot(
     value: Expression,
     window: Window,
     where: Expression[],
-  ): { at: number; adder: Adder<unknown> } {
+  ): { totals: (values: readonly unknown[]) => Sum<unknown>; adder: Adder<unknown> } {
     const adder = adderOf(scalarType(value));
-    return {
-      at: slot(['sum', value], window, where, () => sumPart(adder, term(adder, value)) as AnyPart),
-      adder,
-    };
-  }
-
-  function squaresSlot(value: Expression, window: Window, where: Expression[]): number {
-    const adder = (scalarType(value) === 'float64' ? dyadicSquares : wholeSquares) as Adder<unknown>;
-    return slot(['squares', value], window, where, () => sumPart(adder, term(adder, value)) as AnyPart);
+    return { totals: totalsOf('sum', value, adder, window, where), adder };
   }
 
   function distinctSlot(
@@ -198,10 +254,11 @@ export function compileView(view: AggregationView, source: Source): CompiledView
   ): (values: readonly unknown[]) => number {
     const where = ratio.where === null ? outer : [...outer, ratio.where];
     if (ratio.op === 'sum') {
-      const { at, adder } = sumSlot(ratio.value, window, where);
-      return (values) => Number(adder.result((values[at] as Sum<unknown>).total));
+      const { totals, adder } = sumSlot(ratio.value, window, where);
+      return (values) => Number(adder.result(totals(values).total));
     }
-    const at = ratio.op === 'count' ? countSlot(window, where) : distinctSlot(ratio, window, where);
+    if (ratio.op === 'count') return countSlot(window, where);
+    const at = distinctSlot(ratio, window, where);
     return (values) => values[at] as number;
   }
 
@@ -209,33 +266,34 @@ export function compileView(view: AggregationView, source: Source): CompiledView
     const { aggregation, window } = feature;
     const where = feature.where === null ? [] : [feature.where];
     switch (aggregation.op) {
-      case 'count': {
-        const at = countSlot(window, where);
-        return (values) => values[at] as number;
-      }
+      case 'count':
+        return countSlot(window, where);
       case 'sum': {
-        const { at, adder } = sumSlot(aggregation.value, window, where);
-        return (values) => finite(adder.result((values[at] as Sum<unknown>).total));
+        const { totals, adder } = sumSlot(aggregation.value, window, where);
+        return (values) => finite(adder.result(totals(values).total));
       }
       case 'mean': {
-        const { at, adder } = sumSlot(aggregation.value, window, where);
+        const { totals, adder } = sumSlot(aggregation.value, window, where);
         return (values) => {
-          const { count, total } = values[at] as Sum<unknown>;
+          const { count, total } = totals(values);
           return count === 0 ? null : finite(Number(adder.result(total)) / count);
         };
       }
       case 'variance':
       case 'stddev': {
         const { value, population } = aggregation;
-        const { at, adder } = sumSlot(value, window, where);
-        const squaresAt = squaresSlot(value, window, where);
+        const { totals, adder } = sumSlot(value, window, where);
+        const squaresAdder = (
+          scalarType(value) === 'float64' ? dyadicSquares : wholeSquares
+        ) as Adder<unknown>;
+        const squaresOf = totalsOf('squares', value, squaresAdder, window, where);
         const round = aggregation.op === 'variance' ? roundQuotient : roundRoot;
         return (values) => {
-          const { count, total } = values[at] as Sum<unknown>;
+          const { count, total } = totals(values);
           if (count < (population ? 1 : 2)) return null;
-          const squares = (values[squaresAt] as Sum<unknown>).total;
+          const squares = squaresAdder.dyadic(squaresOf(values).total);
           const divisor = BigInt(count) * BigInt(population ? count : count - 1);
-          return finite(round(spread(count, adder.dyadic(total), adder.dyadic(squares)), divisor));
+          return finite(round(spread(count, adder.dyadic(total), squares), divisor));
         };
       }
       case 'decayedSum':
@@ -356,16 +414,23 @@ export function compileView(view: AggregationView, source: Source): CompiledView
   }
 
   const keyIndexes = view.key.map((column) => names.indexOf(column));
+  const reads = view.features.map(read);
+  placeNests();
   return {
     view,
     source,
     accepts: predicate(view.where),
     keyOf: (event) => keyIndexes.map((index) => event.values[index] ?? null),
-    reads: view.features.map(read),
+    reads,
     slots,
+    lanes,
+    leavings: [...leavings.values()],
     unitMs: unitMs || 1,
+    takesAll: slots.every(({ part }) => part.takesIn === undefined),
   };
 }
+
+const always = (): boolean => true;
 
 /** Whether the value moves between steps, by the clock alone: a row written at one moment does not tell it at another. */
 export function isMoving({ op }: Aggregation): boolean {
@@ -373,8 +438,53 @@ export function isMoving({ op }: Aggregation): boolean {
 }
 
 function adderOf(type: ColumnType): Adder<unknown> {
-  const adder: Adder<number | bigint> | Adder<Dyadic> = type === 'float64' ? dyadicAdder : wholeAdder;
-  return adder as Adder<unknown>;
+  return (type === 'float64' ? doubleAdder : wholeAdder) as Adder<unknown>;
+}
+
+/** Windows in which one value is totalled, and, once they are placed, where each stands. */
+interface Totals {
+  adder: Adder<unknown>;
+  input: () => (event: Event) => unknown;
+  where: Expression[];
+  asked: Asked[];
+}
+
+type NestedWindow = Extract<Window, { type: 'sliding' | 'lifetime' }>;
+
+interface Asked {
+  window: NestedWindow;
+  at: number;
+  level: number;
+}
+
+/** Windows that fit into each other; mostly all of them do. `windows` by level. */
+function nestsOf(asked: readonly NestedWindow[]): Array<{ nest: Nest; windows: NestedWindow[] }> {
+  const sliding = asked
+    .filter((window) => window.type === 'sliding')
+    .sort((a, b) => a.ms - b.ms || a.hopMs - b.hopMs)
+    .filter((window, index, all) => index === 0 || !isSame(window, all[index - 1]!));
+  const nests: Array<{ nest: { spans: Span[]; lifetime: boolean }; windows: NestedWindow[] }> = [];
+  for (const window of sliding) {
+    let fitting = nests.find(({ nest }) => window.hopMs % nest.spans.at(-1)!.hopMs === 0);
+    if (fitting === undefined) {
+      fitting = { nest: { spans: [], lifetime: false }, windows: [] };
+      nests.push(fitting);
+    }
+    fitting.nest.spans.push(window);
+    fitting.windows.push(window);
+  }
+  const lifetime = asked.find(({ type }) => type === 'lifetime');
+  if (lifetime !== undefined) {
+    if (nests.length === 0) nests.push({ nest: { spans: [], lifetime: true }, windows: [] });
+    nests[0]!.nest.lifetime = true;
+    nests[0]!.windows.push(lifetime);
+  }
+  return nests;
+}
+
+function isSame(a: NestedWindow, b: NestedWindow): boolean {
+  if (a.type === 'lifetime' || b.type === 'lifetime') return a.type === b.type;
+  return a.ms === b.ms && a.hopMs === b.hopMs;
 }
 
 /** A total beyond the doubles has no value; there is no negative zero. */

@@ -1,25 +1,28 @@
 /**
  * Records: what serving reads of one entity in one view version, values now and the steps certain to come.
  *
- *   0      u8     layout: 1 aggregation view, 2 sql view
+ *   0      u8     layout: 2 sql view, 3 aggregation view (1 had a number per slot, not per lane)
  *   1-8    u64    a  \  the newer record has the greater (a, b): Redis compares these 16 bytes
  *   9-16   u64    b  /  streaming: a = sequence, b = as-of + 2^52;  batch and sql: a = tick + 2^52, b = commit time + 2^52
- *  layout 1, from byte 17:
+ *  layout 3, from byte 17:
  *          u8     flags: 1 = batch (values of a tick, no horizon), 2 = cut (the refresh time follows)
  *          varint sequence | signed as-of | varint as-of - event timestamp | varint event - first event timestamp
  *          varint created - event timestamp | varint event count
  *         [varint refresh time - as-of]          steps from here on were left out
  *          each slot's value
  *          varint number of steps, then per step: varint time since the one before (the first: since as-of's last unit
- *                 boundary) in units | varint slot | change
+ *                 boundary) in units | varint lane | change
+ *                 a lane is a window of a slot; lanes have numbers, slot by slot
  *  layout 2, from byte 17:
  *          signed event timestamp | per feature u8 0 = null, 1 = the value follows | value
  *
  * A worked example: a count over 30 min with a hop of 10 s, one event at 1,005,000 ms. The as-of's unit boundary is 1,000,000;
- * the event leaves at ceil(2,805,000) = 2,810,000, 181 units later. After the header: 01 (count) 01 (steps) b5 01 (181) 00 (slot) 01.
+ * the event leaves at ceil(2,805,000) = 2,810,000, 181 units later. After the header: 01 (count) 01 (steps) b5 01 (181) 00 (lane) 01.
  */
+
+import { cursorOf, NEVER } from './aggregate/part.js';
 import { assert } from './assert.js';
-import { ByteReader, ByteWriter } from './codec/bytes.js';
+import { ByteReader, ByteWriter, corrupt } from './codec/bytes.js';
 import type { Scalar } from './codec/scalar.js';
 import { scalarCodecs } from './codec/scalar.js';
 import type { CompiledView } from './compile.js';
@@ -31,8 +34,8 @@ import { floorTo } from './time.js';
 
 export type { Reading } from './state.js';
 
-const AGGREGATION = 1;
 const SQL = 2;
+const AGGREGATION = 3;
 const BATCH = 1;
 const CUT = 2;
 // Years 1 to 9999 become positive, and every millisecond stays a double of its own (above 2^53 only each second one is).
@@ -60,42 +63,47 @@ export function encodeRecord(
   assert(state.eventCount > 0, 'a state of no events has no record');
   assertWhole(state);
   advance(compiled, state, state.asOf);
-  const steps = tick ? [] : mergeSteps(compiled, state);
-  const values = new ByteWriter();
-  compiled.slots.forEach(({ part }, index) => {
-    part.encodeValue(values, part.value(state.parts[index]));
-  });
+  const { slots, unitMs } = compiled;
+  values.clear();
+  for (let slot = 0; slot < slots.length; slot++) {
+    const { part } = slots[slot]!;
+    part.encodeValue(values, part.value(state.parts[slot]));
+  }
 
   // Steps are written until the next instant would not fit; the changes of one instant stay together.
-  const horizon = new ByteWriter();
-  const start = floorTo(state.asOf, compiled.unitMs);
+  const cursors = tick ? [] : slots.map(({ part }, slot) => cursorOf(part, state.parts[slot]));
   const room = maxBytes - values.length - MAX_HEADER_BYTES;
+  horizon.clear();
   let written = 0;
   let instants = 0;
   let end = 0; // length of the horizon up to the last whole instant
-  let previous = start;
+  let previous = floorTo(state.asOf, unitMs);
   let refreshAt: number | null = null;
-  for (let i = 0; i < steps.length; ) {
-    const { at } = steps[i]!;
-    let next = i;
-    for (; next < steps.length && steps[next]!.at === at; next++) {
-      const { slot, change } = steps[next]!;
-      horizon.varint((at - previous) / compiled.unitMs);
-      horizon.varint(slot);
-      compiled.slots[slot]!.part.encodeChange(horizon, change);
-      previous = at;
+  for (;;) {
+    let at = NEVER;
+    for (const cursor of cursors) if (cursor.at < at) at = cursor.at;
+    if (at === NEVER) break;
+    let changes = 0;
+    for (let slot = 0; slot < cursors.length; slot++) {
+      const cursor = cursors[slot]!;
+      for (; cursor.at === at; cursor.next()) {
+        horizon.varint((at - previous) / unitMs);
+        horizon.varint(slots[slot]!.firstLane + cursor.lane);
+        cursor.write(horizon);
+        previous = at;
+        changes += 1;
+      }
     }
     if (horizon.length > room && instants >= MIN_STEPS) {
       refreshAt = at;
       break;
     }
     end = horizon.length;
-    written += next - i;
+    written += changes;
     instants += 1;
-    i = next;
   }
 
-  const writer = new ByteWriter();
+  writer.clear();
   writer.u8(AGGREGATION);
   writer.u64(tick ? tick.tick + BIAS : state.sequence);
   writer.u64((tick ? tick.committedAt : state.asOf) + BIAS);
@@ -107,11 +115,16 @@ export function encodeRecord(
   writer.varint(state.createdTimestamp - state.eventTimestamp);
   writer.varint(state.eventCount);
   if (refreshAt !== null) writer.varint(refreshAt - state.asOf);
-  writer.raw(values.finish());
+  writer.raw(values.written());
   writer.varint(written);
-  writer.raw(horizon.finish().subarray(0, end));
+  writer.raw(horizon.written(end));
   return writer.finish();
 }
+
+// One record is made at a time; room for it is kept.
+const writer = new ByteWriter();
+const values = new ByteWriter();
+const horizon = new ByteWriter();
 
 // 17 fixed, 1 flags, seven numbers of at most 8 bytes, the number of steps.
 const MAX_HEADER_BYTES = 17 + 1 + 7 * 8 + 2;
@@ -162,9 +175,9 @@ export function readRecord(compiled: CompiledView, bytes: Uint8Array, at: number
   const header = readHeader(reader);
   const moment = Math.max(at, header.asOf);
   const values = compiled.slots.map(({ part }) => part.decodeValue(reader));
-  for (const { at: time, slot, change } of readSteps(compiled, reader, header.asOf)) {
+  for (const { at: time, slot, lane, change } of readSteps(compiled, reader, header.asOf)) {
     if (time > moment) break;
-    values[slot] = compiled.slots[slot]!.part.apply(values[slot], change);
+    values[slot] = compiled.slots[slot]!.part.apply(values[slot], change, lane);
   }
   return {
     asOf: header.asOf,
@@ -185,26 +198,23 @@ export function recordSteps(compiled: CompiledView, bytes: Uint8Array): number[]
   return [...new Set(Array.from(readSteps(compiled, reader, asOf), ({ at }) => at))];
 }
 
+interface SlotStep {
+  at: number;
+  slot: number;
+  lane: number;
+  change: unknown;
+}
+
 function* readSteps(compiled: CompiledView, reader: ByteReader, asOf: number): Generator<SlotStep> {
   let at = floorTo(asOf, compiled.unitMs);
   for (let count = reader.varint(); count > 0; count--) {
     at += reader.varint() * compiled.unitMs;
-    const slot = reader.varint();
-    yield { at, slot, change: compiled.slots[slot]!.part.decodeChange(reader) };
+    const number = reader.varint();
+    const slot = compiled.lanes[number];
+    if (slot === undefined) corrupt(`lane ${number} of ${compiled.lanes.length}`);
+    const { part, firstLane } = compiled.slots[slot]!;
+    yield { at, slot, lane: number - firstLane, change: part.decodeChange(reader) };
   }
-}
-
-interface SlotStep {
-  at: number;
-  slot: number;
-  change: unknown;
-}
-
-function mergeSteps(compiled: CompiledView, state: State): SlotStep[] {
-  const steps = compiled.slots.flatMap(({ part }, slot) =>
-    part.steps(state.parts[slot]).map(({ at, change }) => ({ at, slot, change })),
-  );
-  return steps.sort((a, b) => a.at - b.at || a.slot - b.slot);
 }
 
 /** A row of a sql view. @param values in the view's feature order */

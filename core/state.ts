@@ -70,13 +70,14 @@ export function fold(compiled: CompiledView, state: State, event: Event): void {
   state.createdTimestamp = Math.max(state.createdTimestamp, event.arrivedAt);
   state.eventCount += 1;
   if (state.needsRebuild) return;
-  compiled.slots.forEach((slot, index) => {
-    const leaves = slot.leaves(event.timestamp);
+  for (let index = 0; index < compiled.slots.length; index++) {
+    const { part, accepts, leaves: leavesOf } = compiled.slots[index]!;
+    const leaves = leavesOf(event.timestamp);
     // An event later than its own window has left already.
-    if (leaves <= state.asOf || !slot.accepts(event)) return;
-    if (slot.part.takesIn?.(state.parts[index], event, state.asOf) === false) state.needsRebuild = true;
-    else slot.part.add(state.parts[index], event, leaves);
-  });
+    if (leaves <= state.asOf || !accepts(event)) continue;
+    if (part.takesIn?.(state.parts[index], event, state.asOf) === false) state.needsRebuild = true;
+    else part.add(state.parts[index], event, leaves);
+  }
   if (state.eventCount % EVENTS_BETWEEN_DROPS === 0) advance(compiled, state, state.asOf);
 }
 
@@ -99,9 +100,8 @@ export function assertWhole(state: State): void {
 /** Moves the as-of forward (never back) and forgets what has left by then. */
 export function advance(compiled: CompiledView, state: State, at: number): void {
   state.asOf = Math.max(state.asOf, at);
-  compiled.slots.forEach(({ part }, index) => {
-    part.leave(state.parts[index], state.asOf);
-  });
+  for (let index = 0; index < compiled.slots.length; index++)
+    compiled.slots[index]!.part.leave(state.parts[index], state.asOf);
 }
 
 /** Reads the state at `at`, not before its as-of, and moves it there. Null: no events. */
@@ -147,11 +147,11 @@ export function encodeValues(compiled: CompiledView, state: State): Uint8Array {
 }
 
 /*
- * A snapshot, layout 1:
+ * A snapshot, layout 2 (in 1 every window had tiles of its own):
  *   u8 layout | signed as-of | varint sequence | signed event timestamp | varint event - first | varint created - event
  *   varint count | each part's state in slot order
  */
-const LAYOUT = 1;
+const LAYOUT = 2;
 
 /** Equal bytes for equal events and as-of, whatever the way there. The state must have events. */
 export function encodeState(compiled: CompiledView, state: State): Uint8Array {

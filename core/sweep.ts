@@ -76,6 +76,8 @@ export function sweepLabels(
   for (const index of order) {
     const moment = moments[index]!;
     if (moment === null) continue;
+    // Where the moment is known before the events, those that have left by then are not taken in at all.
+    if (compiled.takesAll) advance(compiled, state, moment);
     for (; next < ordered.length && enters(ordered[next]!) <= moment; next++)
       fold(compiled, state, ordered[next]!);
     if (state.needsRebuild) state = rebuild(compiled, ordered.slice(0, next));

@@ -45,12 +45,12 @@ function state() {
   return { compiled, state };
 }
 
-test('a record of layout 1', () => {
+test('a record of layout 3', () => {
   const { compiled, state: one } = state();
   const bytes = encodeRecord(compiled, one);
   expect(hex(bytes)).toBe(
     [
-      '01', // layout
+      '03', // layout
       '0000000000000007', // sequence
       '00100000000f55c8', // as-of + 2^52
       '00', // flags
@@ -63,7 +63,7 @@ test('a record of layout 1', () => {
       '01', // the count
       '01', // one step
       'b501', // 181 units of 10 s after 1,000,000: at 2,810,000
-      '00', // of slot 0
+      '00', // in lane 0
       '01', // one leaves
     ].join(''),
   );
@@ -102,11 +102,11 @@ test.each([
   expect(heads[1]! < heads[3]!).toBe(true);
 });
 
-test('a snapshot of layout 1', () => {
+test('a snapshot of layout 2', () => {
   const { compiled, state: one } = state();
   const bytes = encodeState(compiled, one);
   expect(hex(bytes)).toBe(
-    ['01', '88d77a', '07', '88d77a', '00', '64', '01', '01', '01', '9082d702', '01'].join(''),
+    ['02', '88d77a', '07', '88d77a', '00', '64', '01', '01', '01', '9904', '01'].join(''),
   );
   expect(encodeState(compiled, decodeState(compiled, bytes))).toEqual(bytes);
 });
