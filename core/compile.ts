@@ -198,15 +198,28 @@ export function compileView(view: AggregationView, source: Source): CompiledView
       return (values) => values[at] as Sum<T>;
     }
     const identity = JSON.stringify([meaning, value, where]);
-    const totals = nests.get(identity) ?? { adder: adder as Adder<unknown>, input, where, asked: [] };
+    const totals = nests.get(identity) ?? { adder: adder as Adder<unknown>, value, input, where, asked: [] };
     nests.set(identity, totals);
     const asked: Asked = { window, at: -1, level: -1 };
     totals.asked.push(asked);
     return (values) => throughLevel(adder, values[asked.at] as Sum<T>[], asked.level);
   }
 
+  /** Whether the value of an event that passes is always there: then as many are totalled as there are events. */
+  function isNeverNull(value: Expression): boolean {
+    return 'col' in value && source.columns[value.col]!.nullable === false;
+  }
+
   function placeNests(): void {
-    for (const { adder, input, where, asked } of nests.values()) {
+    const all = [...nests.values()];
+    for (const counts of all.filter(({ value }) => value === null)) {
+      const same = JSON.stringify(counts.where);
+      const host = all.find(
+        ({ value, where }) => value !== null && isNeverNull(value) && JSON.stringify(where) === same,
+      );
+      host?.asked.push(...counts.asked.splice(0));
+    }
+    for (const { adder, input, where, asked } of all) {
       for (const { nest, windows } of nestsOf(asked.map(({ window }) => window))) {
         for (const one of asked) {
           const level = windows.findIndex((window) => isSame(window, one.window));
@@ -444,6 +457,7 @@ function adderOf(type: ColumnType): Adder<unknown> {
 /** Windows in which one value is totalled, and, once they are placed, where each stands. */
 interface Totals {
   adder: Adder<unknown>;
+  value: Expression | null;
   input: () => (event: Event) => unknown;
   where: Expression[];
   asked: Asked[];
