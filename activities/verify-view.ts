@@ -3,6 +3,7 @@
  * sets would say of it. The oracle reads the archived events itself; nothing of the engine decides what is right.
  */
 import { NEVER } from '../core/aggregate/part.js';
+import { equalBytes } from '../core/codec/bytes.js';
 import { encodeKey, onlineKey } from '../core/codec/key.js';
 import { type CompiledView, compileView, isMoving } from '../core/compile.js';
 import type { AggregationView, Entity, SqlView } from '../core/definition.js';
@@ -18,7 +19,7 @@ import {
   recordSteps,
 } from '../core/record.js';
 import { advance, encodeValues, rebuild, type State } from '../core/state.js';
-import { equalBytes, ticksOf } from '../core/sweep.js';
+import { ticksOf } from '../core/sweep.js';
 import { ceilTo, floorTo, formatTimestamp, HOUR, MAX_TIMESTAMP } from '../core/time.js';
 import { judge } from '../core/vector.js';
 import { type Answer, answer, answerSql, type Question, type SqlRow } from '../oracle/oracle.js';

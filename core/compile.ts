@@ -37,17 +37,11 @@ import type {
 import type { Event, FeatureValue, Value } from './event.js';
 import { columnNames } from './event.js';
 import type { Adder, Dyadic } from './exact.js';
-import {
-  dyadicAdder,
-  dyadicSquares,
-  roundQuotient,
-  roundRoot,
-  spread,
-  wholeAdder,
-  wholeSquares,
-} from './exact.js';
+import { adderOf, dyadicSquares, roundQuotient, roundRoot, spread, wholeSquares } from './exact.js';
 import type { Inputs } from './expression.js';
 import { compileExpression, typeOf } from './expression.js';
+import type { SessionTracker } from './sessions.js';
+import { sessionColumns, sessionTracker } from './sessions.js';
 import { DAY, leavesAt, SECOND, tumblesAt, WEEK } from './time.js';
 
 /** A part in its place: which events it takes in, and when they leave. */
@@ -60,27 +54,30 @@ export interface Slot {
 export interface CompiledView {
   view: AggregationView;
   source: Source;
-  /** Whether an event belongs to the view at all. */
+  /** Whether an archived event belongs to the view at all. */
   accepts(event: Event): boolean;
+  /** Of a view over sessions: what makes session events of the archived ones. Its slots take in those, and no other. */
+  sessions: SessionTracker | null;
   /** The values of the entity's join keys in an event. */
   keyOf(event: Event): Value[];
   slots: Slot[];
   /** For each feature in order: its value at `at`, from the value of each slot. */
   reads: Array<(values: readonly unknown[], at: number) => FeatureValue>;
-  /** Every leaving time is a multiple of this. */
+  /** Every leaving time, and the end of a session, is a multiple of this. */
   unitMs: number;
 }
 
 export function compileView(view: AggregationView, source: Source): CompiledView {
-  const names = columnNames(source);
+  const sessions = view.sessions ? sessionTracker(view.sessions, view.key, source) : null;
+  const columns = view.sessions ? sessionColumns(view.sessions, view.key, source.columns) : source.columns;
   const inputs: Inputs = new Map(
-    names.map((name, index) => [name, { index, type: source.columns[name]!.type }]),
+    columnNames({ columns }).map((name, index) => [name, { index, type: columns[name]!.type }]),
   );
   const slots: Slot[] = [];
   const known = new Map<string, number>();
   // A view has one zone; asking it is slow, so its slots share what was found.
   const calendars = new Map<string, (ms: number) => number>();
-  let unitMs = 0;
+  let unitMs = sessions ? 1 : 0;
 
   function evaluator(expression: Expression): (event: Event) => Value {
     const evaluate = compileExpression(expression, inputs);
@@ -130,7 +127,8 @@ export function compileView(view: AggregationView, source: Source): CompiledView
     const identity = JSON.stringify([meaning, window, where]);
     const found = known.get(identity);
     if (found !== undefined) return found;
-    const tests = where.map(predicate);
+    // A view over sessions is asked about a session event here, and about none before.
+    const tests = (sessions && view.where ? [view.where, ...where] : where).map(predicate);
     const accepts = (event: Event): boolean => tests.every((test) => test(event));
     const part = create();
     const leaving = leavingOf(window);
@@ -355,11 +353,13 @@ export function compileView(view: AggregationView, source: Source): CompiledView
     }
   }
 
+  const names = columnNames(source);
   const keyIndexes = view.key.map((column) => names.indexOf(column));
   return {
     view,
     source,
-    accepts: predicate(view.where),
+    accepts: sessions ? (event) => sessions.accepts(event) : predicate(view.where),
+    sessions,
     keyOf: (event) => keyIndexes.map((index) => event.values[index] ?? null),
     reads: view.features.map(read),
     slots,
@@ -370,11 +370,6 @@ export function compileView(view: AggregationView, source: Source): CompiledView
 /** Whether the value moves between steps, by the clock alone: a row written at one moment does not tell it at another. */
 export function isMoving({ op }: Aggregation): boolean {
   return op === 'timeSince' || op === 'decayedSum' || op === 'decayedCount';
-}
-
-function adderOf(type: ColumnType): Adder<unknown> {
-  const adder: Adder<number | bigint> | Adder<Dyadic> = type === 'float64' ? dyadicAdder : wholeAdder;
-  return adder as Adder<unknown>;
 }
 
 /** A total beyond the doubles has no value; there is no negative zero. */

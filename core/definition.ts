@@ -258,6 +258,20 @@ export const AggregationFeature = z.strictObject({
 });
 export type AggregationFeature = z.infer<typeof AggregationFeature>;
 
+/**
+ * One event for each session of an entity that has ended: of the source's events those of which each comes at most `gapMs` after the
+ * one before. It happens at last + gapMs. Its columns: the view's key, `started_at`, `ended_at`, `duration_ms`, `event_count`, and
+ * the sums by name (sessions.ts).
+ */
+export const Sessions = z.strictObject({
+  gapMs: PositiveMs,
+  /** Events of the source that make sessions; null: every one. */
+  where: Expression.nullable(),
+  /** Over the events of a session; a null is skipped. → the value's type (int64 or float64); beyond it: null */
+  sums: z.array(z.strictObject({ name: Name, value })),
+});
+export type Sessions = z.infer<typeof Sessions>;
+
 const Freshness = z.strictObject({
   tier: z.enum(['realtime', 'hourly', 'daily']),
   expectedEveryMs: PositiveMs,
@@ -277,6 +291,8 @@ export const AggregationView = z.strictObject({
   source: Name,
   /** Source columns that hold the entity's join keys, in the entity's order. */
   key: z.array(Name).min(1),
+  /** With it the view is over the sessions of the source's events, and every expression below over their columns. */
+  sessions: Sessions.exactOptional(),
   /** Events that belong to the view at all; null: every one. */
   where: Expression.nullable(),
   mode: z.discriminatedUnion('type', [

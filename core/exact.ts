@@ -4,6 +4,7 @@
  * double of 2^960 or more is refused at the source, so no sum can pass the greatest double.
  */
 import type { ByteReader, ByteWriter } from './codec/bytes.js';
+import type { ColumnType } from './definition.js';
 
 /** An exact total; `float` is decided once by the type of what is summed. */
 export interface Adder<T> {
@@ -86,6 +87,12 @@ export const dyadicAdder: Adder<Dyadic> = {
     return { mantissa, exponent: mantissa === 0n ? 0 : reader.signed() };
   },
 };
+
+/** What sums values of a type: doubles, or whole numbers (int64, timestamp). */
+export function adderOf(type: ColumnType): Adder<unknown> {
+  const adder: Adder<Whole> | Adder<Dyadic> = type === 'float64' ? dyadicAdder : wholeAdder;
+  return adder as Adder<unknown>;
+}
 
 /** Totals of squares: each is exact, as large or small as it may be. */
 export const wholeSquares: Adder<Whole> = {

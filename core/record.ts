@@ -12,6 +12,8 @@
  *          each slot's value
  *          varint number of steps, then per step: varint time since the one before (the first: since as-of's last unit
  *                 boundary) in units | varint slot | change
+ *          of a view over sessions, per step: ... | varint 2 · slot + 1 | value from there on, or 2 · slot | change; values are
+ *                 whole at one instant, when the open session is closed: what then comes in is no change that leaves
  *  layout 2, from byte 17:
  *          signed event timestamp | per feature u8 0 = null, 1 = the value follows | value
  *
@@ -19,14 +21,14 @@
  * the event leaves at ceil(2,805,000) = 2,810,000, 181 units later. After the header: 01 (count) 01 (steps) b5 01 (181) 00 (slot) 01.
  */
 import { assert } from './assert.js';
-import { ByteReader, ByteWriter } from './codec/bytes.js';
+import { ByteReader, ByteWriter, equalBytes } from './codec/bytes.js';
 import type { Scalar } from './codec/scalar.js';
 import { scalarCodecs } from './codec/scalar.js';
 import type { CompiledView } from './compile.js';
 import type { ColumnType, FeatureType, SqlView } from './definition.js';
 import type { FeatureValue } from './event.js';
 import type { Reading, State } from './state.js';
-import { advance, assertWhole, expectLayout } from './state.js';
+import { advance, assertWhole, decodeState, encodeState, expectLayout } from './state.js';
 import { floorTo } from './time.js';
 
 export type { Reading } from './state.js';
@@ -79,10 +81,13 @@ export function encodeRecord(
     const { at } = steps[i]!;
     let next = i;
     for (; next < steps.length && steps[next]!.at === at; next++) {
-      const { slot, change } = steps[next]!;
+      const step = steps[next]!;
+      const { part } = compiled.slots[step.slot]!;
       horizon.varint((at - previous) / compiled.unitMs);
-      horizon.varint(slot);
-      compiled.slots[slot]!.part.encodeChange(horizon, change);
+      if (compiled.sessions === null) horizon.varint(step.slot);
+      else horizon.varint(2 * step.slot + ('value' in step ? 1 : 0));
+      if ('value' in step) part.encodeValue(horizon, step.value);
+      else part.encodeChange(horizon, step.change);
       previous = at;
     }
     if (horizon.length > room && instants >= MIN_STEPS) {
@@ -162,9 +167,9 @@ export function readRecord(compiled: CompiledView, bytes: Uint8Array, at: number
   const header = readHeader(reader);
   const moment = Math.max(at, header.asOf);
   const values = compiled.slots.map(({ part }) => part.decodeValue(reader));
-  for (const { at: time, slot, change } of readSteps(compiled, reader, header.asOf)) {
-    if (time > moment) break;
-    values[slot] = compiled.slots[slot]!.part.apply(values[slot], change);
+  for (const step of readSteps(compiled, reader, header.asOf)) {
+    if (step.at > moment) break;
+    apply(compiled, values, step);
   }
   return {
     asOf: header.asOf,
@@ -189,18 +194,44 @@ function* readSteps(compiled: CompiledView, reader: ByteReader, asOf: number): G
   let at = floorTo(asOf, compiled.unitMs);
   for (let count = reader.varint(); count > 0; count--) {
     at += reader.varint() * compiled.unitMs;
-    const slot = reader.varint();
-    yield { at, slot, change: compiled.slots[slot]!.part.decodeChange(reader) };
+    const number = reader.varint();
+    const slot = compiled.sessions === null ? number : number >> 1;
+    const { part } = compiled.slots[slot]!;
+    if (compiled.sessions !== null && number % 2 === 1) yield { at, slot, value: part.decodeValue(reader) };
+    else yield { at, slot, change: part.decodeChange(reader) };
   }
 }
 
-interface SlotStep {
-  at: number;
-  slot: number;
-  change: unknown;
+/** A change of a slot's value, or the whole value from there on. */
+type SlotStep = { at: number; slot: number } & ({ change: unknown } | { value: unknown });
+
+function apply(compiled: CompiledView, values: unknown[], step: SlotStep): void {
+  const { slot } = step;
+  values[slot] = 'value' in step ? step.value : compiled.slots[slot]!.part.apply(values[slot], step.change);
 }
 
+/** The coming steps. What an open session changes at its end, and all that comes after, is taken from a state that has closed it. */
 function mergeSteps(compiled: CompiledView, state: State): SlotStep[] {
+  const closesAt = compiled.sessions?.closesAt(state.sessions!) ?? null;
+  if (closesAt === null) return changes(compiled, state);
+  const closed = decodeState(compiled, encodeState(compiled, state));
+  advance(compiled, closed, closesAt);
+  const before = changes(compiled, state).filter(({ at }) => at < closesAt);
+  const values = compiled.slots.map(({ part }, slot) => part.value(state.parts[slot]));
+  for (const step of before) apply(compiled, values, step);
+  const entered = compiled.slots.flatMap(({ part }, slot): SlotStep[] => {
+    const value = part.value(closed.parts[slot]);
+    const encoded = (it: unknown): Uint8Array => {
+      const writer = new ByteWriter();
+      part.encodeValue(writer, it);
+      return writer.finish();
+    };
+    return equalBytes(encoded(value), encoded(values[slot])) ? [] : [{ at: closesAt, slot, value }];
+  });
+  return [...before, ...entered, ...changes(compiled, closed)];
+}
+
+function changes(compiled: CompiledView, state: State): SlotStep[] {
   const steps = compiled.slots.flatMap(({ part }, slot) =>
     part.steps(state.parts[slot]).map(({ at, change }) => ({ at, slot, change })),
   );

@@ -164,6 +164,10 @@ export class ByteReader {
   }
 }
 
+export function equalBytes(a: Uint8Array, b: Uint8Array): boolean {
+  return a.length === b.length && a.every((byte, index) => byte === b[index]);
+}
+
 function corrupt(why: string): never {
   throw new FeatureStoreError('FS_RECORD_CORRUPT', `stored bytes cannot be read: ${why}`, {
     fix: 'write them again from the archive: almanac refill <view>',
