@@ -527,7 +527,7 @@ class TrainingHalf implements LabelTimes {
   }
 }
 
-/** At events and arrivals, where they leave windows, on ticks; a millisecond beside; and anywhere. Never after now. */
+/** At events and arrivals, where sessions of theirs end and where they leave windows, on ticks; a millisecond beside; and anywhere. Never after now. */
 function labelTimes(
   { version, moments, seed, nowMs, published }: Check<AggregationVersion>,
   events: readonly Event[],
@@ -536,13 +536,13 @@ function labelTimes(
   const pick = <T>(list: readonly T[]): T => list[Math.floor(next() * list.length)]!;
   const first = events[0]?.timestamp ?? nowMs - 24 * HOUR;
   const compiled = compileView(version.view, version.source);
-  const gaps = version.view.features.flatMap(({ window }) =>
-    window.type === 'session' ? [window.gapMs] : [],
-  );
+  const { features, sessions } = version.view;
+  const gaps = features.flatMap(({ window }) => (window.type === 'session' ? [window.gapMs] : []));
+  if (sessions) gaps.push(sessions.gapMs);
   const leaving = [
     ...compiled.slots
       .filter((slot) => slot.leaves(first) < NEVER)
-      .map((slot) => (timestamp: number) => slot.leaves(timestamp)),
+      .map((slot) => (timestamp: number) => slot.leaves(timestamp + (sessions?.gapMs ?? 0))),
     ...gaps.map((gapMs) => (timestamp: number) => timestamp + gapMs),
   ];
   const anywhere = (): number => Math.floor(first + next() * (nowMs - first));

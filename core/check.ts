@@ -424,7 +424,7 @@ class Check {
           );
       }
       this.#coldStart(feature, at, listLimit(feature.aggregation));
-      this.#lint(feature, at, view.sessions ? [view.entity, SESSION] : [view.entity], feature.window);
+      this.#lint(feature, at, [view.entity], feature.window, view.sessions !== undefined);
     }
   }
 
@@ -634,14 +634,15 @@ class Check {
     path: string,
     entities: readonly string[],
     window: Window | null,
+    ofSessions = false,
   ): void {
-    const known = entities.filter((name) => name === SESSION || this.#given.get('entities')!.has(name));
+    const known = entities.filter((name) => this.#given.get('entities')!.has(name));
     this.problems.push(
       ...lintName({
         name: feature.name,
         nameException: feature.nameException,
         path,
-        entities: known,
+        entities: ofSessions ? [...known, 'session'] : known,
         window,
       }),
     );
@@ -892,9 +893,6 @@ class Check {
 
 const SECTIONS = ['entities', 'sources', 'views', 'services'] as const;
 type Section = (typeof SECTIONS)[number];
-
-/** What a feature over sessions may be named after, too. */
-const SESSION = 'session';
 
 const NUMBERS = ['int64', 'float64'] as const;
 const SCALARS = ['string', 'int64', 'float64', 'bool', 'timestamp'] as const;
