@@ -334,7 +334,6 @@ export interface SessionsSpec<N extends string, By extends N, S extends Sums<N>>
 /** Sessions of a source: the key columns, `started_at`, `ended_at`, `duration_ms`, `event_count` and the sums. */
 export class SessionsDef<C extends ColumnSpecs = ColumnSpecs> {
   declare readonly $columns?: C;
-  readonly kind = 'sessions';
   constructor(
     readonly source: SourceDef,
     readonly by: readonly string[],

@@ -41,7 +41,7 @@ import { adderOf, dyadicSquares, roundQuotient, roundRoot, spread, wholeSquares 
 import type { Inputs } from './expression.js';
 import { compileExpression, typeOf } from './expression.js';
 import type { SessionTracker } from './sessions.js';
-import { sessionColumns, sessionTracker } from './sessions.js';
+import { sessionTracker } from './sessions.js';
 import { DAY, leavesAt, SECOND, tumblesAt, WEEK } from './time.js';
 
 /** A part in its place: which events it takes in, and when they leave. */
@@ -69,7 +69,7 @@ export interface CompiledView {
 
 export function compileView(view: AggregationView, source: Source): CompiledView {
   const sessions = view.sessions ? sessionTracker(view.sessions, view.key, source) : null;
-  const columns = view.sessions ? sessionColumns(view.sessions, view.key, source.columns) : source.columns;
+  const { columns } = sessions ?? source;
   const inputs: Inputs = new Map(
     columnNames({ columns }).map((name, index) => [name, { index, type: columns[name]!.type }]),
   );

@@ -72,6 +72,8 @@ interface Session {
 }
 
 export interface SessionTracker {
+  /** Of session events: their values stand in the order of `columnNames`. */
+  columns: Source['columns'];
   /** Whether an archived event makes sessions at all. */
   accepts(event: Event): boolean;
   create(): SessionState;
@@ -98,6 +100,7 @@ export function sessionTracker(sessions: Sessions, key: readonly string[], sourc
     evaluate: compileExpression(value, inputs),
   }));
 
+  const columns = sessionColumns(sessions, key, source.columns);
   const fields = new Map<string, (session: Session) => Value>([
     ['started_at', ({ first }) => first],
     ['ended_at', ({ last }) => last],
@@ -108,12 +111,12 @@ export function sessionTracker(sessions: Sessions, key: readonly string[], sourc
       ({ name }, index) => [name, ({ totals }: Session) => held(sums[index]!.adder, totals[index])] as const,
     ),
   ]);
-  const columns = [...fields.keys()].sort().map((name) => fields.get(name)!);
+  const reads = columnNames({ columns }).map((name) => fields.get(name)!);
 
   /** No two sessions of an entity end at one time, so neither order nor id decides anything. */
   function eventOf(session: Session): Event {
     const timestamp = session.last + gapMs;
-    const values = columns.map((read) => read(session));
+    const values = reads.map((read) => read(session));
     return { timestamp, arrivedAt: timestamp, sequence: 0, order: 0, id: '', values };
   }
 
@@ -134,12 +137,14 @@ export function sessionTracker(sessions: Sessions, key: readonly string[], sourc
   }
 
   return {
+    columns,
     accepts: ({ values, timestamp }) => accepts(values, timestamp) === true,
     create: () => ({ before: null, open: null }),
     takesIn: ({ before }, { timestamp }) => before === null || timestamp - before > gapMs,
     add(state, event, asOf) {
       const { open } = state;
       const { timestamp } = event;
+      // Not near `before`, or it would not be taken in: so it joins the open session, or is the first of one by itself.
       if (open !== null && open.first - timestamp <= gapMs && timestamp - open.last <= gapMs) {
         join(open, event);
         return null;

@@ -249,6 +249,7 @@ const VISITS = 'views.user_presence';
 // biome-ignore format: a table, one case a line
 cases('sessions', [
   { why: 'no gap', change: inSessions((view) => (view.sessions.gapMs = 0)), code: 'structure', path: `${VISITS}.sessions.gapMs` },
+  { why: 'a gap beyond all events', change: inSessions((view) => (view.sessions.gapMs = 3_155_760_000_001)), code: 'structure', path: `${VISITS}.sessions.gapMs` },
   { why: 'no such column in what makes them', change: inSessions((view) => (view.sessions.where = { op: 'gt', args: [{ col: 'cent' }, { lit: 1 }] })), code: 'unknown-column', path: `${VISITS}.sessions.where`, fix: /did you mean "cents"/ },
   { why: 'what makes them is no condition', change: inSessions((view) => (view.sessions.where = { col: 'cents' })), code: 'type', path: `${VISITS}.sessions.where`, fix: /bool/ },
   { why: 'a sum of texts', change: inSessions((view) => (view.sessions.sums[0].value = { col: 'item' })), code: 'type', path: `${VISITS}.sessions.sums.total.value`, fix: /int64 or float64/ },

@@ -57,6 +57,17 @@ const eventAt = (timestamp: number, amount: Value = 1, score: Value = 0.1): Even
   values: [amount, timestamp, 'x', 'a', score, 'u'],
 });
 
+/** Events that are a gap apart, half a gap, or a millisecond less or more. */
+const onTheGap = fc
+  .array(fc.tuple(fc.integer({ min: -8, max: 8 }), fc.constantFrom(-1, 0, 0, 1)), { maxLength: 8 })
+  .map((list) =>
+    list.map(([halves, beside], index) => ({
+      ...eventAt((halves * GAP) / 2 + beside),
+      sequence: index,
+      id: `e${index}`,
+    })),
+  );
+
 describe('the tracker', () => {
   const tracker = sessionTracker(sessions, ['user_id'], source);
   const bytesOf = (state: SessionState): Uint8Array => {
@@ -66,11 +77,14 @@ describe('the tracker', () => {
   };
   const copyOf = (state: SessionState): SessionState => tracker.decode(new ByteReader(bytesOf(state)));
 
-  /** The session events of a list up to `now`, and the state then. Null: an event could not be taken in. */
-  function run(list: readonly Event[], now: number): { told: Event[]; state: SessionState } | null {
+  /** The session events of a list up to `now`, and the state then, read at `asOf` before. Null: an event could not be taken in. */
+  function run(
+    list: readonly Event[],
+    now: number,
+    asOf = Number.NEGATIVE_INFINITY,
+  ): { told: Event[]; state: SessionState } | null {
     let state = tracker.create();
     const told: Array<Event | null> = [];
-    let asOf = Number.NEGATIVE_INFINITY;
     for (const event of list) {
       asOf = Math.max(asOf, event.timestamp);
       if (!tracker.takesIn(state, event)) return null;
@@ -88,7 +102,7 @@ describe('the tracker', () => {
       'amounts', 'duration_ms', 'ended_at', 'event_count', 'scores', 'started_at', 'user_id',
     ]); // biome-ignore format: a row
     fc.assert(
-      fc.property(events, fc.nat(), fc.nat(DAY), (list, seed, later) => {
+      fc.property(fc.oneof(events, onTheGap), fc.nat(), fc.nat(DAY), (list, seed, later) => {
         const ordered = [...list].sort(compareEvents);
         const now = Math.max(0, ...list.map(({ timestamp }) => timestamp)) + later;
         const straight = run(ordered, now);
@@ -113,6 +127,7 @@ describe('the tracker', () => {
         const shuffled = run(
           [...list].sort((a, b) => ((a.sequence * 31 + seed) % 17) - ((b.sequence * 31 + seed) % 17)),
           now,
+          ordered[seed % list.length]?.timestamp,
         );
         if (shuffled === null) return;
         expect(shuffled.told).toEqual(straight.told);
