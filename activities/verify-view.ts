@@ -3,6 +3,7 @@
  * sets would say of it. The oracle reads the archived events itself; nothing of the engine decides what is right.
  */
 import { NEVER } from '../core/aggregate/part.js';
+import { equalBytes } from '../core/codec/bytes.js';
 import { encodeKey, onlineKey } from '../core/codec/key.js';
 import { type CompiledView, compileView, isMoving } from '../core/compile.js';
 import type { AggregationView, Entity, SqlView } from '../core/definition.js';
@@ -18,7 +19,7 @@ import {
   recordSteps,
 } from '../core/record.js';
 import { advance, encodeValues, rebuild, type State } from '../core/state.js';
-import { equalBytes, ticksOf } from '../core/sweep.js';
+import { ticksOf } from '../core/sweep.js';
 import { ceilTo, floorTo, formatTimestamp, HOUR, MAX_TIMESTAMP } from '../core/time.js';
 import { judge } from '../core/vector.js';
 import { type Answer, answer, answerSql, type Question, type SqlRow } from '../oracle/oracle.js';
@@ -526,7 +527,7 @@ class TrainingHalf implements LabelTimes {
   }
 }
 
-/** At events and arrivals, where they leave windows, on ticks; a millisecond beside; and anywhere. Never after now. */
+/** At events and arrivals, where sessions of theirs end and where they leave windows, on ticks; a millisecond beside; and anywhere. Never after now. */
 function labelTimes(
   { version, moments, seed, nowMs, published }: Check<AggregationVersion>,
   events: readonly Event[],
@@ -535,11 +536,13 @@ function labelTimes(
   const pick = <T>(list: readonly T[]): T => list[Math.floor(next() * list.length)]!;
   const first = events[0]?.timestamp ?? nowMs - 24 * HOUR;
   const compiled = compileView(version.view, version.source);
-  const gaps = version.view.features.flatMap(({ window }) =>
-    window.type === 'session' ? [window.gapMs] : [],
-  );
+  const { features, sessions } = version.view;
+  const gaps = features.flatMap(({ window }) => (window.type === 'session' ? [window.gapMs] : []));
+  if (sessions) gaps.push(sessions.gapMs);
   const leaving = [
-    ...compiled.leavings.filter((leaves) => leaves(first) < NEVER),
+    ...compiled.leavings
+      .filter((leaves) => leaves(first) < NEVER)
+      .map((leaves) => (timestamp: number) => leaves(timestamp + (sessions?.gapMs ?? 0))),
     ...gaps.map((gapMs) => (timestamp: number) => timestamp + gapMs),
   ];
   const anywhere = (): number => Math.floor(first + next() * (nowMs - first));

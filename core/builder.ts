@@ -21,12 +21,14 @@ import type {
   Operator,
   RatioSide as RatioSideJson,
   Service as ServiceJson,
+  Sessions as SessionsJson,
   Source as SourceJson,
   SqlView as SqlViewJson,
   View as ViewJson,
   Window as WindowJson,
 } from './definition.js';
 import { FeatureStoreError } from './error.js';
+import { type SESSION_COLUMNS, sessionColumns } from './sessions.js';
 import { DAY, defaultHop, HOUR, parseDuration, parseTimestamp } from './time.js';
 
 // ---------------------------------------------------------------- durations and windows
@@ -285,6 +287,59 @@ export class SourceDef<C extends ColumnSpecs = ColumnSpecs> {
   readonly kind = 'source';
   constructor(readonly json: SourceJson) {}
   /** One of its columns, as an expression. */
+  col<K extends Column<C>>(name: K): Expr<TypeOfSpec<C[K]>, K> {
+    return new Expr({ col: name });
+  }
+  /** Its sessions, as the source of a view: one event for each that has ended. */
+  sessions<const By extends Column<C>, S extends Sums<Column<C>> = Record<never, never>>(
+    spec: SessionsSpec<Column<C>, By, S>,
+  ): SessionsDef<SessionColumns<C, By, S>> {
+    return new SessionsDef(
+      this as unknown as SourceDef,
+      typeof spec.by === 'string' ? [spec.by] : [...spec.by],
+      {
+        gapMs: ms(spec.gap),
+        where: spec.where?.json ?? null,
+        sums: Object.entries(spec.sums ?? ({} as S)).map(([name, value]) => ({ name, value: value.json })),
+      },
+    );
+  }
+}
+
+type Sums<N extends string> = Readonly<Record<string, Expr<Num, N>>>;
+type SessionColumns<C extends ColumnSpecs, By extends Column<C>, S extends Sums<string>> = {
+  readonly [K in
+    | By
+    | keyof typeof SESSION_COLUMNS
+    | (keyof S & string)]: K extends keyof typeof SESSION_COLUMNS
+    ? (typeof SESSION_COLUMNS)[K]['type']
+    : K extends keyof S
+      ? S[K] extends Expr<infer T extends Num, string>
+        ? T
+        : never
+      : C[K];
+};
+
+export interface SessionsSpec<N extends string, By extends N, S extends Sums<N>> {
+  /** Columns that hold the join keys of the view's entity, in its order: a session is one entity's. */
+  by: By | readonly By[];
+  /** Events further apart than this are of two sessions. A session counts from its last event + gap. */
+  gap: Duration;
+  /** Events that make sessions. */
+  where?: Expr<'bool', N>;
+  /** Columns of a session: sums over its events, exact. */
+  sums?: S;
+}
+
+/** Sessions of a source: the key columns, `started_at`, `ended_at`, `duration_ms`, `event_count` and the sums. */
+export class SessionsDef<C extends ColumnSpecs = ColumnSpecs> {
+  declare readonly $columns?: C;
+  constructor(
+    readonly source: SourceDef,
+    readonly by: readonly string[],
+    readonly json: SessionsJson,
+  ) {}
+  /** One of their columns, as an expression. */
   col<K extends Column<C>>(name: K): Expr<TypeOfSpec<C[K]>, K> {
     return new Expr({ col: name });
   }
@@ -555,14 +610,11 @@ type AggregationFeatures<F extends Types, N extends string> = {
   };
 };
 
-/** Windows over the events of one source, by entity. */
+/** Windows over the events of one source, or over its sessions, by entity. */
 export function aggregationView<const C extends ColumnSpecs, F extends Types>(
   name: string,
   spec: Stored & {
     entity: EntityDef;
-    source: SourceDef<C>;
-    /** Columns that hold the entity's join keys, in its order; by default the columns called like them. */
-    key?: ReadonlyArray<Column<C>>;
     /** Events that belong to the view at all. */
     where?: Expr<'bool', Column<C>>;
     mode: Mode;
@@ -570,9 +622,20 @@ export function aggregationView<const C extends ColumnSpecs, F extends Types>(
     minAge?: Duration;
     minEvents?: number;
     features: AggregationFeatures<F, Column<C>>;
-  },
+  } & (
+      | {
+          source: SourceDef<C>;
+          /** Columns that hold the entity's join keys, in its order; by default the columns called like them. */
+          key?: ReadonlyArray<Column<C>>;
+        }
+      /** The key of sessions is what they are by. */
+      | { source: SessionsDef<C>; key?: never }
+    ),
 ): ViewDef<AggregationViewJson, F> {
-  const columns = spec.source.json.columns;
+  const sessions = spec.source instanceof SessionsDef ? spec.source : null;
+  const source = (sessions?.source ?? spec.source) as SourceDef;
+  const key: readonly string[] = sessions?.by ?? spec.key ?? spec.entity.json.keys.map(({ name }) => name);
+  const columns = sessions ? sessionColumns(sessions.json, key, source.json.columns) : source.json.columns;
   const features = Object.entries(spec.features as AggregationFeatures<Types, string>).map(
     ([feature, given]) => {
       const aggregation = given.aggregation.json;
@@ -596,15 +659,16 @@ export function aggregationView<const C extends ColumnSpecs, F extends Types>(
     entity: spec.entity.json.name,
     ttlMs: spec.ttl === undefined ? null : ms(spec.ttl),
     freshness: freshness(spec, spec.mode.type === 'batch' ? spec.mode.cadenceMs : null),
-    source: spec.source.json.name,
-    key: spec.key ? [...spec.key] : spec.entity.json.keys.map((key) => key.name),
+    source: source.json.name,
+    key: [...key],
+    ...(sessions && { sessions: sessions.json }),
     where: spec.where?.json ?? null,
     mode: spec.mode,
     minAgeMs: ms(spec.minAge ?? '0ms'),
     minEvents: spec.minEvents ?? 0,
     features,
   };
-  return new ViewDef(json, [spec.entity, spec.source as SourceDef]);
+  return new ViewDef(json, [spec.entity, source]);
 }
 
 /** What an aggregation gives for no events. */

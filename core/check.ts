@@ -17,6 +17,7 @@ import {
   type OnDemandView,
   type RatioSide,
   Service,
+  type Sessions,
   Source,
   type SqlView,
   View,
@@ -25,6 +26,7 @@ import {
 import { FeatureStoreError } from './error.js';
 import { type ExpressionType, type Inputs, typeOf } from './expression.js';
 import { lintName, nameProblem } from './naming.js';
+import { SESSION_COLUMNS, sessionColumns } from './sessions.js';
 import { streamOf } from './stream.js';
 import { DAY, formatDuration, HOUR, parseDuration, WEEK } from './time.js';
 
@@ -400,12 +402,16 @@ class Check {
         `source "${source.name}" is a snapshot: it holds no events`,
         'read it in a sql view',
       );
-    const inputs = source && inputsOf(source.columns);
+    if (source && view.sessions)
+      this.#sessions(view.sessions, view.key, source, `${path}.sessions`, `${path}.key`);
+    const columns =
+      source && view.sessions ? sessionColumns(view.sessions, view.key, source.columns) : source?.columns;
+    const inputs = columns && inputsOf(columns);
     if (inputs) this.#condition(view.where, inputs, `${path}.where`);
     this.#zones(view, path);
     for (const feature of view.features) {
       const at = `${path}.features.${feature.name}`;
-      this.#window(feature, view.mode, source, at);
+      this.#window(feature, view, source, at);
       if (inputs) {
         this.#condition(feature.where, inputs, `${at}.where`);
         const type = this.aggregationType(feature.aggregation, inputs, `${at}.aggregation`);
@@ -418,8 +424,35 @@ class Check {
           );
       }
       this.#coldStart(feature, at, listLimit(feature.aggregation));
-      this.#lint(feature, at, [view.entity], feature.window);
+      this.#lint(feature, at, [view.entity], feature.window, view.sessions !== undefined);
     }
+  }
+
+  #sessions(
+    { where, sums }: Sessions,
+    key: readonly string[],
+    source: Source,
+    path: string,
+    keyPath: string,
+  ): void {
+    const inputs = inputsOf(source.columns);
+    this.#condition(where, inputs, `${path}.where`);
+    this.#unique(sums.map(({ name }) => name), `${path}.sums`, 'sum'); // biome-ignore format: short
+    for (const { name, value } of sums) {
+      const at = `${path}.sums.${name}`;
+      this.#name(name, at);
+      this.#expect(value, NUMBERS, inputs, `${at}.value`);
+      if (Object.hasOwn(SESSION_COLUMNS, name) || key.includes(name))
+        this.#add('duplicate', at, 'is called like a column that every session has', 'rename the sum');
+    }
+    for (const name of key)
+      if (Object.hasOwn(SESSION_COLUMNS, name))
+        this.#add(
+          'duplicate',
+          keyPath,
+          `column "${name}" is called like one that every session has`,
+          'rename the column of the source',
+        );
   }
 
   #key(view: AggregationView, entity: Entity, source: Source, path: string): void {
@@ -467,7 +500,19 @@ class Check {
       );
   }
 
-  #window({ window, aggregation }: AggregationFeature, mode: Mode, source: Source | null, at: string): void {
+  #window(
+    { window, aggregation }: AggregationFeature,
+    { mode, sessions }: AggregationView,
+    source: Source | null,
+    at: string,
+  ): void {
+    if (sessions && window.type === 'session')
+      this.#add(
+        'window',
+        `${at}.window`,
+        'is a session of sessions',
+        `make the gap of ${formatDuration(sessions.gapMs)} longer, or use another window`,
+      );
     if (
       aggregation.op === 'timeSince' &&
       aggregation.edge === 'first' &&
@@ -511,11 +556,12 @@ class Check {
         `reaches back ${reach.text}, more than ${LIFE_IN_HALF_LIVES} half-lives of ${formatDuration(aggregation.halfLifeMs)}: what is older weighs nothing`,
         'use lifetime(), a shorter window or a longer half-life',
       );
-    if (reach && source && source.retentionMs !== null && reach.ms > source.retentionMs)
+    const gapMs = sessions?.gapMs ?? 0;
+    if (reach && source && source.retentionMs !== null && reach.ms + gapMs > source.retentionMs)
       this.#add(
         'window',
         `${at}.window`,
-        `reaches back ${reach.text}; source "${source.name}" keeps ${formatDuration(source.retentionMs)}`,
+        `reaches back ${reach.text}${gapMs > 0 ? `, and a session a gap of ${formatDuration(gapMs)} more` : ''}; source "${source.name}" keeps ${formatDuration(source.retentionMs)}`,
         'use a shorter window, or keep the source longer',
       );
   }
@@ -588,6 +634,7 @@ class Check {
     path: string,
     entities: readonly string[],
     window: Window | null,
+    ofSessions = false,
   ): void {
     const known = entities.filter((name) => this.#given.get('entities')!.has(name));
     this.problems.push(
@@ -595,7 +642,7 @@ class Check {
         name: feature.name,
         nameException: feature.nameException,
         path,
-        entities: known,
+        entities: ofSessions ? [...known, 'session'] : known,
         window,
       }),
     );
@@ -855,8 +902,6 @@ const EXAMPLES: Readonly<Record<FeatureType, string>> = {
   timestamp: 'epoch milliseconds', 'list<string>': 'a list of texts', 'list<int64>': 'a list of whole numbers',
   'list<float64>': 'a list of numbers',
 }; // biome-ignore format: a table
-
-type Mode = AggregationView['mode'];
 
 /** How far back events of a window lie, of a session one event and the next; null: without bound. Local days have up to 25 hours, months 31 days. */
 function reachOf(window: Window): { ms: number; text: string } | null {

@@ -39,17 +39,18 @@ import type { Event, FeatureValue, Value } from './event.js';
 import { columnNames } from './event.js';
 import type { Adder, Dyadic } from './exact.js';
 import {
-  doubleAdder,
+  adderOf,
   dyadicSquares,
   nothingAdder,
   roundQuotient,
   roundRoot,
   spread,
-  wholeAdder,
   wholeSquares,
 } from './exact.js';
 import type { Inputs } from './expression.js';
 import { compileExpression, typeOf } from './expression.js';
+import type { SessionTracker } from './sessions.js';
+import { sessionTracker } from './sessions.js';
 import { DAY, leavesAt, SECOND, tumblesAt, WEEK } from './time.js';
 
 /** A part in its place: which events it takes in, and when they leave (several windows: the longest). */
@@ -64,8 +65,10 @@ export interface Slot {
 export interface CompiledView {
   view: AggregationView;
   source: Source;
-  /** Whether an event belongs to the view at all. */
+  /** Whether an archived event belongs to the view at all. */
   accepts(event: Event): boolean;
+  /** Of a view over sessions: what makes session events of the archived ones. Its slots take in those, and no other. */
+  sessions: SessionTracker | null;
   /** The values of the entity's join keys in an event. */
   keyOf(event: Event): Value[];
   slots: Slot[];
@@ -75,16 +78,17 @@ export interface CompiledView {
   lanes: number[];
   /** When an event leaves, by each window there is. */
   leavings: Array<(timestamp: number) => number>;
-  /** Every leaving time is a multiple of this. */
+  /** Every leaving time, and the end of a session, is a multiple of this. */
   unitMs: number;
-  /** Its states take in every event, in any order: none of its parts ever asks for a rebuild. */
+  /** Its states take in every event, in any order: nothing in them ever asks for a rebuild. */
   takesAll: boolean;
 }
 
 export function compileView(view: AggregationView, source: Source): CompiledView {
-  const names = columnNames(source);
+  const sessions = view.sessions ? sessionTracker(view.sessions, view.key, source) : null;
+  const { columns } = sessions ?? source;
   const inputs: Inputs = new Map(
-    names.map((name, index) => [name, { index, type: source.columns[name]!.type }]),
+    columnNames({ columns }).map((name, index) => [name, { index, type: columns[name]!.type }]),
   );
   const slots: Slot[] = [];
   const known = new Map<string, number>();
@@ -93,15 +97,16 @@ export function compileView(view: AggregationView, source: Source): CompiledView
   const nests = new Map<string, Totals>();
   // A view has one zone; asking it is slow, so its slots share what was found.
   const calendars = new Map<string, (ms: number) => number>();
-  let unitMs = 0;
+  let unitMs = sessions ? 1 : 0;
 
   function evaluator(expression: Expression): (event: Event) => Value {
     const evaluate = compileExpression(expression, inputs);
     return (event) => evaluate(event.values, event.timestamp);
   }
 
+  /** A view over sessions asks its own filter about a session event, here, and about none before. */
   function predicates(where: readonly Expression[]): (event: Event) => boolean {
-    const tests = where.map(predicate);
+    const tests = (sessions && view.where ? [view.where, ...where] : where).map(predicate);
     if (tests.length < 2) return tests[0] ?? always;
     return (event) => tests.every((test) => test(event));
   }
@@ -153,7 +158,7 @@ export function compileView(view: AggregationView, source: Source): CompiledView
 
   function place(part: AnyPart, accepts: Slot['accepts'], leaves: Slot['leaves']): void {
     slots.push({ part, accepts, leaves, firstLane: lanes.length });
-    for (let lane = part.lanes ?? 1; lane > 0; lane--) lanes.push(slots.length - 1);
+    for (let lane = Math.max(1, part.lanes ?? 1); lane > 0; lane--) lanes.push(slots.length - 1); // a lifetime has one, for whole values
   }
 
   /** The slot of a part with this meaning; made when no feature needed it before. */
@@ -207,7 +212,7 @@ export function compileView(view: AggregationView, source: Source): CompiledView
 
   /** Whether the value of an event that passes is always there: then as many are totalled as there are events. */
   function isNeverNull(value: Expression): boolean {
-    return 'col' in value && source.columns[value.col]!.nullable === false;
+    return 'col' in value && columns[value.col]!.nullable === false;
   }
 
   function placeNests(): void {
@@ -426,20 +431,22 @@ export function compileView(view: AggregationView, source: Source): CompiledView
     }
   }
 
+  const names = columnNames(source);
   const keyIndexes = view.key.map((column) => names.indexOf(column));
   const reads = view.features.map(read);
   placeNests();
   return {
     view,
     source,
-    accepts: predicate(view.where),
+    accepts: sessions ? (event) => sessions.accepts(event) : predicate(view.where),
+    sessions,
     keyOf: (event) => keyIndexes.map((index) => event.values[index] ?? null),
     reads,
     slots,
     lanes,
     leavings: [...leavings.values()],
     unitMs: unitMs || 1,
-    takesAll: slots.every(({ part }) => part.takesIn === undefined),
+    takesAll: sessions === null && slots.every(({ part }) => part.takesIn === undefined),
   };
 }
 
@@ -448,10 +455,6 @@ const always = (): boolean => true;
 /** Whether the value moves between steps, by the clock alone: a row written at one moment does not tell it at another. */
 export function isMoving({ op }: Aggregation): boolean {
   return op === 'timeSince' || op === 'decayedSum' || op === 'decayedCount';
-}
-
-function adderOf(type: ColumnType): Adder<unknown> {
-  return (type === 'float64' ? doubleAdder : wholeAdder) as Adder<unknown>;
 }
 
 /** Windows in which one value is totalled, and, once they are placed, where each stands. */

@@ -119,8 +119,8 @@ export type Window = z.infer<typeof Window>;
 
 const value = Expression;
 const DistinctLimit = z.number().int().min(1).max(1_000_000);
-/** At most a hundred years. */
-const HalfLife = PositiveMs.max(3_155_760_000_000);
+/** At most so long: half-lives, gaps of a source. */
+const HundredYears = PositiveMs.max(3_155_760_000_000);
 /** Counted, summed or counted apart: the two sides of a ratio. `where` narrows the feature's own filter. */
 export const RatioSide = z.discriminatedUnion('op', [
   z.strictObject({ op: z.literal('count'), where: Expression.nullable() }),
@@ -151,8 +151,8 @@ export const Aggregation = z.discriminatedUnion('op', [
    * ends after 64 half-lives (at a multiple of 16), or not longer than these. State: one exact sum per hop, or per 16 half-lives.
    * Beyond the doubles: null. → float64
    */
-  z.strictObject({ op: z.literal('decayedSum'), value, halfLifeMs: HalfLife }),
-  z.strictObject({ op: z.literal('decayedCount'), halfLifeMs: HalfLife }),
+  z.strictObject({ op: z.literal('decayedSum'), value, halfLifeMs: HundredYears }),
+  z.strictObject({ op: z.literal('decayedCount'), halfLifeMs: HundredYears }),
   /**
    * The mean square of the distance from the mean, over n - 1 (sample; of fewer than two values: null) or over n (population).
    * Exact, rounded once; stddev is the root of the exact variance, rounded once. Beyond the doubles: null. → float64
@@ -258,6 +258,20 @@ export const AggregationFeature = z.strictObject({
 });
 export type AggregationFeature = z.infer<typeof AggregationFeature>;
 
+/**
+ * One event for each session of an entity that has ended: of the source's events those of which each comes at most `gapMs` after the
+ * one before. It happens at last + gapMs. Its columns: the view's key, `started_at`, `ended_at`, `duration_ms`, `event_count`, and
+ * the sums by name (sessions.ts).
+ */
+export const Sessions = z.strictObject({
+  gapMs: HundredYears,
+  /** Events of the source that make sessions; null: every one. */
+  where: Expression.nullable(),
+  /** Over the events of a session; a null is skipped. → the value's type (int64 or float64); beyond it: null */
+  sums: z.array(z.strictObject({ name: Name, value })),
+});
+export type Sessions = z.infer<typeof Sessions>;
+
 const Freshness = z.strictObject({
   tier: z.enum(['realtime', 'hourly', 'daily']),
   expectedEveryMs: PositiveMs,
@@ -277,6 +291,8 @@ export const AggregationView = z.strictObject({
   source: Name,
   /** Source columns that hold the entity's join keys, in the entity's order. */
   key: z.array(Name).min(1),
+  /** With it the view is over the sessions of the source's events, and every expression below over their columns. */
+  sessions: Sessions.exactOptional(),
   /** Events that belong to the view at all; null: every one. */
   where: Expression.nullable(),
   mode: z.discriminatedUnion('type', [

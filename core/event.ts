@@ -33,6 +33,6 @@ export function compareEvents(a: Place, b: Place): number {
 }
 
 /** The source's columns in the one order every path uses: sorted, since stored JSON keeps no key order. */
-export function columnNames(source: Source): string[] {
-  return Object.keys(source.columns).sort();
+export function columnNames({ columns }: Pick<Source, 'columns'>): string[] {
+  return Object.keys(columns).sort();
 }

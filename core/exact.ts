@@ -4,6 +4,7 @@
  * double of 2^960 or more is refused at the source, so no sum can pass the greatest double.
  */
 import type { ByteReader, ByteWriter } from './codec/bytes.js';
+import type { ColumnType } from './definition.js';
 
 /** How exact totals of one kind are added. Equal totals may have several forms in memory; they have one in bytes. */
 export interface Adder<T> {
@@ -189,11 +190,17 @@ function widest(a: DoubleTotal): Dyadic {
 /** The shortest form that is exact: of equal totals the same. */
 function narrowest(a: Dyadic): DoubleTotal {
   const high = roundDyadic(a);
-  if (!(Math.abs(high) < PAIR_BOUND)) return a;
+  if (!Number.isFinite(high)) return a;
   const rest = dyadicAdder.add(a, dyadicAdder.negate(dyadicOf(high)));
   if (rest.mantissa === 0n) return high;
+  if (Math.abs(high) >= PAIR_BOUND) return a;
   const low = roundDyadic(rest);
   return dyadicAdder.add(rest, dyadicAdder.negate(dyadicOf(low))).mantissa === 0n ? new Pair(high, low) : a;
+}
+
+/** What sums values of a type: doubles, or whole numbers (int64, timestamp). */
+export function adderOf(type: ColumnType): Adder<unknown> {
+  return (type === 'float64' ? doubleAdder : wholeAdder) as Adder<unknown>;
 }
 
 /** Of counts alone there is nothing to add. */

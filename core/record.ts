@@ -13,6 +13,8 @@
  *          varint number of steps, then per step: varint time since the one before (the first: since as-of's last unit
  *                 boundary) in units | varint lane | change
  *                 a lane is a window of a slot; lanes have numbers, slot by slot
+ *          of a view over sessions, per step: ... | varint 2 · lane | change, or 2 · (the slot's first lane) + 1 | value from there
+ *                 on; values are whole at one instant, when the open session is closed: what then comes in is no change that leaves
  *  layout 2, from byte 17:
  *          signed event timestamp | per feature u8 0 = null, 1 = the value follows | value
  *
@@ -20,16 +22,17 @@
  * the event leaves at ceil(2,805,000) = 2,810,000, 181 units later. After the header: 01 (count) 01 (steps) b5 01 (181) 00 (lane) 01.
  */
 
+import type { Cursor } from './aggregate/part.js';
 import { cursorOf, NEVER } from './aggregate/part.js';
 import { assert } from './assert.js';
-import { ByteReader, ByteWriter, corrupt } from './codec/bytes.js';
+import { ByteReader, ByteWriter, corrupt, equalBytes } from './codec/bytes.js';
 import type { Scalar } from './codec/scalar.js';
 import { scalarCodecs } from './codec/scalar.js';
 import type { CompiledView } from './compile.js';
 import type { ColumnType, FeatureType, SqlView } from './definition.js';
 import type { FeatureValue } from './event.js';
 import type { Reading, State } from './state.js';
-import { advance, assertWhole, expectLayout } from './state.js';
+import { advance, assertWhole, decodeState, encodeState, expectLayout } from './state.js';
 import { floorTo } from './time.js';
 
 export type { Reading } from './state.js';
@@ -71,7 +74,7 @@ export function encodeRecord(
   }
 
   // Steps are written until the next instant would not fit; the changes of one instant stay together.
-  const cursors = tick ? [] : slots.map(({ part }, slot) => cursorOf(part, state.parts[slot]));
+  const cursors = tick ? [] : stepsOf(compiled, state);
   const room = maxBytes - values.length - MAX_HEADER_BYTES;
   horizon.clear();
   let written = 0;
@@ -81,15 +84,14 @@ export function encodeRecord(
   let refreshAt: number | null = null;
   for (;;) {
     let at = NEVER;
-    for (const cursor of cursors) if (cursor.at < at) at = cursor.at;
+    for (const { steps } of cursors) if (steps.at < at) at = steps.at;
     if (at === NEVER) break;
     let changes = 0;
-    for (let slot = 0; slot < cursors.length; slot++) {
-      const cursor = cursors[slot]!;
-      for (; cursor.at === at; cursor.next()) {
+    for (const { steps, firstLane } of cursors) {
+      for (; steps.at === at; steps.next()) {
         horizon.varint((at - previous) / unitMs);
-        horizon.varint(slots[slot]!.firstLane + cursor.lane);
-        cursor.write(horizon);
+        horizon.varint(firstLane + steps.lane);
+        steps.write(horizon);
         previous = at;
         changes += 1;
       }
@@ -119,6 +121,17 @@ export function encodeRecord(
   writer.varint(written);
   writer.raw(horizon.written(end));
   return writer.finish();
+}
+
+/** One at a time, in order of time; `lane` is counted from `firstLane` on. */
+type Steps = Pick<Cursor<unknown>, 'at' | 'lane' | 'next' | 'write'>;
+
+function stepsOf(compiled: CompiledView, state: State): Array<{ steps: Steps; firstLane: number }> {
+  if (compiled.sessions !== null) return [{ steps: new SessionSteps(compiled, state), firstLane: 0 }];
+  return compiled.slots.map(({ part, firstLane }, slot) => ({
+    steps: cursorOf(part, state.parts[slot]),
+    firstLane,
+  }));
 }
 
 // One record is made at a time; room for it is kept.
@@ -175,9 +188,9 @@ export function readRecord(compiled: CompiledView, bytes: Uint8Array, at: number
   const header = readHeader(reader);
   const moment = Math.max(at, header.asOf);
   const values = compiled.slots.map(({ part }) => part.decodeValue(reader));
-  for (const { at: time, slot, lane, change } of readSteps(compiled, reader, header.asOf)) {
-    if (time > moment) break;
-    values[slot] = compiled.slots[slot]!.part.apply(values[slot], change, lane);
+  for (const step of readSteps(compiled, reader, header.asOf)) {
+    if (step.at > moment) break;
+    apply(compiled, values, step);
   }
   return {
     asOf: header.asOf,
@@ -198,23 +211,84 @@ export function recordSteps(compiled: CompiledView, bytes: Uint8Array): number[]
   return [...new Set(Array.from(readSteps(compiled, reader, asOf), ({ at }) => at))];
 }
 
-interface SlotStep {
-  at: number;
-  slot: number;
-  lane: number;
-  change: unknown;
-}
-
 function* readSteps(compiled: CompiledView, reader: ByteReader, asOf: number): Generator<SlotStep> {
   let at = floorTo(asOf, compiled.unitMs);
   for (let count = reader.varint(); count > 0; count--) {
     at += reader.varint() * compiled.unitMs;
     const number = reader.varint();
-    const slot = compiled.lanes[number];
-    if (slot === undefined) corrupt(`lane ${number} of ${compiled.lanes.length}`);
+    const lane = compiled.sessions === null ? number : number >> 1;
+    const slot = compiled.lanes[lane];
+    if (slot === undefined) corrupt(`lane ${lane} of ${compiled.lanes.length}`);
     const { part, firstLane } = compiled.slots[slot]!;
-    yield { at, slot, lane: number - firstLane, change: part.decodeChange(reader) };
+    if (compiled.sessions !== null && number % 2 === 1) yield { at, slot, value: part.decodeValue(reader) };
+    else yield { at, slot, lane: lane - firstLane, change: part.decodeChange(reader) };
   }
+}
+
+/** A change of a slot's value, or the whole value from there on. */
+type SlotStep = { at: number; slot: number } & ({ lane: number; change: unknown } | { value: unknown });
+
+function apply(compiled: CompiledView, values: unknown[], step: SlotStep): void {
+  const { part } = compiled.slots[step.slot]!;
+  values[step.slot] = 'value' in step ? step.value : part.apply(values[step.slot], step.change, step.lane);
+}
+
+/** Steps of a view over sessions, with the numbers that its records tell them by. */
+class SessionSteps implements Steps {
+  readonly #compiled: CompiledView;
+  readonly #steps: readonly SlotStep[];
+  #index = -1;
+  at = NEVER;
+  lane = 0;
+
+  constructor(compiled: CompiledView, state: State) {
+    this.#compiled = compiled;
+    this.#steps = sessionSteps(compiled, state);
+    this.next();
+  }
+
+  next(): void {
+    const step = this.#steps[++this.#index];
+    this.at = step === undefined ? NEVER : step.at;
+    if (step === undefined) return;
+    const { firstLane } = this.#compiled.slots[step.slot]!;
+    this.lane = 2 * firstLane + ('value' in step ? 1 : 2 * step.lane);
+  }
+
+  write(writer: ByteWriter): void {
+    const step = this.#steps[this.#index]!;
+    const { part } = this.#compiled.slots[step.slot]!;
+    if ('value' in step) part.encodeValue(writer, step.value);
+    else part.encodeChange(writer, step.change);
+  }
+}
+
+/** What an open session changes at its end, and all that comes after, is taken from a state that has closed it. */
+function sessionSteps(compiled: CompiledView, state: State): SlotStep[] {
+  const closesAt = compiled.sessions?.closesAt(state.sessions!) ?? null;
+  if (closesAt === null) return changes(compiled, state);
+  const closed = decodeState(compiled, encodeState(compiled, state));
+  advance(compiled, closed, closesAt);
+  const before = changes(compiled, state).filter(({ at }) => at < closesAt);
+  const values = compiled.slots.map(({ part }, slot) => part.value(state.parts[slot]));
+  for (const step of before) apply(compiled, values, step);
+  const entered = compiled.slots.flatMap(({ part }, slot): SlotStep[] => {
+    const value = part.value(closed.parts[slot]);
+    const encoded = (it: unknown): Uint8Array => {
+      const writer = new ByteWriter();
+      part.encodeValue(writer, it);
+      return writer.finish();
+    };
+    return equalBytes(encoded(value), encoded(values[slot])) ? [] : [{ at: closesAt, slot, value }];
+  });
+  return [...before, ...entered, ...changes(compiled, closed)];
+}
+
+function changes(compiled: CompiledView, state: State): SlotStep[] {
+  const steps = compiled.slots.flatMap(({ part }, slot) =>
+    part.steps(state.parts[slot]).map(({ at, lane = 0, change }) => ({ at, slot, lane, change })),
+  );
+  return steps.sort((a, b) => a.at - b.at || a.slot - b.slot || a.lane - b.lane);
 }
 
 /** A row of a sql view. @param values in the view's feature order */

@@ -9,6 +9,7 @@ import type { CompiledView } from './compile.js';
 import { FeatureStoreError } from './error.js';
 import type { Event, FeatureValue } from './event.js';
 import { compareEvents } from './event.js';
+import type { SessionState } from './sessions.js';
 
 export interface State {
   /** The instant from which it speaks: the greatest event timestamp folded, or a later advance. */
@@ -26,6 +27,8 @@ export interface State {
    * read or written; `rebuild` makes the state from all of the entity's events up to that sequence.
    */
   needsRebuild: boolean;
+  /** Of a view over sessions: the open one. */
+  sessions: SessionState | null;
   /** One per slot of the view. */
   parts: unknown[];
 }
@@ -53,6 +56,7 @@ export function createState(compiled: CompiledView): State {
     createdTimestamp: Number.NEGATIVE_INFINITY,
     eventCount: 0,
     needsRebuild: false,
+    sessions: compiled.sessions?.create() ?? null,
     parts: compiled.slots.map(({ part }) => part.create()),
   };
 }
@@ -70,6 +74,16 @@ export function fold(compiled: CompiledView, state: State, event: Event): void {
   state.createdTimestamp = Math.max(state.createdTimestamp, event.arrivedAt);
   state.eventCount += 1;
   if (state.needsRebuild) return;
+  if (compiled.sessions === null) addToSlots(compiled, state, event);
+  else if (!compiled.sessions.takesIn(state.sessions!, event)) state.needsRebuild = true;
+  else {
+    const session = compiled.sessions.add(state.sessions!, event, state.asOf);
+    if (session !== null) addToSlots(compiled, state, session);
+  }
+  if (state.eventCount % EVENTS_BETWEEN_DROPS === 0) advance(compiled, state, state.asOf);
+}
+
+function addToSlots(compiled: CompiledView, state: State, event: Event): void {
   for (let index = 0; index < compiled.slots.length; index++) {
     const { part, accepts, leaves: leavesOf } = compiled.slots[index]!;
     const leaves = leavesOf(event.timestamp);
@@ -78,7 +92,6 @@ export function fold(compiled: CompiledView, state: State, event: Event): void {
     if (part.takesIn?.(state.parts[index], event, state.asOf) === false) state.needsRebuild = true;
     else part.add(state.parts[index], event, leaves);
   }
-  if (state.eventCount % EVENTS_BETWEEN_DROPS === 0) advance(compiled, state, state.asOf);
 }
 
 /** The state of all events of an entity, whatever their order: what is done when a state `needsRebuild`. */
@@ -97,9 +110,11 @@ export function assertWhole(state: State): void {
   );
 }
 
-/** Moves the as-of forward (never back) and forgets what has left by then. */
+/** Moves the as-of forward (never back), closes the session that has ended and forgets what has left by then. */
 export function advance(compiled: CompiledView, state: State, at: number): void {
   state.asOf = Math.max(state.asOf, at);
+  const session = compiled.sessions?.close(state.sessions!, state.asOf) ?? null;
+  if (session !== null) addToSlots(compiled, state, session);
   for (let index = 0; index < compiled.slots.length; index++)
     compiled.slots[index]!.part.leave(state.parts[index], state.asOf);
 }
@@ -125,7 +140,7 @@ export function readState(compiled: CompiledView, state: State, at: number): Rea
 /** When its values next change by themselves; null: never. */
 export function nextStep(compiled: CompiledView, state: State): number | null {
   assertWhole(state);
-  let next = Number.POSITIVE_INFINITY;
+  let next = compiled.sessions?.closesAt(state.sessions!) ?? Number.POSITIVE_INFINITY;
   compiled.slots.forEach(({ part }, index) => {
     part.leave(state.parts[index], state.asOf);
     next = Math.min(next, part.nextLeave(state.parts[index]));
@@ -149,7 +164,7 @@ export function encodeValues(compiled: CompiledView, state: State): Uint8Array {
 /*
  * A snapshot, layout 2 (in 1 every window had tiles of its own):
  *   u8 layout | signed as-of | varint sequence | signed event timestamp | varint event - first | varint created - event
- *   varint count | each part's state in slot order
+ *   varint count | of a view over sessions: the tracker's state | each part's state in slot order
  */
 const LAYOUT = 2;
 
@@ -166,6 +181,7 @@ export function encodeState(compiled: CompiledView, state: State): Uint8Array {
   writer.varint(state.createdTimestamp - state.eventTimestamp);
   writer.varint(state.eventCount);
   advance(compiled, state, state.asOf);
+  compiled.sessions?.encode(writer, state.sessions!);
   compiled.slots.forEach(({ part }, index) => {
     part.encodeState(writer, state.parts[index]);
   });
@@ -187,6 +203,7 @@ export function decodeState(compiled: CompiledView, bytes: Uint8Array): State {
     createdTimestamp: eventTimestamp + reader.varint(),
     eventCount: reader.varint(),
     needsRebuild: false,
+    sessions: compiled.sessions?.decode(reader) ?? null,
     parts: compiled.slots.map(({ part }) => part.decodeState(reader)),
   };
 }

@@ -3,6 +3,7 @@
  * a range. Pure; the events are all those the caller's bound allows, in any order.
  */
 import { assert } from './assert.js';
+import { equalBytes } from './codec/bytes.js';
 import type { CompiledView } from './compile.js';
 import type { AggregationView } from './definition.js';
 import type { Event } from './event.js';
@@ -157,8 +158,4 @@ export function sweepTicks(
     previous = values;
   }
   return { rows, state };
-}
-
-export function equalBytes(a: Uint8Array, b: Uint8Array): boolean {
-  return a.length === b.length && a.every((byte, index) => byte === b[index]);
 }

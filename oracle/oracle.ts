@@ -7,6 +7,7 @@ import type {
   AggregationFeature,
   AggregationView,
   FeatureLiteral,
+  Sessions,
   Source,
   SqlView,
   Window,
@@ -15,6 +16,7 @@ import type { Event, FeatureValue } from '../core/event.js';
 import { aggregate, type Row } from './aggregate.js';
 import { periodAt } from './calendar.js';
 import { columnsOf, passes, withoutMinusZero } from './expression.js';
+import { endedSessions, sessionSource } from './sessions.js';
 
 export type Question =
   /**
@@ -62,7 +64,7 @@ export interface Answer extends StoredAnswer {
   /** Of the oldest event inside, epoch ms; null when not found. */
   firstEventTimestamp: number | null;
   eventCount: number;
-  /** The known events that belong to the view, oldest first, whether or not a feature counts them. */
+  /** The known events that belong to the view, or make its sessions, oldest first, whether or not a feature counts them. */
   included: Event[];
 }
 
@@ -80,7 +82,11 @@ export interface SqlRow {
   values: Record<string, FeatureValue>;
 }
 
-/** @param events of one entity, in any order; those it does not know yet, or that do not belong, are left out */
+/**
+ * Of a view over sessions, status, timestamps and count are those of the archived events that make sessions; its features are over
+ * the sessions of those known that have ended at the moment of reading.
+ * @param events of one entity, in any order; those it does not know yet, or that do not belong, are left out
+ */
 export function answer(
   view: AggregationView,
   source: Source,
@@ -91,20 +97,23 @@ export function answer(
   const rows = events
     .filter((event) => scope.knows(event))
     .map((event): Row => ({ event, columns: columnsOf(source, event) }))
-    .filter((row) => passes(view.where, source, row.columns))
+    .filter((row) => passes(view.sessions ? view.sessions.where : view.where, source, row.columns))
     .sort(compareRows);
 
   const eventTimestamp = rows.at(-1)?.event.timestamp ?? null;
   const firstEventTimestamp = rows.at(0)?.event.timestamp ?? null;
   const status = judge(view, scope.judgedAt, eventTimestamp, firstEventTimestamp, rows.length);
-  const timestamps = rows.map((row) => row.event.timestamp);
+  const { from, counted } = view.sessions
+    ? sessionsOf(view, view.sessions, source, rows, scope.readAt)
+    : { from: source, counted: rows };
+  const timestamps = counted.map((row) => row.event.timestamp);
   const valueFor = (feature: AggregationFeature): FeatureValue => {
-    const counting = rows.filter(
+    const counting = counted.filter(
       (row) =>
-        passes(feature.where, source, row.columns) &&
+        passes(feature.where, from, row.columns) &&
         isInWindow(windowOf(feature), row.event.timestamp, scope.readAt, timestamps),
     );
-    return aggregate(feature.aggregation, source, counting, scope.readAt);
+    return aggregate(feature.aggregation, from, counting, scope.readAt);
   };
   return {
     ...tell(status, eventTimestamp, view.features, valueFor),
@@ -112,6 +121,19 @@ export function answer(
     eventCount: rows.length,
     included: rows.map((row) => row.event),
   };
+}
+
+/** The sessions that have ended by then and pass the view's filter, as rows of a source of their own. */
+function sessionsOf(
+  view: AggregationView,
+  sessions: Sessions,
+  source: Source,
+  rows: readonly Row[],
+  readAt: number,
+): { from: Source; counted: Row[] } {
+  const from = sessionSource(sessions, view.key, source);
+  const ended = endedSessions(sessions, view.key, source, rows, readAt);
+  return { from, counted: ended.filter((row) => passes(view.where, from, row.columns)) };
 }
 
 /**

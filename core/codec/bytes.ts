@@ -197,6 +197,10 @@ export class ByteReader {
   }
 }
 
+export function equalBytes(a: Uint8Array, b: Uint8Array): boolean {
+  return a.length === b.length && a.every((byte, index) => byte === b[index]);
+}
+
 /** Throws FS_RECORD_CORRUPT. */
 export function corrupt(why: string): never {
   throw new FeatureStoreError('FS_RECORD_CORRUPT', `stored bytes cannot be read: ${why}`, {

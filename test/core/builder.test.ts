@@ -365,6 +365,43 @@ function thrown(run: () => Definitions): FeatureStoreError {
   throw new Error('nothing was thrown');
 }
 
+test('sessions of a source: what a view is over', () => {
+  const sessions = orders.sessions({
+    by: 'user_id',
+    gap: '30min',
+    where: orders.col('paid'),
+    sums: { total: orders.col('cents') },
+  });
+  const view = aggregationView('user_sessions', {
+    ...described,
+    entity: user,
+    source: sessions,
+    mode: streaming(),
+    where: sessions.col('event_count').gt(1),
+    features: {
+      session_total: { description: 'x', aggregation: sum(sessions.col('total')), window: lifetime() },
+      session_newest: {
+        description: 'x',
+        aggregation: last(sessions.col('ended_at')),
+        window: lifetime(),
+        where: sessions.col('user_id').ne('robot'),
+      },
+    },
+  });
+  expect(view.json).toMatchObject({
+    source: 'orders',
+    key: ['user_id'],
+    sessions: {
+      gapMs: 1_800_000,
+      where: { col: 'paid' },
+      sums: [{ name: 'total', value: { col: 'cents' } }],
+    },
+    where: { op: 'gt', args: [{ col: 'event_count' }, { lit: 1 }] },
+  });
+  expect(view.json.features.map(({ type }) => type)).toEqual(['int64', 'timestamp']);
+  expect(define([view]).sources.map(({ name }) => name)).toEqual(['orders']);
+});
+
 // Each `@ts-expect-error` fails the type check if the line below it becomes legal. Nothing throws: see above.
 test('what the compiler refuses', () => {
   // @ts-expect-error no such column
@@ -397,6 +434,15 @@ test('what the compiler refuses', () => {
   aggregationView('v', { ...of, where: other.col('term').eq('a'), features: {} });
   // @ts-expect-error no such key column
   aggregationView('v', { ...of, key: ['buyer'], features: {} });
+  const sessions = orders.sessions({ by: 'user_id', gap: '1h' });
+  // @ts-expect-error a column of the source
+  sessions.col('cents');
+  // @ts-expect-error by no such column
+  orders.sessions({ by: 'buyer', gap: '1h' });
+  // @ts-expect-error a text is not summed
+  orders.sessions({ by: 'user_id', gap: '1h', sums: { items: orders.col('item') } });
+  // @ts-expect-error they are by their key already
+  aggregationView('v', { ...of, source: sessions, key: ['user_id'], features: {} });
   aggregationView('v', {
     ...of,
     // @ts-expect-error a cold start of another type

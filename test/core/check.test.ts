@@ -229,6 +229,45 @@ cases('keys', [
   { why: 'another type', change: ({ view }) => (view('user_spend').key = ['cents']), code: 'key', path: 'views.user_spend.key', says: /int64.*string/ },
 ]);
 
+/** A view over sessions of orders, with a change. */
+const inSessions = (change: (view: Loose) => void) => (parts: Parts) => {
+  const view = parts.view('user_presence');
+  const sums = [{ name: 'total', value: { col: 'cents' } }];
+  Object.assign(view, { source: 'orders', sessions: { gapMs: 1_800_000, where: null, sums } });
+  change(view);
+};
+
+test('a view over sessions has no problems; a feature of it may be named after them', () => {
+  const json = changed((parts) => {
+    inSessions((view) => (view.features[0].name = 'session_age_days'))(parts);
+    parts.service('ranking').features = ['user_spend:user_spend_7d'];
+  });
+  expect(checkDefinitions(json).problems).toEqual([]);
+});
+
+const VISITS = 'views.user_presence';
+// biome-ignore format: a table, one case a line
+cases('sessions', [
+  { why: 'no gap', change: inSessions((view) => (view.sessions.gapMs = 0)), code: 'structure', path: `${VISITS}.sessions.gapMs` },
+  { why: 'a gap beyond all events', change: inSessions((view) => (view.sessions.gapMs = 3_155_760_000_001)), code: 'structure', path: `${VISITS}.sessions.gapMs` },
+  { why: 'no such column in what makes them', change: inSessions((view) => (view.sessions.where = { op: 'gt', args: [{ col: 'cent' }, { lit: 1 }] })), code: 'unknown-column', path: `${VISITS}.sessions.where`, fix: /did you mean "cents"/ },
+  { why: 'what makes them is no condition', change: inSessions((view) => (view.sessions.where = { col: 'cents' })), code: 'type', path: `${VISITS}.sessions.where`, fix: /bool/ },
+  { why: 'a sum of texts', change: inSessions((view) => (view.sessions.sums[0].value = { col: 'item' })), code: 'type', path: `${VISITS}.sessions.sums.total.value`, fix: /int64 or float64/ },
+  { why: 'a sum of an unknown column', change: inSessions((view) => (view.sessions.sums[0].value = { col: 'duration_ms' })), code: 'unknown-column', path: `${VISITS}.sessions.sums.total.value` },
+  { why: 'a sum that is no name', change: inSessions((view) => (view.sessions.sums[0].name = 'Total')), code: 'name', path: `${VISITS}.sessions.sums.Total` },
+  { why: 'a sum called like what every session has', change: inSessions((view) => (view.sessions.sums[0].name = 'event_count')), code: 'duplicate', path: `${VISITS}.sessions.sums.event_count`, fix: /rename/ },
+  { why: 'a sum called like a key column', change: inSessions((view) => (view.sessions.sums[0].name = 'user_id')), code: 'duplicate', path: `${VISITS}.sessions.sums.user_id` },
+  { why: 'two sums of one name', change: inSessions((view) => view.sessions.sums.push(view.sessions.sums[0])), code: 'duplicate', path: `${VISITS}.sessions.sums` },
+  { why: 'by no such column', change: inSessions((view) => (view.key = ['userid'])), code: 'unknown-column', path: `${VISITS}.key`, fix: /user_id/ },
+  { why: 'by too many columns', change: inSessions((view) => (view.key = ['user_id', 'id'])), code: 'key', path: `${VISITS}.key` },
+  { why: 'by a column called like what every session has', change: (parts) => { inSessions((view) => (view.key = ['duration_ms']))(parts); parts.source('orders').columns.duration_ms = { type: 'string', nullable: true }; }, code: 'duplicate', path: `${VISITS}.key`, fix: /source/ },
+  { why: 'a filter over a column of the source', change: inSessions((view) => (view.where = { op: 'gt', args: [{ col: 'cents' }, { lit: 1 }] })), code: 'unknown-column', path: `${VISITS}.where`, fix: /total/ },
+  { why: 'a feature over a column of the source', change: inSessions((view) => (view.features[0].where = { col: 'paid' })), code: 'unknown-column', path: `${VISITS}.features.user_age_days.where` },
+  { why: 'a type that a sum does not have', change: inSessions((view) => Object.assign(view.features[0], { type: 'float64', aggregation: { op: 'max', value: { col: 'total' } } })), code: 'type', path: `${VISITS}.features.user_age_days.type`, fix: /int64/ },
+  { why: 'a session of sessions', change: inSessions((view) => Object.assign(view.features[0], { nameException: 'x', window: { type: 'session', gapMs: 86_400_000 } })), code: 'window', path: `${VISITS}.features.user_age_days.window`, says: /of sessions/, fix: /gap of 30min/ },
+  { why: 'a window that the source does not keep', change: inSessions((view) => Object.assign(view.features[0], { nameException: 'x', aggregation: { op: 'count' }, window: { type: 'tumbling', ms: 365 * 86_400_000 } })), code: 'window', path: `${VISITS}.features.user_age_days.window`, says: /a gap of 30min/ },
+]);
+
 const aggregation = (view: string, name: string, value: unknown) => (parts: Parts) =>
   (parts.feature(view, name).aggregation = value);
 

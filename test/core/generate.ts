@@ -5,6 +5,7 @@ import type {
   AggregationFeature,
   AggregationView,
   Expression,
+  Sessions,
   Source,
   Window,
 } from '../../core/definition.js';
@@ -83,98 +84,156 @@ const CLOCK_CHANGES: readonly number[] = [
   Date.UTC(2006, 9, 29, 2, 31), // St John's: 0:01 is 23:01 again
 ];
 
-const where: fc.Arbitrary<Expression | null> = fc.constantFrom<Expression | null>(
-  null,
-  is('kind', 'a'),
-  { op: 'gt', args: [col('amount'), { lit: 0 }] },
-  { op: 'or', args: [is('kind', 'b'), { op: 'isNull', args: [col('item')] }] },
-  { op: 'not', args: [{ op: 'in', args: [col('item'), { lit: 'x' }, { lit: null }] }] },
-);
+/** Expressions over columns: of the source, or of its sessions. */
+interface Over {
+  where: fc.Arbitrary<Expression | null>;
+  number: fc.Arbitrary<Expression>;
+  text: fc.Arbitrary<Expression>;
+  cart: { item: Expression; add: Expression; remove: Expression; clear: Expression };
+}
 
-const number: fc.Arbitrary<Expression> = fc.constantFrom<Expression>(
-  col('amount'),
-  col('score'),
-  { op: 'mul', args: [col('amount'), { lit: 3 }] },
-  { op: 'div', args: [col('score'), col('amount')] },
-  { op: 'coalesce', args: [col('score'), { lit: 0.1 }] },
-  { op: 'add', args: [col('amount'), col('amount'), { lit: -1 }] },
-);
+const overEvents: Over = {
+  where: fc.constantFrom<Expression | null>(
+    null,
+    is('kind', 'a'),
+    { op: 'gt', args: [col('amount'), { lit: 0 }] },
+    { op: 'or', args: [is('kind', 'b'), { op: 'isNull', args: [col('item')] }] },
+    { op: 'not', args: [{ op: 'in', args: [col('item'), { lit: 'x' }, { lit: null }] }] },
+  ),
+  number: fc.constantFrom<Expression>(
+    col('amount'),
+    col('score'),
+    { op: 'mul', args: [col('amount'), { lit: 3 }] },
+    { op: 'div', args: [col('score'), col('amount')] },
+    { op: 'coalesce', args: [col('score'), { lit: 0.1 }] },
+    { op: 'add', args: [col('amount'), col('amount'), { lit: -1 }] },
+  ),
+  text: fc.constantFrom<Expression>(col('item'), { op: 'lower', args: [col('kind')] }),
+  cart: { item: col('item'), add: is('kind', 'a'), remove: is('kind', 'b'), clear: is('kind', 'c') },
+};
 
-const text: fc.Arbitrary<Expression> = fc.constantFrom<Expression>(col('item'), {
-  op: 'lower',
-  args: [col('kind')],
+const moreThan = (name: string, value: number): Expression => ({
+  op: 'gt',
+  args: [col(name), { lit: value }],
 });
-const scalar = fc.oneof(number, text, fc.constant<Expression>({ op: 'hash', args: [col('item')] }));
-const side = fc.oneof(
-  fc.record({ op: fc.constant('count' as const), where }),
-  fc.record({ op: fc.constant('sum' as const), value: number, where }),
-  fc.record({ op: fc.constant('distinct' as const), value: scalar, where }),
-);
+const overSessions: Over = {
+  where: fc.constantFrom<Expression | null>(
+    null,
+    moreThan('duration_ms', 0),
+    { op: 'or', args: [{ op: 'isNull', args: [col('amounts')] }, moreThan('event_count', 1)] },
+    { op: 'ne', args: [col('user_id'), { lit: 'u' }] },
+    { op: 'lt', args: [{ op: 'sub', args: [col('ended_at'), col('started_at')] }, { lit: MINUTE }] },
+  ),
+  number: fc.constantFrom<Expression>(
+    col('duration_ms'),
+    col('event_count'),
+    col('amounts'),
+    col('scores'),
+    { op: 'div', args: [col('scores'), col('event_count')] },
+    { op: 'sub', args: [col('ended_at'), { lit: HOUR }] },
+  ),
+  text: fc.constant<Expression>({ op: 'lower', args: [col('user_id')] }),
+  cart: {
+    item: col('event_count'),
+    add: moreThan('amounts', 0),
+    remove: moreThan('scores', 0),
+    clear: { op: 'eq', args: [col('duration_ms'), { lit: 0 }] },
+  },
+};
+
+const sessions: fc.Arbitrary<Sessions> = fc.record({
+  gapMs: fc.constantFrom(1, 5 * MINUTE, HOUR, 2 * DAY),
+  where: fc.oneof({ weight: 3, arbitrary: fc.constant(null) }, { weight: 1, arbitrary: overEvents.where }),
+  sums: fc
+    .record({
+      amounts: fc.constantFrom<Expression>(col('amount'), {
+        op: 'coalesce',
+        args: [col('amount'), { lit: 7 }],
+      }),
+      scores: fc.constantFrom<Expression>(col('score'), { op: 'mul', args: [col('score'), col('amount')] }),
+    })
+    .map(({ amounts, scores }) => [
+      { name: 'scores', value: scores },
+      { name: 'amounts', value: amounts },
+    ]),
+});
 
 const halfLife = fc.constantFrom(1, 7, MINUTE, 100_003, HOUR, DAY, 400 * DAY);
 
-const aggregation: fc.Arbitrary<Aggregation> = fc.oneof(
-  fc.constant<Aggregation>({ op: 'count' }),
-  fc.record({
-    op: fc.constantFrom('sum' as const, 'mean' as const, 'min' as const, 'max' as const),
-    value: number,
-  }),
-  fc.record({
-    op: fc.constantFrom('variance' as const, 'stddev' as const),
-    value: number,
-    population: fc.boolean(),
-  }),
-  fc.record({ op: fc.constant('decayedSum' as const), value: number, halfLifeMs: halfLife }),
-  fc.record({ op: fc.constant('decayedCount' as const), halfLifeMs: halfLife }),
-  fc.record({ op: fc.constantFrom('first' as const, 'last' as const), value: scalar }),
-  fc.record({
-    op: fc.constantFrom('firstN' as const, 'lastN' as const),
-    value: scalar,
-    n: fc.integer({ min: 1, max: 4 }),
-  }),
-  fc
-    .record({
-      op: fc.constant('distinct' as const),
+function aggregationOver({ where, number, text, cart }: Over): fc.Arbitrary<Aggregation> {
+  const scalar = fc.oneof(
+    number,
+    text,
+    text.map((value): Expression => ({ op: 'hash', args: [value] })),
+  );
+  const side = fc.oneof(
+    fc.record({ op: fc.constant('count' as const), where }),
+    fc.record({ op: fc.constant('sum' as const), value: number, where }),
+    fc.record({ op: fc.constant('distinct' as const), value: scalar, where }),
+  );
+  return fc.oneof(
+    fc.constant<Aggregation>({ op: 'count' }),
+    fc.record({
+      op: fc.constantFrom('sum' as const, 'mean' as const, 'min' as const, 'max' as const),
+      value: number,
+    }),
+    fc.record({
+      op: fc.constantFrom('variance' as const, 'stddev' as const),
+      value: number,
+      population: fc.boolean(),
+    }),
+    fc.record({ op: fc.constant('decayedSum' as const), value: number, halfLifeMs: halfLife }),
+    fc.record({ op: fc.constant('decayedCount' as const), halfLifeMs: halfLife }),
+    fc.record({ op: fc.constantFrom('first' as const, 'last' as const), value: scalar }),
+    fc.record({
+      op: fc.constantFrom('firstN' as const, 'lastN' as const),
       value: scalar,
-      limit: fc.option(fc.integer({ min: 1, max: 6 })),
-    })
-    .map(({ limit, ...rest }) => (limit === null ? rest : { ...rest, limit })),
-  fc.record({ op: fc.constant('approxDistinct' as const), value: scalar }),
-  fc.record({
-    op: fc.constant('topK' as const),
-    key: text,
-    weight: fc.option(number),
-    k: fc.integer({ min: 1, max: 3 }),
-  }),
-  fc.record({
-    op: fc.constant('histogram' as const),
-    value: number,
-    edges: fc.constantFrom<number[]>(
-      [0],
-      [-3, -1, 0.1, 2, 1e16],
-      [Number.MIN_SAFE_INTEGER, 0, Number.MAX_SAFE_INTEGER],
-    ),
-  }),
-  fc.record({
-    op: fc.constant('percentile' as const),
-    value: number,
-    quantile: fc.constantFrom(0, 0.29, 0.5, 0.95, 0.9999, 1),
-  }),
-  fc.record({
-    op: fc.constant('cart' as const),
-    item: fc.constant(col('item')),
-    add: fc.constant(is('kind', 'a')),
-    remove: fc.constant(is('kind', 'b')),
-    clear: fc.constantFrom(null, is('kind', 'c')),
-    limit: fc.integer({ min: 1, max: 5 }),
-  }),
-  fc.record({ op: fc.constant('ratio' as const), numerator: side, denominator: side }),
-  fc.record({
-    op: fc.constant('timeSince' as const),
-    edge: fc.constantFrom('first' as const, 'last' as const),
-    unitMs: fc.constantFrom(1, MINUTE),
-  }),
-);
+      n: fc.integer({ min: 1, max: 4 }),
+    }),
+    fc
+      .record({
+        op: fc.constant('distinct' as const),
+        value: scalar,
+        limit: fc.option(fc.integer({ min: 1, max: 6 })),
+      })
+      .map(({ limit, ...rest }) => (limit === null ? rest : { ...rest, limit })),
+    fc.record({ op: fc.constant('approxDistinct' as const), value: scalar }),
+    fc.record({
+      op: fc.constant('topK' as const),
+      key: text,
+      weight: fc.option(number),
+      k: fc.integer({ min: 1, max: 3 }),
+    }),
+    fc.record({
+      op: fc.constant('histogram' as const),
+      value: number,
+      edges: fc.constantFrom<number[]>(
+        [0],
+        [-3, -1, 0.1, 2, 1e16],
+        [Number.MIN_SAFE_INTEGER, 0, Number.MAX_SAFE_INTEGER],
+      ),
+    }),
+    fc.record({
+      op: fc.constant('percentile' as const),
+      value: number,
+      quantile: fc.constantFrom(0, 0.29, 0.5, 0.95, 0.9999, 1),
+    }),
+    fc.record({
+      op: fc.constant('cart' as const),
+      item: fc.constant(cart.item),
+      add: fc.constant(cart.add),
+      remove: fc.constant(cart.remove),
+      clear: fc.constantFrom(null, cart.clear),
+      limit: fc.integer({ min: 1, max: 5 }),
+    }),
+    fc.record({ op: fc.constant('ratio' as const), numerator: side, denominator: side }),
+    fc.record({
+      op: fc.constant('timeSince' as const),
+      edge: fc.constantFrom('first' as const, 'last' as const),
+      unitMs: fc.constantFrom(1, MINUTE),
+    }),
+  );
+}
 
 /** Of 64 half-lives, less than a month, no window may be longer. */
 function needsLifetime(aggregation: Aggregation): boolean {
@@ -183,18 +242,19 @@ function needsLifetime(aggregation: Aggregation): boolean {
 }
 
 // The engine does not look at a feature's declared type or cold start beyond what the status needs.
-const feature: fc.Arbitrary<AggregationFeature> = fc
-  .record({ where, window, aggregation })
-  .map(({ where, window, aggregation }) => ({
-    name: 'feature',
-    description: 'generated',
-    type: 'int64',
-    coldStart: -1,
-    nameException: null,
-    where,
-    window: needsLifetime(aggregation) ? { type: 'lifetime' } : window,
-    aggregation,
-  }));
+const featureOver = (over: Over): fc.Arbitrary<AggregationFeature> =>
+  fc
+    .record({ where: over.where, window, aggregation: aggregationOver(over) })
+    .map(({ where, window, aggregation }) => ({
+      name: 'feature',
+      description: 'generated',
+      type: 'int64',
+      coldStart: -1,
+      nameException: null,
+      where,
+      window: needsLifetime(aggregation) ? { type: 'lifetime' } : window,
+      aggregation,
+    }));
 
 const mode: fc.Arbitrary<AggregationView['mode']> = fc.oneof(
   fc.constant<AggregationView['mode']>({ type: 'streaming', rowsEveryMs: HOUR }),
@@ -205,33 +265,50 @@ const mode: fc.Arbitrary<AggregationView['mode']> = fc.oneof(
   ),
 );
 
-export const view: fc.Arbitrary<AggregationView> = fc
-  .record({
-    mode,
-    zone,
-    where: fc.oneof({ weight: 3, arbitrary: fc.constant(null) }, { weight: 1, arbitrary: where }),
-    features: fc.array(feature, { minLength: 1, maxLength: 5 }),
-    ttlMs: fc.constantFrom(null, 1, HOUR, 3 * DAY),
-    minAgeMs: fc.constantFrom(0, 0, HOUR),
-    minEvents: fc.constantFrom(0, 0, 3),
-  })
-  .map(({ features, zone, ...rest }) => ({
-    kind: 'aggregation',
-    name: 'generated',
-    description: 'generated',
-    owner: 'test',
-    tags: [],
-    entity: 'user',
-    freshness: { tier: 'hourly', expectedEveryMs: HOUR },
-    source: 'events',
-    key: ['user_id'],
-    ...rest,
-    features: features.map(({ window, ...each }, index) => ({
-      ...each,
-      window: window.type === 'calendar' ? { ...window, zone } : window,
-      name: `feature_${index}`,
-    })),
+const viewOver = (over: Over): fc.Arbitrary<AggregationView> =>
+  fc
+    .record({
+      mode,
+      zone,
+      where: fc.oneof({ weight: 3, arbitrary: fc.constant(null) }, { weight: 1, arbitrary: over.where }),
+      features: fc.array(featureOver(over), { minLength: 1, maxLength: 5 }),
+      ttlMs: fc.constantFrom(null, 1, HOUR, 3 * DAY),
+      minAgeMs: fc.constantFrom(0, 0, HOUR),
+      minEvents: fc.constantFrom(0, 0, 3),
+    })
+    .map(({ features, zone, ...rest }) => ({
+      kind: 'aggregation',
+      name: 'generated',
+      description: 'generated',
+      owner: 'test',
+      tags: [],
+      entity: 'user',
+      freshness: { tier: 'hourly', expectedEveryMs: HOUR },
+      source: 'events',
+      key: ['user_id'],
+      ...rest,
+      features: features.map(({ window, ...each }, index) => ({
+        ...each,
+        window: window.type === 'calendar' ? { ...window, zone } : window,
+        name: `feature_${index}`,
+      })),
+    }));
+
+/** Sessions of sessions there are none. */
+export const sessionView: fc.Arbitrary<AggregationView> = fc
+  .record({ view: viewOver(overSessions), sessions })
+  .map(({ view, sessions }) => ({
+    ...view,
+    sessions,
+    features: view.features.map((each) =>
+      each.window.type === 'session' ? { ...each, window: { type: 'lifetime' } } : each,
+    ),
   }));
+
+export const view: fc.Arbitrary<AggregationView> = fc.oneof(
+  { weight: 3, arbitrary: viewOver(overEvents) },
+  { weight: 1, arbitrary: sessionView },
+);
 
 const HOT: readonly number[] = [-DAY, -1, 0, 1, SECOND, MINUTE, 30 * MINUTE, HOUR - 1, HOUR, HOUR + 1, DAY];
 
