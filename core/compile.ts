@@ -60,8 +60,10 @@ export interface Slot {
 export interface CompiledView {
   view: AggregationView;
   source: Source;
-  /** Whether an event belongs to the view at all. */
+  /** Whether an event belongs to the view at all; a retraction always does. */
   accepts(event: Event): boolean;
+  /** The id of the event that this one, a retraction, unsays; null: it is none. */
+  retracts(event: Event): string | null;
   /** The values of the entity's join keys in an event. */
   keyOf(event: Event): Value[];
   slots: Slot[];
@@ -356,14 +358,27 @@ export function compileView(view: AggregationView, source: Source): CompiledView
   }
 
   const keyIndexes = view.key.map((column) => names.indexOf(column));
+  const belongs = predicate(view.where);
+  const retracts = retractsOf(source);
   return {
     view,
     source,
-    accepts: predicate(view.where),
+    accepts: retracts === null ? belongs : (event) => retracts(event) !== null || belongs(event),
+    retracts: retracts ?? (() => null),
     keyOf: (event) => keyIndexes.map((index) => event.values[index] ?? null),
     reads: view.features.map(read),
     slots,
     unitMs: unitMs || 1,
+  };
+}
+
+/** The id that an event unsays, or null; null where the source has no retractions. An id is compared as the text it is archived as. */
+function retractsOf(source: Source): ((event: Event) => string | null) | null {
+  if (source.retracts === undefined) return null;
+  const index = columnNames(source).indexOf(source.retracts);
+  return (event) => {
+    const id = event.values[index] ?? null;
+    return id === null ? null : String(id);
   };
 }
 

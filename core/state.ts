@@ -11,19 +11,22 @@ import type { Event, FeatureValue } from './event.js';
 import { compareEvents } from './event.js';
 
 export interface State {
-  /** The instant from which it speaks: the greatest event timestamp folded, or a later advance. */
+  /** The instant from which it speaks: the greatest timestamp folded, of retractions and what they unsay too, or a later advance. */
   asOf: number;
   /** The greatest sequence folded. */
   sequence: number;
-  /** Of the newest event. */
+  /** Of the newest event. What was retracted is no event, here and below; without any, -Infinity (of the first: Infinity). */
   eventTimestamp: number;
   firstEventTimestamp: number;
   /** When the last of its events became known. */
   createdTimestamp: number;
   eventCount: number;
+  /** Ids of all events that were retracted, whether or not they have come: an id may come again (docs/decisions/0013). */
+  retracted: Set<string>;
   /**
-   * An event came that a part could not take in. From then on it keeps to its header only (so it knows its sequence) and cannot be
-   * read or written; `rebuild` makes the state from all of the entity's events up to that sequence.
+   * An event came that a part could not take in, or a retraction of one that may be inside. From then on it keeps to its header only
+   * (so it knows its sequence) and cannot be read or written; `rebuild` makes the state from all of the entity's events up to that
+   * sequence.
    */
   needsRebuild: boolean;
   /** One per slot of the view. */
@@ -43,7 +46,7 @@ export interface Reading {
   values: FeatureValue[];
 }
 
-/** A state of no events: reads as no record. */
+/** A state into which nothing was folded. */
 export function createState(compiled: CompiledView): State {
   return {
     asOf: Number.NEGATIVE_INFINITY,
@@ -52,9 +55,15 @@ export function createState(compiled: CompiledView): State {
     firstEventTimestamp: Number.POSITIVE_INFINITY,
     createdTimestamp: Number.NEGATIVE_INFINITY,
     eventCount: 0,
+    retracted: new Set(),
     needsRebuild: false,
     parts: compiled.slots.map(({ part }) => part.create()),
   };
+}
+
+/** Whether nothing was folded in: then there is no record or snapshot. What held events and lost all of them has both. */
+export function isBlank(state: State): boolean {
+  return state.asOf === Number.NEGATIVE_INFINITY;
 }
 
 // Tiles are dropped when the state is read; a long fold without reads drops them now and then.
@@ -65,6 +74,14 @@ export function fold(compiled: CompiledView, state: State, event: Event): void {
   if (!compiled.accepts(event)) return;
   state.asOf = Math.max(state.asOf, event.timestamp);
   state.sequence = Math.max(state.sequence, event.sequence);
+  const retracted = compiled.retracts(event);
+  if (retracted !== null) {
+    // Where no event is left, each that came is in `retracted`: none of them is meant.
+    if (state.eventCount > 0 && !state.retracted.has(retracted)) state.needsRebuild = true;
+    state.retracted.add(retracted);
+    return;
+  }
+  if (state.retracted.has(event.id)) return;
   state.eventTimestamp = Math.max(state.eventTimestamp, event.timestamp);
   state.firstEventTimestamp = Math.min(state.firstEventTimestamp, event.timestamp);
   state.createdTimestamp = Math.max(state.createdTimestamp, event.arrivedAt);
@@ -83,6 +100,10 @@ export function fold(compiled: CompiledView, state: State, event: Event): void {
 /** The state of all events of an entity, whatever their order: what is done when a state `needsRebuild`. */
 export function rebuild(compiled: CompiledView, events: readonly Event[]): State {
   const state = createState(compiled);
+  for (const event of events) {
+    const retracted = compiled.retracts(event);
+    if (retracted !== null) state.retracted.add(retracted);
+  }
   for (const event of [...events].sort(compareEvents)) fold(compiled, state, event);
   assertWhole(state);
   return state;
@@ -133,9 +154,10 @@ export function nextStep(compiled: CompiledView, state: State): number | null {
   return Number.isFinite(next) ? next : null;
 }
 
-/** The values alone, as bytes: equal where nothing stored would differ (a moving value alone makes no difference). */
+/** The values alone, as bytes: equal where nothing stored would differ (a moving value alone makes no difference). No events: none. */
 export function encodeValues(compiled: CompiledView, state: State): Uint8Array {
   assertWhole(state);
+  if (state.eventCount === 0) return new Uint8Array();
   const writer = new ByteWriter();
   writer.signed(state.eventTimestamp);
   writer.varint(state.eventCount);
@@ -147,24 +169,29 @@ export function encodeValues(compiled: CompiledView, state: State): Uint8Array {
 }
 
 /*
- * A snapshot, layout 1:
- *   u8 layout | signed as-of | varint sequence | signed event timestamp | varint event - first | varint created - event
- *   varint count | each part's state in slot order
+ * A snapshot, layout 2:
+ *   u8 layout | signed as-of | varint sequence | varint count
+ *   only of events: signed event timestamp | varint event - first | varint created - event
+ *   varint number of retracted ids | each id, ascending by UTF-16 code units | each part's state in slot order
  */
-const LAYOUT = 1;
+const LAYOUT = 2;
 
-/** Equal bytes for equal events and as-of, whatever the way there. The state must have events. */
+/** Equal bytes for equal events and as-of, whatever the way there. The state must not be blank. */
 export function encodeState(compiled: CompiledView, state: State): Uint8Array {
-  assert(state.eventCount > 0, 'a state of no events has no snapshot');
+  assert(!isBlank(state), 'a blank state has no snapshot');
   assertWhole(state);
   const writer = new ByteWriter();
   writer.u8(LAYOUT);
   writer.signed(state.asOf);
   writer.varint(state.sequence);
-  writer.signed(state.eventTimestamp);
-  writer.varint(state.eventTimestamp - state.firstEventTimestamp);
-  writer.varint(state.createdTimestamp - state.eventTimestamp);
   writer.varint(state.eventCount);
+  if (state.eventCount > 0) {
+    writer.signed(state.eventTimestamp);
+    writer.varint(state.eventTimestamp - state.firstEventTimestamp);
+    writer.varint(state.createdTimestamp - state.eventTimestamp);
+  }
+  writer.varint(state.retracted.size);
+  for (const id of [...state.retracted].sort()) writer.text(id);
   advance(compiled, state, state.asOf);
   compiled.slots.forEach(({ part }, index) => {
     part.encodeState(writer, state.parts[index]);
@@ -176,19 +203,18 @@ export function encodeState(compiled: CompiledView, state: State): Uint8Array {
 export function decodeState(compiled: CompiledView, bytes: Uint8Array): State {
   const reader = new ByteReader(bytes);
   expectLayout(reader, LAYOUT, 'snapshot');
-  const asOf = reader.signed();
-  const sequence = reader.varint();
-  const eventTimestamp = reader.signed();
-  return {
-    asOf,
-    sequence,
-    eventTimestamp,
-    firstEventTimestamp: eventTimestamp - reader.varint(),
-    createdTimestamp: eventTimestamp + reader.varint(),
-    eventCount: reader.varint(),
-    needsRebuild: false,
-    parts: compiled.slots.map(({ part }) => part.decodeState(reader)),
-  };
+  const state = createState(compiled);
+  state.asOf = reader.signed();
+  state.sequence = reader.varint();
+  state.eventCount = reader.varint();
+  if (state.eventCount > 0) {
+    state.eventTimestamp = reader.signed();
+    state.firstEventTimestamp = state.eventTimestamp - reader.varint();
+    state.createdTimestamp = state.eventTimestamp + reader.varint();
+  }
+  for (let count = reader.varint(); count > 0; count--) state.retracted.add(reader.text());
+  state.parts = compiled.slots.map(({ part }) => part.decodeState(reader));
+  return state;
 }
 
 /** An unknown layout is an error, never a guess. */

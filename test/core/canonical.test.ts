@@ -308,7 +308,8 @@ test('columns read: key, filters and values, once each', () => {
     numerator: { op: 'count', where: { col: 'a' } },
     denominator: { op: 'sum', value: { col: 'b' }, where: { col: 'c' } },
   };
-  expect(columnsRead(view).sort()).toEqual(['a', 'b', 'c', 'cents', 'unread', 'user_id']);
+  expect(columnsRead(view, source).sort()).toEqual(['a', 'b', 'c', 'cents', 'unread', 'user_id']);
+  expect(columnsRead(view, { retracts: 'unsays' })).toContain('unsays');
 });
 
 test('definitions have one order; keys and the features of a service keep theirs', () => {

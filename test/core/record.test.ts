@@ -68,8 +68,8 @@ test('a record of layout 1', () => {
     ].join(''),
   );
   expect(recordSteps(compiled, bytes)).toEqual([2_810_000]);
-  expect(readRecord(compiled, bytes, 2_809_999).values).toEqual([1]);
-  expect(readRecord(compiled, bytes, 2_810_000).values).toEqual([0]);
+  expect(readRecord(compiled, bytes, 2_809_999)!.values).toEqual([1]);
+  expect(readRecord(compiled, bytes, 2_810_000)!.values).toEqual([0]);
   expect(decodeHeader(bytes)).toEqual({
     batch: false,
     sequence: 7,
@@ -102,11 +102,11 @@ test.each([
   expect(heads[1]! < heads[3]!).toBe(true);
 });
 
-test('a snapshot of layout 1', () => {
+test('a snapshot of layout 2', () => {
   const { compiled, state: one } = state();
   const bytes = encodeState(compiled, one);
   expect(hex(bytes)).toBe(
-    ['01', '88d77a', '07', '88d77a', '00', '64', '01', '01', '01', '9082d702', '01'].join(''),
+    ['02', '88d77a', '07', '01', '88d77a', '00', '64', '00', '01', '01', '9082d702', '01'].join(''),
   );
   expect(encodeState(compiled, decodeState(compiled, bytes))).toEqual(bytes);
 });

@@ -186,7 +186,7 @@ export async function checkOnline(env: TestEnvironment, view: AggregationView): 
     expect(header.sequence).toBe(Math.max(...whole.included.map(({ sequence }) => sequence)));
     for (const at of [header.asOf, ...recordSteps(compiled, record).flatMap((step) => [step - 1, step])]) {
       if (at < header.asOf) continue;
-      const { values } = readRecord(compiled, record, at);
+      const { values } = readRecord(compiled, record, at)!;
       expect(Object.fromEntries(compiled.view.features.map(({ name }, i) => [name, values[i]]))).toEqual(
         ask(at).values,
       );

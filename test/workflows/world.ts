@@ -434,7 +434,7 @@ function checkState(
     ? [end]
     : [header.asOf, now, ...recordSteps(compiled, record).flatMap((step) => [step - 1, step, step + 1])];
   for (const at of moments.filter((moment) => moment >= header.asOf)) {
-    const read = readRecord(compiled, record, at);
+    const read = readRecord(compiled, record, at)!;
     if (read.horizonPassed) continue;
     checked += same(view, read.values, ask(questionAt(view, at, end)));
   }
