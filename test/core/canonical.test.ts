@@ -207,6 +207,7 @@ describe('the version of an aggregation view', () => {
     'assumed arrival': ({ source }) => (source.arrivalDelayMs = 1),
     id: ({ source }) => (source.id = null),
     sequence: ({ source }) => (source.sequence = 'cents'),
+    retractions: ({ source }) => (source.retracts = 'unread'),
     'type of a column read': ({ source }) => (source.columns.cents!.type = 'float64'),
     'another source': ({ source, view }) => (source.name = view.source = 'returns'),
     'another place': ({ source }) => (source.input = { type: 'table', connection: 'env:A', table: 'orders' }),
