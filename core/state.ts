@@ -97,12 +97,20 @@ export function fold(compiled: CompiledView, state: State, event: Event): void {
   if (state.eventCount % EVENTS_BETWEEN_DROPS === 0) advance(compiled, state, state.asOf);
 }
 
-/** The state of all events of an entity, whatever their order: what is done when a state `needsRebuild`. */
-export function rebuild(compiled: CompiledView, events: readonly Event[]): State {
+/**
+ * The state of all events of an entity, whatever their order: what is done when a state `needsRebuild`.
+ * @param retracted ids of events that are left out, besides those that retractions among the events unsay
+ */
+export function rebuild(
+  compiled: CompiledView,
+  events: readonly Event[],
+  retracted: Iterable<string> = [],
+): State {
   const state = createState(compiled);
+  for (const id of retracted) state.retracted.add(id);
   for (const event of events) {
-    const retracted = compiled.retracts(event);
-    if (retracted !== null) state.retracted.add(retracted);
+    const id = compiled.retracts(event);
+    if (id !== null) state.retracted.add(id);
   }
   for (const event of [...events].sort(compareEvents)) fold(compiled, state, event);
   assertWhole(state);

@@ -4,10 +4,11 @@
  */
 import type { CompiledView } from './compile.js';
 import type { AggregationView } from './definition.js';
+import { Entering } from './entering.js';
 import type { Event } from './event.js';
 import { compareEvents } from './event.js';
 import type { Reading, State } from './state.js';
-import { advance, createState, encodeValues, fold, isBlank, nextStep, readState, rebuild } from './state.js';
+import { advance, encodeValues, isBlank, nextStep, readState } from './state.js';
 import { ceilTo, floorTo } from './time.js';
 
 /** known-then: what serving could have returned. event-time: with all that is known today. */
@@ -71,15 +72,13 @@ export function sweepLabels(
   const moments = labels.map(momentOf);
   const order = moments.map((_, index) => index).sort((a, b) => (moments[a] ?? 0) - (moments[b] ?? 0));
   const readings = labels.map((): Reading | null => null);
-  let state = createState(compiled);
+  const entering = new Entering(compiled, ordered);
   let next = 0;
   for (const index of order) {
     const moment = moments[index]!;
     if (moment === null) continue;
-    for (; next < ordered.length && enters(ordered[next]!) <= moment; next++)
-      fold(compiled, state, ordered[next]!);
-    if (state.needsRebuild) state = rebuild(compiled, ordered.slice(0, next));
-    readings[index] = readState(compiled, state, moment);
+    for (; next < ordered.length && enters(ordered[next]!) <= moment; next++) entering.take(ordered[next]!);
+    readings[index] = readState(compiled, entering.state, moment);
   }
   return readings;
 }
@@ -127,29 +126,30 @@ export function sweepTicks(
   events: readonly Event[],
   { after, until, state: given }: { after: number; until: number; state?: State },
 ): { rows: TickRow[]; state: State } {
-  let state = given ?? createState(compiled);
-  const blank = isBlank(state);
   const { cadenceMs, settleMs } = ticksOf(compiled.view);
-  const entering = events
+  const due = events
     .map((event) => ({ event, tick: entryTick(event, cadenceMs, settleMs) }))
     .filter(({ tick }) => tick <= until)
     .sort((a, b) => a.tick - b.tick || compareEvents(a.event, b.event));
+  const entering = new Entering(
+    compiled,
+    due.map(({ event }) => event),
+    given,
+  );
+  let { state } = entering;
   const rows: TickRow[] = [];
   let previous = encodeValues(compiled, state);
   let next = 0;
   for (;;) {
     const step = nextStep(compiled, state);
     const tick = Math.min(
-      entering[next]?.tick ?? Number.POSITIVE_INFINITY,
+      due[next]?.tick ?? Number.POSITIVE_INFINITY,
       step === null ? Number.POSITIVE_INFINITY : ceilTo(step, cadenceMs),
     );
     if (tick > until) break;
-    for (; next < entering.length && entering[next]!.tick === tick; next++)
-      fold(compiled, state, entering[next]!.event);
-    if (state.needsRebuild) {
-      if (!blank) return { rows: [], state };
-      state = rebuild(compiled, entering.slice(0, next).map(({ event }) => event)); // biome-ignore format: short
-    }
+    for (; next < due.length && due[next]!.tick === tick; next++) entering.take(due[next]!.event);
+    state = entering.state;
+    if (state.needsRebuild) return { rows: [], state };
     if (isBlank(state)) continue;
     advance(compiled, state, tick);
     const values = encodeValues(compiled, state);
@@ -157,7 +157,7 @@ export function sweepTicks(
       rows.push({ tick, reading: readState(compiled, state, tick), stored: values });
     previous = values;
   }
-  return { rows, state };
+  return { rows, state: entering.end() };
 }
 
 export function equalBytes(a: Uint8Array, b: Uint8Array): boolean {
