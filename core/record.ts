@@ -135,7 +135,7 @@ export interface RecordHeader {
 }
 
 function readHeader(reader: ByteReader): RecordHeader {
-  expectLayout(reader, AGGREGATION, 'record');
+  expectLayout(reader, [AGGREGATION], 'record');
   reader.at += 16;
   const flags = reader.u8();
   const sequence = reader.varint();
@@ -249,7 +249,7 @@ export function encodeSqlRecord(
 /** Throws FS_LAYOUT_UNKNOWN, FS_RECORD_CORRUPT. Sql rows count no events: eventCount is 1, first = event timestamp. */
 export function readSqlRecord(view: SqlView, bytes: Uint8Array): Reading {
   const reader = new ByteReader(bytes);
-  expectLayout(reader, SQL, 'record');
+  expectLayout(reader, [SQL], 'record');
   const asOf = reader.u64() - BIAS;
   reader.at += 8;
   const eventTimestamp = reader.signed();

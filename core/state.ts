@@ -177,29 +177,37 @@ export function encodeValues(compiled: CompiledView, state: State): Uint8Array {
 }
 
 /*
- * A snapshot, layout 2:
- *   u8 layout | signed as-of | varint sequence | varint count
- *   only of events: signed event timestamp | varint event - first | varint created - event
- *   varint number of retracted ids | each id, ascending by UTF-16 code units | each part's state in slot order
+ * A snapshot, layout 1:
+ *   u8 layout | signed as-of | varint sequence | signed event timestamp | varint event - first | varint created - event
+ *   varint count | each part's state in slot order
+ * Layout 2, where something was retracted:
+ *   u8 layout | varint number of ids | each id, ascending by UTF-16 code units | u8 1 = events are left, 0 = none
+ *   the rest of layout 1; without events from event timestamp to count nothing
  */
-const LAYOUT = 2;
+const PLAIN = 1;
+const RETRACTED = 2;
 
 /** Equal bytes for equal events and as-of, whatever the way there. The state must not be blank. */
 export function encodeState(compiled: CompiledView, state: State): Uint8Array {
   assert(!isBlank(state), 'a blank state has no snapshot');
   assertWhole(state);
+  const hasEvents = state.eventCount > 0;
   const writer = new ByteWriter();
-  writer.u8(LAYOUT);
+  if (state.retracted.size === 0) writer.u8(PLAIN);
+  else {
+    writer.u8(RETRACTED);
+    writer.varint(state.retracted.size);
+    for (const id of [...state.retracted].sort()) writer.text(id);
+    writer.u8(hasEvents ? 1 : 0);
+  }
   writer.signed(state.asOf);
   writer.varint(state.sequence);
-  writer.varint(state.eventCount);
-  if (state.eventCount > 0) {
+  if (hasEvents) {
     writer.signed(state.eventTimestamp);
     writer.varint(state.eventTimestamp - state.firstEventTimestamp);
     writer.varint(state.createdTimestamp - state.eventTimestamp);
+    writer.varint(state.eventCount);
   }
-  writer.varint(state.retracted.size);
-  for (const id of [...state.retracted].sort()) writer.text(id);
   advance(compiled, state, state.asOf);
   compiled.slots.forEach(({ part }, index) => {
     part.encodeState(writer, state.parts[index]);
@@ -210,30 +218,33 @@ export function encodeState(compiled: CompiledView, state: State): Uint8Array {
 /** Throws FS_LAYOUT_UNKNOWN, FS_RECORD_CORRUPT. */
 export function decodeState(compiled: CompiledView, bytes: Uint8Array): State {
   const reader = new ByteReader(bytes);
-  expectLayout(reader, LAYOUT, 'snapshot');
   const state = createState(compiled);
+  let hasEvents = true;
+  if (expectLayout(reader, [PLAIN, RETRACTED], 'snapshot') === RETRACTED) {
+    for (let count = reader.varint(); count > 0; count--) state.retracted.add(reader.text());
+    hasEvents = reader.u8() === 1;
+  }
   state.asOf = reader.signed();
   state.sequence = reader.varint();
-  state.eventCount = reader.varint();
-  if (state.eventCount > 0) {
+  if (hasEvents) {
     state.eventTimestamp = reader.signed();
     state.firstEventTimestamp = state.eventTimestamp - reader.varint();
     state.createdTimestamp = state.eventTimestamp + reader.varint();
+    state.eventCount = reader.varint();
   }
-  for (let count = reader.varint(); count > 0; count--) state.retracted.add(reader.text());
   state.parts = compiled.slots.map(({ part }) => part.decodeState(reader));
   return state;
 }
 
-/** An unknown layout is an error, never a guess. */
-export function expectLayout(reader: ByteReader, layout: number, what: string): void {
+/** Gives which it is. An unknown layout is an error, never a guess. */
+export function expectLayout(reader: ByteReader, known: readonly number[], what: string): number {
   const found = reader.u8();
-  if (found !== layout)
-    throw new FeatureStoreError(
-      'FS_LAYOUT_UNKNOWN',
-      `a ${what} has layout ${found}; this process knows ${layout}`,
-      {
-        fix: 'run the version of the platform that wrote it, or refill the view',
-      },
-    );
+  if (known.includes(found)) return found;
+  throw new FeatureStoreError(
+    'FS_LAYOUT_UNKNOWN',
+    `a ${what} has layout ${found}; this process knows ${known.join(' and ')}`,
+    {
+      fix: 'run the version of the platform that wrote it, or refill the view',
+    },
+  );
 }

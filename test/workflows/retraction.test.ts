@@ -1,12 +1,16 @@
 /** Orders that are cancelled, before and after they come: records, snapshots, rows and training answers are those of the oracle. */
 import { randomUUID } from 'node:crypto';
 import { afterAll, beforeAll, expect, test, vi } from 'vitest';
+import type { Difference } from '../../activities/findings.js';
 import type { Activities } from '../../activities/index.js';
+import { recordOf } from '../../activities/output.js';
 import { assertDefinitions } from '../../core/check.js';
 import { encodeKey, onlineKey } from '../../core/codec/key.js';
+import { compileView } from '../../core/compile.js';
 import type { AggregationView, Definitions, Source } from '../../core/definition.js';
 import { columnNames, type Value } from '../../core/event.js';
 import { decodeHeader } from '../../core/record.js';
+import { rebuild } from '../../core/state.js';
 import { DAY, floorTo, formatTimestamp, HOUR, MINUTE } from '../../core/time.js';
 import { computePlan, savePlan } from '../../registry/apply.js';
 import { applyPlan } from '../../workflows/apply-plan.js';
@@ -116,11 +120,11 @@ const runBackfill = (of: TestEnvironment, view: string, end?: number) =>
     taskQueue: `${of.config.environment}-batch`,
     args: [{ view, ...(end !== undefined && { end: formatTimestamp(end) }) }],
   });
-const runVerify = (of: TestEnvironment) =>
+const runVerify = (of: TestEnvironment, id = 'all') =>
   of.client.workflow.execute(verify, {
-    workflowId: 'verify/all',
+    workflowId: `verify/${id}`,
     taskQueue: of.controlQueue,
-    args: [{ id: 'all', entities: 40, moments: 8 }],
+    args: [{ id, entities: 40, moments: 4 }],
   });
 
 beforeAll(async () => {
@@ -205,6 +209,28 @@ test('an import that unsays what was streamed; backfills, a refill and verificat
   expect(different).toBe(0);
   for (const { name } of [userNow, buysNow, userHourly])
     for (const checks of Object.values(byView[name]!)) expect(checks.checked).toBeGreaterThan(100);
+});
+
+test('a record that lacks a retraction is found, and the retraction named', async () => {
+  const { id, source, view } = await versionOf(env, userNow.name);
+  const compiled = compileView(view, source);
+  const key = encodeKey(world.entities[0]!, ['once']);
+  const { events } = (await entitiesOf(env, userNow)).find((one) => Buffer.from(key).equals(one.key))!;
+  const state = rebuild(compiled, events.filter((event) => event.id !== 'not-second')); // biome-ignore format: short
+  state.sequence = Math.max(...events.map(({ sequence }) => sequence));
+  state.asOf = Math.max(...events.map(({ timestamp }) => timestamp));
+  const online = onlineKey(env.config.environment, 'user', key);
+  await env.deps.redis.hset(online, String(id), recordOf(compiled, state));
+  await expect(runVerify(env, 'lacks')).rejects.toMatchObject({ cause: { type: 'FS_PARITY' } });
+  const { rows } = await env.deps.pool.query<{ result: { differences: Difference[] } }>(
+    `select result from verification where id = 'lacks'`,
+  );
+  const { differences } = rows[0]!.result;
+  expect(differences.every(({ path, view }) => path === 'online' && view === userNow.name)).toBe(true);
+  expect(differences.map(({ event }) => event && [event.id, event.found])).toContainEqual([
+    'not-second',
+    'leaves it out',
+  ]);
 });
 
 test('tick by tick is the backfill of the range, and both are the oracle', async () => {
