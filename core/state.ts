@@ -69,7 +69,10 @@ export function isBlank(state: State): boolean {
 // Tiles are dropped when the state is read; a long fold without reads drops them now and then.
 const EVENTS_BETWEEN_DROPS = 1024;
 
-/** Folds an event in; one that does not belong to the view changes nothing. Ask `needsRebuild` before reading or writing. */
+/**
+ * Folds an event in; one that does not belong to the view changes nothing, one that is or was retracted nothing but as-of and sequence.
+ * Ask `needsRebuild` before reading or writing.
+ */
 export function fold(compiled: CompiledView, state: State, event: Event): void {
   if (!compiled.accepts(event)) return;
   state.asOf = Math.max(state.asOf, event.timestamp);
