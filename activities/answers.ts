@@ -178,7 +178,7 @@ async function readAggregationViews(
   };
   const { source, entity, view } = group[0]!.version;
   const of = { source, entity, keyColumns: view.key };
-  const columns = [...new Set(group.flatMap(({ version }) => columnsRead(version.view)))];
+  const columns = [...new Set(group.flatMap(({ version }) => columnsRead(version.view, version.source)))];
   const options = { sequence: scope.sequence, columns };
   const signal = cancellationSignal();
   const passes =

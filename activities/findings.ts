@@ -148,7 +148,7 @@ const TRIED = 300;
 /**
  * The first event by which what was found can be told from what is right: the oracle is asked again over other events, until it
  * gives what was found. First without the newest known ones (by sequence), ever more of them: the first that is left out. Then
- * without each one alone. Then with each one alone that is not known at the moment.
+ * without each one alone, and without each retraction. Then with each one alone that is not known at the moment.
  */
 export function findDifferingEvent(
   view: AggregationView,
@@ -157,7 +157,7 @@ export function findDifferingEvent(
   question: Question,
   isFound: (answer: StoredAnswer) => boolean,
 ): DifferingEvent | null {
-  const { included } = answer(view, source, events, question);
+  const { included, retractions } = answer(view, source, events, question);
   const known = [...included].sort((a, b) => a.sequence - b.sequence || compareEvents(a, b));
   const gives = (others: readonly Event[]): boolean => isFound(answer(view, source, others, question));
   const first = Math.max(0, known.length - TRIED);
@@ -165,7 +165,9 @@ export function findDifferingEvent(
     if (gives(known.slice(0, count))) return describe(known[count]!, 'leaves it out');
   for (const event of known.slice(first))
     if (gives(known.filter((other) => other !== event))) return describe(event, 'leaves it out');
-  const ids = new Set(included.map(({ id }) => id));
+  for (const event of retractions.slice(-TRIED))
+    if (gives(events.filter((other) => other !== event))) return describe(event, 'leaves it out');
+  const ids = new Set([...included, ...retractions].map(({ id }) => id));
   const unknown = events.filter(({ id }) => !ids.has(id)).slice(0, TRIED);
   for (const event of unknown)
     if (gives([...events, { ...event, id: `${event.id} `, arrivedAt: event.timestamp, sequence: 0 }]))

@@ -18,7 +18,7 @@ import {
   readSqlRecord,
   recordSteps,
 } from '../core/record.js';
-import { advance, encodeValues, rebuild, type State } from '../core/state.js';
+import { advance, encodeValues, isBlank, rebuild, type State } from '../core/state.js';
 import { ticksOf } from '../core/sweep.js';
 import { ceilTo, floorTo, formatTimestamp, HOUR, MAX_TIMESTAMP } from '../core/time.js';
 import { judge } from '../core/vector.js';
@@ -201,8 +201,10 @@ async function checkOnline(
     );
     return;
   }
-  if (!batch && least !== null && least.status !== 'NOT_FOUND') {
-    const behind = least.included.filter((event) => event.sequence > header.sequence);
+  if (!batch && least !== null) {
+    const behind = [...least.included, ...least.retractions].filter(
+      (event) => event.sequence > header.sequence,
+    );
     findings.add(
       'online',
       [],
@@ -268,7 +270,7 @@ async function checkOnline(
   );
 }
 
-/** What the engine makes of the same events as of the same moment: the same bytes, whichever way the record came about. Null: no events. */
+/** What the engine makes of the same events as of the same moment: the same bytes, whichever way the record came about. Null: none. */
 function recordAt(
   compiled: CompiledView,
   events: readonly Event[],
@@ -305,10 +307,11 @@ function streamMoments(
 /** A tick's values stand until the next one; only ttl and minAge move the status: their edges, and now. */
 function batchMoments(
   view: AggregationView,
-  header: { eventTimestamp: number; firstEventTimestamp: number },
+  header: { eventTimestamp: number; firstEventTimestamp: number; eventCount: number },
   tick: number,
   { nowMs }: Check,
 ): number[] {
+  if (header.eventCount === 0) return [...new Set([tick, nowMs].map((at) => Math.max(at, tick)))];
   const ttl =
     view.ttlMs === null ? [] : [header.eventTimestamp + view.ttlMs, header.eventTimestamp + view.ttlMs + 1];
   const age =
@@ -494,7 +497,7 @@ function stateAtTick(compiled: CompiledView, events: readonly Event[], tick: num
 
 function stateOf(compiled: CompiledView, events: readonly Event[], asOf: number): State | null {
   const state = rebuild(compiled, events);
-  if (state.eventCount === 0) return null;
+  if (isBlank(state)) return null;
   advance(compiled, state, asOf);
   return state;
 }

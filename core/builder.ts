@@ -358,6 +358,8 @@ export interface SourceSpec<C extends ColumnSpecs> extends Described {
   id?: ColumnOf<C, 'string' | 'int64'>;
   /** What orders events of one instant. */
   sequence?: ColumnOf<C, 'int64' | 'timestamp'>;
+  /** A row with a value here unsays the event that has it as its id, and is no event itself. */
+  retracts?: ColumnOf<C, 'string' | 'int64'>;
   /** append (default): rows are only added. snapshot: only now can be read. */
   kind?: SourceJson['kind'];
   /** Where the data comes from, in words; shown wherever the data is. */
@@ -390,6 +392,7 @@ export function source<const C extends ColumnSpecs>(name: string, spec: SourceSp
     arrival: spec.arrival ?? null,
     id: spec.id ?? null,
     sequence: spec.sequence ?? null,
+    ...(spec.retracts !== undefined && { retracts: spec.retracts }),
     arrivalDelayMs: ms(spec.arrivalDelay ?? '0ms'),
     allowedLatenessMs: ms(spec.allowedLateness ?? '1h'),
     maxFutureMs: ms(spec.maxFuture ?? '5s'),

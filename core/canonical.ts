@@ -210,8 +210,11 @@ function sourceMeaning(view: AggregationView, source: Source | null): object {
     source?.name === view.source,
     `${view.name} reads ${view.source}, given was ${source?.name ?? 'none'}`,
   );
-  const { name, kind, input, eventTime, arrival, arrivalDelayMs, id, sequence, allowedLatenessMs } = source;
-  const read = [...columnsRead(view), eventTime, arrival, id, sequence].filter((column) => column !== null);
+  const { name, kind, input, eventTime, arrival, arrivalDelayMs, id, sequence, retracts, allowedLatenessMs } =
+    source;
+  const read = [...columnsRead(view, source), eventTime, arrival, id, sequence].filter(
+    (column) => column !== null,
+  );
   return {
     name,
     kind,
@@ -224,13 +227,15 @@ function sourceMeaning(view: AggregationView, source: Source | null): object {
     arrivalDelayMs,
     id,
     sequence,
+    retracts,
     allowedLatenessMs,
   };
 }
 
-/** Every source column that a view reads, once each, in no order. */
-export function columnsRead(view: AggregationView): string[] {
+/** Every column of its source that a view reads, once each, in no order. */
+export function columnsRead(view: AggregationView, { retracts }: Pick<Source, 'retracts'>): string[] {
   const found = new Set(view.key);
+  if (retracts !== undefined) found.add(retracts);
   const visit = (expression: Expression | null): void => {
     for (const column of columnsOf(expression)) found.add(column);
   };

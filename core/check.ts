@@ -279,6 +279,7 @@ class Check {
     this.#role(source, 'arrival', ['timestamp']);
     this.#role(source, 'id', ['string', 'int64']);
     this.#role(source, 'sequence', ['int64', 'timestamp']);
+    this.#retracts(source);
     if (source.input.type === 'table' && !/^[a-z_][a-z0-9_]*(\.[a-z_][a-z0-9_]*)?$/i.test(source.input.table))
       this.#add(
         'source',
@@ -324,6 +325,37 @@ class Check {
         path,
         `column "${name}" may be missing`,
         `declare it as '${column.type}', without a question mark`,
+      );
+  }
+
+  /** It says an id of its source, or nothing. */
+  #retracts(source: Source): void {
+    const { id, retracts } = source;
+    if (retracts === undefined) return;
+    const path = `sources.${source.name}.retracts`;
+    if (id === null)
+      this.#add(
+        'source',
+        path,
+        'an event is unsaid by its id, and the source has none',
+        "declare the column that identifies an event: id: 'order_id'",
+      );
+    const column = this.#column(source, retracts, path);
+    if (!column) return;
+    const wanted = id === null ? undefined : source.columns[id]?.type;
+    if (wanted !== undefined && column.type !== wanted)
+      this.#add(
+        'type',
+        path,
+        `column "${retracts}" is ${column.type}, the id "${id}" is ${wanted}`,
+        `name a column of type ${wanted}`,
+      );
+    else if (!column.nullable)
+      this.#add(
+        'type',
+        path,
+        `column "${retracts}" is never missing: every row would be a retraction`,
+        `declare it as '${column.type}?', and leave it out of what is no retraction`,
       );
   }
 

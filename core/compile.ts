@@ -65,8 +65,10 @@ export interface Slot {
 export interface CompiledView {
   view: AggregationView;
   source: Source;
-  /** Whether an archived event belongs to the view at all. */
+  /** Whether an archived event belongs to the view at all; a retraction always does. */
   accepts(event: Event): boolean;
+  /** The id of the event that this one, a retraction, unsays; null: it is none. */
+  retracts(event: Event): string | null;
   /** Of a view over sessions: what makes session events of the archived ones. Its slots take in those, and no other. */
   sessions: SessionTracker | null;
   /** The values of the entity's join keys in an event. */
@@ -435,10 +437,13 @@ export function compileView(view: AggregationView, source: Source): CompiledView
   const keyIndexes = view.key.map((column) => names.indexOf(column));
   const reads = view.features.map(read);
   placeNests();
+  const belongs = sessions ? (event: Event) => sessions.accepts(event) : predicate(view.where);
+  const retracts = retractsOf(source);
   return {
     view,
     source,
-    accepts: sessions ? (event) => sessions.accepts(event) : predicate(view.where),
+    accepts: retracts === null ? belongs : (event) => retracts(event) !== null || belongs(event),
+    retracts: retracts ?? (() => null),
     sessions,
     keyOf: (event) => keyIndexes.map((index) => event.values[index] ?? null),
     reads,
@@ -451,6 +456,15 @@ export function compileView(view: AggregationView, source: Source): CompiledView
 }
 
 const always = (): boolean => true;
+/** The id that an event unsays, or null; null where the source has no retractions. An id is compared as the text it is archived as. */
+function retractsOf(source: Source): ((event: Event) => string | null) | null {
+  if (source.retracts === undefined) return null;
+  const index = columnNames(source).indexOf(source.retracts);
+  return (event) => {
+    const id = event.values[index] ?? null;
+    return id === null ? null : String(id);
+  };
+}
 
 /** Whether the value moves between steps, by the clock alone: a row written at one moment does not tell it at another. */
 export function isMoving({ op }: Aggregation): boolean {

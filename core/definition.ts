@@ -90,6 +90,11 @@ export const Source = z.strictObject({
   id: Name.nullable(),
   /** Column (int64 or timestamp) that orders events of one instant, before the id. */
   sequence: Name.nullable(),
+  /**
+   * Column of the id's type, nullable. A row in which it is not null is a retraction: it unsays the event with that id, as if that had
+   * never been, and is itself no event of any view. Absent: there are none.
+   */
+  retracts: Name.exactOptional(),
   arrivalDelayMs: Ms,
   allowedLatenessMs: Ms,
   maxFutureMs: Ms,

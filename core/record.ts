@@ -5,8 +5,9 @@
  *   1-8    u64    a  \  the newer record has the greater (a, b): Redis compares these 16 bytes
  *   9-16   u64    b  /  streaming: a = sequence, b = as-of + 2^52;  batch and sql: a = tick + 2^52, b = commit time + 2^52
  *  layout 3, from byte 17:
- *          u8     flags: 1 = batch (values of a tick, no horizon), 2 = cut (the refresh time follows)
- *          varint sequence | signed as-of | varint as-of - event timestamp | varint event - first event timestamp
+ *          u8     flags: 1 = batch (values of a tick, no horizon), 2 = cut (the refresh time follows), 4 = no events are left
+ *          varint sequence | signed as-of         with flag 4 the end
+ *          varint as-of - event timestamp | varint event - first event timestamp
  *          varint created - event timestamp | varint event count
  *         [varint refresh time - as-of]          steps from here on were left out
  *          each slot's value
@@ -32,7 +33,7 @@ import type { CompiledView } from './compile.js';
 import type { ColumnType, FeatureType, SqlView } from './definition.js';
 import type { FeatureValue } from './event.js';
 import type { Reading, State } from './state.js';
-import { advance, assertWhole, decodeState, encodeState, expectLayout } from './state.js';
+import { advance, assertWhole, decodeState, encodeState, expectLayout, isBlank } from './state.js';
 import { floorTo } from './time.js';
 
 export type { Reading } from './state.js';
@@ -41,6 +42,7 @@ const SQL = 2;
 const AGGREGATION = 3;
 const BATCH = 1;
 const CUT = 2;
+const NONE = 4;
 // Years 1 to 9999 become positive, and every millisecond stays a double of its own (above 2^53 only each second one is).
 const BIAS = 2 ** 52;
 
@@ -55,7 +57,8 @@ export interface TickCommit {
 }
 
 /**
- * The record of a state as of its as-of. A batch record carries values only: what comes next comes with a tick.
+ * The record of a state as of its as-of. Where all events were retracted, it says so: it is newer than the record that held them, and
+ * reads as none. A batch record carries values only: what comes next comes with a tick.
  * @param maxBytes cut the horizon so that the record has at most so many bytes (values stay whole)
  */
 export function encodeRecord(
@@ -63,7 +66,7 @@ export function encodeRecord(
   state: State,
   { tick, maxBytes = Number.POSITIVE_INFINITY }: { tick?: TickCommit; maxBytes?: number } = {},
 ): Uint8Array {
-  assert(state.eventCount > 0, 'a state of no events has no record');
+  assert(!isBlank(state), 'a blank state has no record');
   assertWhole(state);
   advance(compiled, state, state.asOf);
   const { slots, unitMs } = compiled;
@@ -109,9 +112,11 @@ export function encodeRecord(
   writer.u8(AGGREGATION);
   writer.u64(tick ? tick.tick + BIAS : state.sequence);
   writer.u64((tick ? tick.committedAt : state.asOf) + BIAS);
-  writer.u8((tick ? BATCH : 0) | (refreshAt === null ? 0 : CUT));
+  const none = state.eventCount === 0;
+  writer.u8((tick ? BATCH : 0) | (refreshAt === null ? 0 : CUT) | (none ? NONE : 0));
   writer.varint(state.sequence);
   writer.signed(state.asOf);
+  if (none) return writer.finish();
   writer.varint(state.asOf - state.eventTimestamp);
   writer.varint(state.eventTimestamp - state.firstEventTimestamp);
   writer.varint(state.createdTimestamp - state.eventTimestamp);
@@ -142,7 +147,7 @@ const horizon = new ByteWriter();
 // 17 fixed, 1 flags, seven numbers of at most 8 bytes, the number of steps.
 const MAX_HEADER_BYTES = 17 + 1 + 7 * 8 + 2;
 
-/** A record's header, without its values. */
+/** A record's header, without its values. Of no events, its timestamps are as those of a state of none. */
 export interface RecordHeader {
   batch: boolean;
   sequence: number;
@@ -156,14 +161,26 @@ export interface RecordHeader {
 }
 
 function readHeader(reader: ByteReader): RecordHeader {
-  expectLayout(reader, AGGREGATION, 'record');
+  expectLayout(reader, [AGGREGATION], 'record');
   reader.at += 16;
   const flags = reader.u8();
   const sequence = reader.varint();
   const asOf = reader.signed();
+  const batch = (flags & BATCH) !== 0;
+  if (flags & NONE)
+    return {
+      batch,
+      sequence,
+      asOf,
+      eventTimestamp: Number.NEGATIVE_INFINITY,
+      firstEventTimestamp: Number.POSITIVE_INFINITY,
+      createdTimestamp: Number.NEGATIVE_INFINITY,
+      eventCount: 0,
+      refreshAt: null,
+    };
   const eventTimestamp = asOf - reader.varint();
   return {
-    batch: (flags & BATCH) !== 0,
+    batch,
     sequence,
     asOf,
     eventTimestamp,
@@ -180,12 +197,13 @@ export function decodeHeader(bytes: Uint8Array): RecordHeader {
 }
 
 /**
- * Reads a record at `at` (serving: the clock; batch views: the last published tick), or at its as-of if that is later.
- * Throws FS_LAYOUT_UNKNOWN, FS_RECORD_CORRUPT.
+ * Reads a record at `at` (serving: the clock; batch views: the last published tick), or at its as-of if that is later. Null: it has
+ * no events. Throws FS_LAYOUT_UNKNOWN, FS_RECORD_CORRUPT.
  */
-export function readRecord(compiled: CompiledView, bytes: Uint8Array, at: number): Reading {
+export function readRecord(compiled: CompiledView, bytes: Uint8Array, at: number): Reading | null {
   const reader = new ByteReader(bytes);
   const header = readHeader(reader);
+  if (header.eventCount === 0) return null;
   const moment = Math.max(at, header.asOf);
   const values = compiled.slots.map(({ part }) => part.decodeValue(reader));
   for (const step of readSteps(compiled, reader, header.asOf)) {
@@ -206,7 +224,8 @@ export function readRecord(compiled: CompiledView, bytes: Uint8Array, at: number
 /** The instants at which a record's values change by themselves, ascending. */
 export function recordSteps(compiled: CompiledView, bytes: Uint8Array): number[] {
   const reader = new ByteReader(bytes);
-  const { asOf } = readHeader(reader);
+  const { asOf, eventCount } = readHeader(reader);
+  if (eventCount === 0) return [];
   for (const { part } of compiled.slots) part.decodeValue(reader);
   return [...new Set(Array.from(readSteps(compiled, reader, asOf), ({ at }) => at))];
 }
@@ -314,7 +333,7 @@ export function encodeSqlRecord(
 /** Throws FS_LAYOUT_UNKNOWN, FS_RECORD_CORRUPT. Sql rows count no events: eventCount is 1, first = event timestamp. */
 export function readSqlRecord(view: SqlView, bytes: Uint8Array): Reading {
   const reader = new ByteReader(bytes);
-  expectLayout(reader, SQL, 'record');
+  expectLayout(reader, [SQL], 'record');
   const asOf = reader.u64() - BIAS;
   reader.at += 8;
   const eventTimestamp = reader.signed();

@@ -12,7 +12,7 @@ import type {
   SqlView,
   Window,
 } from '../core/definition.js';
-import type { Event, FeatureValue } from '../core/event.js';
+import type { Event, FeatureValue, Value } from '../core/event.js';
 import { aggregate, type Row } from './aggregate.js';
 import { periodAt } from './calendar.js';
 import { columnsOf, passes, withoutMinusZero } from './expression.js';
@@ -66,6 +66,8 @@ export interface Answer extends StoredAnswer {
   eventCount: number;
   /** The known events that belong to the view, or make its sessions, oldest first, whether or not a feature counts them. */
   included: Event[];
+  /** The known retractions. */
+  retractions: Event[];
 }
 
 export interface SqlAnswer extends StoredAnswer {
@@ -94,8 +96,12 @@ export function answer(
   question: Question,
 ): Answer {
   const scope = scopeOf(view, question);
+  const unsays = (event: Event): Value =>
+    source.retracts === undefined ? null : (columnsOf(source, event).get(source.retracts) ?? null);
+  const retractions = events.filter((event) => unsays(event) !== null && scope.knowsRetraction(event));
+  const unsaid = new Set(retractions.map((event) => String(unsays(event))));
   const rows = events
-    .filter((event) => scope.knows(event))
+    .filter((event) => unsays(event) === null && scope.knows(event) && !unsaid.has(event.id))
     .map((event): Row => ({ event, columns: columnsOf(source, event) }))
     .filter((row) => passes(view.sessions ? view.sessions.where : view.where, source, row.columns))
     .sort(compareRows);
@@ -120,6 +126,7 @@ export function answer(
     firstEventTimestamp,
     eventCount: rows.length,
     included: rows.map((row) => row.event),
+    retractions,
   };
 }
 
@@ -160,6 +167,8 @@ export function answerSql(
 /** Which events are known, when values are read, and when the status is judged. */
 interface Scope {
   knows: (event: Event) => boolean;
+  /** As an event; but to event time a retraction is known always. */
+  knowsRetraction: (event: Event) => boolean;
   readAt: number;
   judgedAt: number;
 }
@@ -169,35 +178,50 @@ function scopeOf(view: AggregationView, question: Question): Scope {
     case 'record': {
       const archived = (event: Event) => event.sequence <= question.sequence;
       if (view.mode.type === 'streaming') {
-        return { knows: archived, readAt: question.at, judgedAt: question.at };
+        return { knows: archived, knowsRetraction: archived, readAt: question.at, judgedAt: question.at };
       }
       if (question.tick === undefined) {
         throw new Error(`the record of batch view "${view.name}" is of a tick, and none is given`);
       }
       const seen = seenByTick(view, question.tick);
+      const knows = (event: Event) => archived(event) && seen(event);
       return {
-        knows: (event) => archived(event) && seen(event),
+        knows,
+        knowsRetraction: knows,
         readAt: question.tick,
         judgedAt: question.at,
       };
     }
-    case 'tick':
-      return { knows: seenByTick(view, question.tick), readAt: question.tick, judgedAt: question.at };
+    case 'tick': {
+      const seen = seenByTick(view, question.tick);
+      return { knows: seen, knowsRetraction: seen, readAt: question.tick, judgedAt: question.at };
+    }
     case 'training': {
       const at = question.strict ? question.at - 1 : question.at;
       if (view.mode.type === 'streaming') {
+        const arrived = (event: Event) => event.timestamp <= at && event.arrivedAt <= at;
         return question.mode === 'known-then'
-          ? { knows: (event) => event.timestamp <= at && event.arrivedAt <= at, readAt: at, judgedAt: at }
-          : { knows: (event) => event.timestamp <= at, readAt: at, judgedAt: at };
+          ? { knows: arrived, knowsRetraction: arrived, readAt: at, judgedAt: at }
+          : {
+              knows: (event) => event.timestamp <= at,
+              knowsRetraction: () => true,
+              readAt: at,
+              judgedAt: at,
+            };
       }
       if (question.mode === 'event-time') {
         const tick = Math.floor(at / view.mode.cadenceMs) * view.mode.cadenceMs;
-        return { knows: (event) => event.timestamp <= tick, readAt: tick, judgedAt: at };
+        return {
+          knows: (event) => event.timestamp <= tick,
+          knowsRetraction: () => true,
+          readAt: tick,
+          judgedAt: at,
+        };
       }
       const ticks = question.published.filter(({ publishedAt }) => publishedAt <= at).map(({ tick }) => tick);
       const tick = ticks.sort((a, b) => a - b).at(-1);
-      if (tick === undefined) return { knows: () => false, readAt: at, judgedAt: at };
-      return { knows: seenByTick(view, tick), readAt: tick, judgedAt: at };
+      const seen = tick === undefined ? () => false : seenByTick(view, tick);
+      return { knows: seen, knowsRetraction: seen, readAt: tick ?? at, judgedAt: at };
     }
   }
 }

@@ -31,7 +31,8 @@ export interface StoredReader {
   entity: Entity;
   view: StoredView;
   cadenceMs: number | null;
-  read(record: Uint8Array, at: number): Reading;
+  /** Null: it has no events. */
+  read(record: Uint8Array, at: number): Reading | null;
 }
 
 /** Everything needed to answer one list of features, decided before any value is seen. */

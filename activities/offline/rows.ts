@@ -21,8 +21,9 @@ export interface RowsOf {
 
 export interface Row {
   tickMs: number;
-  eventMs: number;
-  /** In the view's feature order. */
+  /** null: from here on the entity has no events. */
+  eventMs: number | null;
+  /** In the view's feature order; what is missing is null. */
   values: readonly FeatureValue[];
   /** Canonical values of an aggregation view; null: a sql view's. */
   record: Uint8Array | null;
@@ -48,7 +49,7 @@ export function rowLines({ view, entity }: RowsOf, { key, keyHash }: RowsEntity)
   const shared = copyLine([...decodeKey(entity, key), key, keyHash]).slice(0, -1);
   const { features } = view;
   return ({ tickMs, eventMs, values, record }) => {
-    let line = `${shared}\t${tickMs}\t${eventMs}`;
+    let line = `${shared}\t${tickMs}\t${copyField(eventMs)}`;
     for (let i = 0; i < features.length; i++)
       line += `\t${copyField(stored(view, features[i]!, values[i] ?? null))}`;
     return `${line}\t${copyField(record)}\n`;

@@ -208,6 +208,7 @@ describe('the version of an aggregation view', () => {
     'assumed arrival': ({ source }) => (source.arrivalDelayMs = 1),
     id: ({ source }) => (source.id = null),
     sequence: ({ source }) => (source.sequence = 'cents'),
+    retractions: ({ source }) => (source.retracts = 'unread'),
     'type of a column read': ({ source }) => (source.columns.cents!.type = 'float64'),
     'another source': ({ source, view }) => (source.name = view.source = 'returns'),
     'another place': ({ source }) => (source.input = { type: 'table', connection: 'env:A', table: 'orders' }),
@@ -337,7 +338,8 @@ test('columns read: key, filters and values, once each', () => {
     numerator: { op: 'count', where: { col: 'a' } },
     denominator: { op: 'sum', value: { col: 'b' }, where: { col: 'c' } },
   };
-  expect(columnsRead(view).sort()).toEqual(['a', 'b', 'c', 'cents', 'unread', 'user_id']);
+  expect(columnsRead(view, source).sort()).toEqual(['a', 'b', 'c', 'cents', 'unread', 'user_id']);
+  expect(columnsRead(view, { retracts: 'unsays' })).toContain('unsays');
 });
 
 test('columns read of a view over sessions: key, and what makes them and their sums', () => {
@@ -348,7 +350,7 @@ test('columns read of a view over sessions: key, and what makes them and their s
     sums: [{ name: 'total', value: { col: 'a' } }],
   };
   view.where = { op: 'gt', args: [{ col: 'duration_ms' }, { lit: 0 }] };
-  expect(columnsRead(view).sort()).toEqual(['a', 'unread', 'user_id']);
+  expect(columnsRead(view, source).sort()).toEqual(['a', 'unread', 'user_id']);
 });
 
 test('definitions have one order; keys and the features of a service keep theirs', () => {

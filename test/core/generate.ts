@@ -10,6 +10,7 @@ import type {
   Window,
 } from '../../core/definition.js';
 import type { Event, Value } from '../../core/event.js';
+import { compareEvents } from '../../core/event.js';
 import { DAY, HOUR, MINUTE, SECOND, WEEK } from '../../core/time.js';
 
 export const source: Source = {
@@ -337,7 +338,67 @@ export const events: fc.Arbitrary<Event[]> = fc.oneof(
     .chain((change) => stream(fc.integer({ min: -DAY, max: DAY }).map((near) => change + near))),
 );
 
-function stream(timestamp: fc.Arbitrary<number>): fc.Arbitrary<Event[]> {
+/** The same source, with retractions. */
+const retracting: Source = {
+  ...source,
+  columns: {
+    ...source.columns,
+    event_id: { type: 'string', nullable: false },
+    unsays: { type: 'string', nullable: true },
+  },
+  id: 'event_id',
+  retracts: 'unsays',
+};
+
+/** Events over a source: with retractions in half of the cases. */
+export interface History {
+  source: Source;
+  events: Event[];
+}
+export const history: fc.Arbitrary<History> = fc.oneof(
+  events.map((list) => ({ source, events: list })),
+  retracted(events),
+  retracted(stream(moment, 2)),
+);
+
+/** Retractions of a few events: before and after them, of the newest, of each other, of none, some twice; and ids that come again. */
+function retracted(list: fc.Arbitrary<Event[]>): fc.Arbitrary<History> {
+  const retraction = fc.record({
+    of: fc.oneof({ weight: 4, arbitrary: fc.nat(40) }, { weight: 1, arbitrary: fc.constantFrom(-1, 1000) }),
+    happens: fc.oneof(fc.constantFrom(0, -HOUR, -1, 1, MINUTE, DAY), fc.integer({ min: -HOUR, max: HOUR })),
+    arrives: fc.oneof(fc.constantFrom(0, -1, 1, HOUR, 2 * DAY), fc.integer({ min: -HOUR, max: HOUR })),
+  });
+  return fc.tuple(list, fc.array(retraction, { maxLength: 8 }), fc.nat(12)).map(([events, some, again]) => {
+    const all = events.map((event, index) => {
+      const twin = events[index - 1];
+      const taken = index % 13 === again && twin && twin.timestamp !== event.timestamp;
+      const values = [...event.values.slice(0, 2), event.id, ...event.values.slice(2, 5), null, 'u'];
+      return { ...event, values, id: taken ? twin.id : event.id };
+    });
+    const newest = [...all].sort(compareEvents).at(-1);
+    some.forEach(({ of, happens, arrives }, index) => {
+      const target = of === -1 ? newest : all[of];
+      const timestamp = (target?.timestamp ?? 0) + happens;
+      const id = `r${String((index * 7919) % 1000).padStart(3, '0')}-${index}`;
+      all.push({
+        timestamp,
+        arrivedAt: Math.max(timestamp, (target?.arrivedAt ?? 0) + arrives),
+        order: 0,
+        id,
+        sequence: 0,
+        // amount, at, event_id, item, kind, score, unsays, user_id
+        values: [7, timestamp, id, 'x', 'a', 0.5, target?.id ?? 'nothing', 'u'],
+      });
+    });
+    all.sort((a, b) => a.arrivedAt - b.arrivedAt);
+    return {
+      source: retracting,
+      events: all.map((event, index) => ({ ...event, sequence: 1 + Math.floor(index / 3) })),
+    };
+  });
+}
+
+function stream(timestamp: fc.Arbitrary<number>, maxLength = 40): fc.Arbitrary<Event[]> {
   return fc
     .array(
       fc.record({
@@ -353,7 +414,7 @@ function stream(timestamp: fc.Arbitrary<number>): fc.Arbitrary<Event[]> {
         amount,
         score,
       }),
-      { maxLength: 40, size: 'large' },
+      { maxLength, size: 'large' },
     )
     .map((list) =>
       list

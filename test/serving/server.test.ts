@@ -1,6 +1,10 @@
 import { request as httpRequest } from 'node:http';
 import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest';
+import { compileView } from '../../core/compile.js';
+import type { AggregationView } from '../../core/definition.js';
+import { encodeRecord } from '../../core/record.js';
 import { generationKey, planKey, progressKey, type ServingPlan } from '../../core/serving-plan.js';
+import { advance, createState } from '../../core/state.js';
 import { DAY, MINUTE } from '../../core/time.js';
 import { LIMITS } from '../../serving/request.js';
 import { type Serving, startServing } from '../../serving/server.js';
@@ -255,6 +259,26 @@ describe('statuses', () => {
     });
     expect(column(answer, 'user_mean_dwell_7d')).toMatchObject({ values: [null], statuses: ['NULL_VALUE'] });
     expect(column(answer, 'user_total_cents')).toMatchObject({ values: [0], statuses: ['PRESENT'] });
+  });
+
+  test('an entity whose events were all retracted: as one without a record', async () => {
+    const { view, versionId } = plan.views.find((served) => served.view.name === 'user_activity')!;
+    const compiled = compileView(view as AggregationView, shop.sources[0]!);
+    const state = createState(compiled);
+    advance(compiled, state, NOW);
+    const key = redisKey(environment, view, [10]);
+    await redis.client.hset(key, versionId, Buffer.from(encodeRecord(compiled, state)));
+    const answer = await ask({
+      entities: { user_id: [10] },
+      features: ['user_activity:user_clicks_last_30min'],
+      with_reasons: true,
+    });
+    expect(column(answer, 'user_clicks_last_30min')).toMatchObject({
+      values: [0],
+      statuses: ['NOT_FOUND'],
+      event_timestamps: ['1970-01-01T00:00:00Z'],
+      reasons: ['cold start: no history'],
+    });
   });
 
   test('values decay by the clock alone', async () => {
