@@ -9,6 +9,7 @@ import { cartPart } from './aggregate/cart.js';
 import { countPart } from './aggregate/count.js';
 import { decayedTo, decayPart, decayWindow } from './aggregate/decay.js';
 import { distinctPart } from './aggregate/distinct.js';
+import { elementwise, meanVector } from './aggregate/elementwise.js';
 import { extremePart } from './aggregate/extreme.js';
 import { hoppingPart } from './aggregate/hopping.js';
 import { newestPart } from './aggregate/newest.js';
@@ -31,6 +32,7 @@ import type {
   ColumnType,
   Expression,
   RatioSide,
+  ScalarType,
   Source,
   Window,
 } from './definition.js';
@@ -47,7 +49,9 @@ import {
   wholeSquares,
 } from './exact.js';
 import type { Inputs } from './expression.js';
-import { compileExpression, typeOf } from './expression.js';
+import { compileExpression, lengthOf, typeOf } from './expression.js';
+import type { Int64 } from './int64.js';
+import { toInt64 } from './int64.js';
 import { DAY, leavesAt, SECOND, tumblesAt, WEEK } from './time.js';
 
 /** A part in its place: which events it takes in, and when they leave. */
@@ -73,9 +77,7 @@ export interface CompiledView {
 
 export function compileView(view: AggregationView, source: Source): CompiledView {
   const names = columnNames(source);
-  const inputs: Inputs = new Map(
-    names.map((name, index) => [name, { index, type: source.columns[name]!.type }]),
-  );
+  const inputs: Inputs = new Map(names.map((name, index) => [name, { ...source.columns[name]!, index }]));
   const slots: Slot[] = [];
   const known = new Map<string, number>();
   // A view has one zone; asking it is slow, so its slots share what was found.
@@ -93,13 +95,16 @@ export function compileView(view: AggregationView, source: Source): CompiledView
     return (event) => evaluate(event) === true;
   }
 
-  function scalarType(expression: Expression): ColumnType {
+  function valueType(expression: Expression): ColumnType {
     const result = typeOf(expression, inputs);
-    assert(
-      'type' in result && result.type !== 'null' && !result.type.startsWith('list'),
-      `${JSON.stringify(expression)} was never checked`,
-    );
-    return result.type as ColumnType;
+    assert('type' in result && result.type !== 'null', `${JSON.stringify(expression)} was never checked`);
+    return result.type;
+  }
+
+  function scalarType(expression: Expression): ScalarType {
+    const type = valueType(expression);
+    assert(!type.startsWith('list'), `${JSON.stringify(expression)} was never checked`);
+    return type as ScalarType;
   }
 
   /** When an event leaves the window, and what all such times are multiples of; 0: there are none. */
@@ -152,7 +157,7 @@ export function compileView(view: AggregationView, source: Source): CompiledView
     const evaluate = evaluator(value);
     return (event) => {
       const x = evaluate(event);
-      return x === null ? null : adder.of(x as number);
+      return x === null ? null : adder.of(x as Int64);
     };
   }
 
@@ -170,6 +175,17 @@ export function compileView(view: AggregationView, source: Source): CompiledView
       at: slot(['sum', value], window, where, () => sumPart(adder, term(adder, value)) as AnyPart),
       adder,
     };
+  }
+
+  /** Of vectors, element by element. */
+  function vectorSlot(value: Expression, length: number, window: Window, where: Expression[]): number {
+    return slot(['vectors', value], window, where, () => {
+      const evaluate = evaluator(value) as (event: Event) => readonly number[] | null;
+      return sumPart(
+        elementwise(dyadicAdder, length),
+        (event) => evaluate(event)?.map((x) => dyadicAdder.of(x)) ?? null,
+      ) as AnyPart;
+    });
   }
 
   function squaresSlot(value: Expression, window: Window, where: Expression[]): number {
@@ -215,9 +231,14 @@ export function compileView(view: AggregationView, source: Source): CompiledView
       }
       case 'sum': {
         const { at, adder } = sumSlot(aggregation.value, window, where);
-        return (values) => finite(adder.result((values[at] as Sum<unknown>).total));
+        return (values) => held(adder.result((values[at] as Sum<unknown>).total));
       }
       case 'mean': {
+        const length = lengthOf(aggregation.value, inputs);
+        if (length !== null) {
+          const at = vectorSlot(aggregation.value, length, window, where);
+          return (values) => meanVector(values[at] as Sum<readonly Dyadic[]>);
+        }
         const { at, adder } = sumSlot(aggregation.value, window, where);
         return (values) => {
           const { count, total } = values[at] as Sum<unknown>;
@@ -243,7 +264,7 @@ export function compileView(view: AggregationView, source: Source): CompiledView
         const { halfLifeMs } = aggregation;
         const value = aggregation.op === 'decayedSum' ? aggregation.value : null;
         const at = slot(['decayed', value, halfLifeMs], decayWindow(window, halfLifeMs), where, () => {
-          const input = value === null ? () => 1 : (evaluator(value) as (event: Event) => number | null);
+          const input = value === null ? () => 1 : (evaluator(value) as (event: Event) => Int64 | null);
           return decayPart(halfLifeMs, input) as AnyPart;
         });
         return (values, now) => finite(decayedTo(now, (values[at] as Sum<Dyadic>).total, halfLifeMs));
@@ -260,7 +281,7 @@ export function compileView(view: AggregationView, source: Source): CompiledView
       case 'lastN': {
         const n = aggregation.op === 'last' ? 1 : aggregation.n;
         const at = slot(['newest', n, aggregation.value], window, where, () => {
-          return newestPart(n, scalarType(aggregation.value), evaluator(aggregation.value)) as AnyPart;
+          return newestPart(n, valueType(aggregation.value), evaluator(aggregation.value)) as AnyPart;
         });
         if (aggregation.op === 'lastN') return (values) => values[at] as FeatureValue;
         return (values) => (values[at] as Value[])[0] ?? null;
@@ -269,7 +290,7 @@ export function compileView(view: AggregationView, source: Source): CompiledView
       case 'firstN': {
         const n = aggregation.op === 'first' ? 1 : aggregation.n;
         const at = slot(['oldest', n, aggregation.value], window, where, () => {
-          return oldestPart(n, scalarType(aggregation.value), evaluator(aggregation.value)) as AnyPart;
+          return oldestPart(n, valueType(aggregation.value), evaluator(aggregation.value)) as AnyPart;
         });
         if (aggregation.op === 'firstN') return (values) => values[at] as FeatureValue;
         return (values) => (values[at] as Value[])[0] ?? null;
@@ -299,12 +320,12 @@ export function compileView(view: AggregationView, source: Source): CompiledView
       case 'histogram': {
         const { value, edges } = aggregation;
         const at = slot(['histogram', value, edges], window, where, () => {
-          const evaluate = evaluator(value) as (event: Event) => number | null;
+          const evaluate = evaluator(value) as (event: Event) => Int64 | null;
           return bucketsPart((event) => {
             const x = evaluate(event);
             if (x === null) return null;
             const edge = firstAtOrAfter(edges, x);
-            return edges[edge] === x ? edge + 1 : edge;
+            return edge < edges.length && edges[edge]! <= x ? edge + 1 : edge;
           }) as AnyPart;
         });
         return (values) =>
@@ -314,10 +335,10 @@ export function compileView(view: AggregationView, source: Source): CompiledView
         const { value, quantile } = aggregation;
         const whole = scalarType(value) === 'int64';
         const at = slot(['percentile', value], window, where, () => {
-          const evaluate = evaluator(value) as (event: Event) => number | null;
+          const evaluate = evaluator(value) as (event: Event) => Int64 | null;
           return bucketsPart((event) => {
             const x = evaluate(event);
-            return x === null ? null : bucketOf(x);
+            return x === null ? null : bucketOf(Number(x));
           }) as AnyPart;
         });
         return (values) => quantileOf(values[at] as Counts, quantile, whole);
@@ -372,14 +393,18 @@ export function isMoving({ op }: Aggregation): boolean {
   return op === 'timeSince' || op === 'decayedSum' || op === 'decayedCount';
 }
 
-function adderOf(type: ColumnType): Adder<unknown> {
+function adderOf(type: ScalarType): Adder<unknown> {
   const adder: Adder<number | bigint> | Adder<Dyadic> = type === 'float64' ? dyadicAdder : wholeAdder;
   return adder as Adder<unknown>;
 }
 
-/** A total beyond the doubles has no value; there is no negative zero. */
-function finite(value: number | bigint): number | bigint | null {
-  if (typeof value === 'bigint') return value;
+/** A total beyond 64 bits, or beyond the doubles, has no value. */
+function held(total: number | bigint): Int64 | null {
+  return typeof total === 'bigint' ? toInt64(total) : finite(total);
+}
+
+/** What is beyond the doubles has no value; there is no negative zero. */
+function finite(value: number): number | null {
   return Number.isFinite(value) ? value + 0 : null;
 }
 

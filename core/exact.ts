@@ -4,20 +4,25 @@
  * double of 2^960 or more is refused at the source, so no sum can pass the greatest double.
  */
 import type { ByteReader, ByteWriter } from './codec/bytes.js';
+import { narrow } from './int64.js';
 
-/** An exact total; `float` is decided once by the type of what is summed. */
-export interface Adder<T> {
+/** What can be added up and taken away again. */
+export interface Total<T> {
   readonly zero: T;
-  of(value: number): T;
   add(a: T, b: T): T;
   negate(a: T): T;
-  /** Negative, zero or positive, as a comes before b. */
-  compare(a: T, b: T): number;
-  /** int64: number while safe, else bigint; float64: the nearest double, never -0. */
-  result(a: T): number | bigint;
-  dyadic(a: T): Dyadic;
   encode(writer: ByteWriter, a: T): void;
   decode(reader: ByteReader): T;
+}
+
+/** An exact total of numbers; which one is decided once by the type of what is summed. */
+export interface Adder<T> extends Total<T> {
+  of(value: number | bigint): T;
+  /** Negative, zero or positive, as a comes before b. */
+  compare(a: T, b: T): number;
+  /** int64: number while safe, else bigint, of any size; float64: the nearest double, never -0. */
+  result(a: T): number | bigint;
+  dyadic(a: T): Dyadic;
 }
 
 type Whole = number | bigint;
@@ -45,10 +50,6 @@ function addWhole(a: Whole, b: Whole): Whole {
     if (Number.isSafeInteger(sum)) return sum;
   }
   return narrow(BigInt(a) + BigInt(b));
-}
-
-function narrow(a: bigint): Whole {
-  return a >= BigInt(Number.MIN_SAFE_INTEGER) && a <= BigInt(Number.MAX_SAFE_INTEGER) ? Number(a) : a;
 }
 
 /** mantissa × 2^exponent; the same number may have several forms until it is encoded. */
@@ -91,7 +92,7 @@ export const dyadicAdder: Adder<Dyadic> = {
 export const wholeSquares: Adder<Whole> = {
   ...wholeAdder,
   of(value) {
-    const square = value * value;
+    const square = Number(value) ** 2;
     return Number.isSafeInteger(square) ? square : BigInt(value) ** 2n;
   },
 };
@@ -116,8 +117,9 @@ export function spread(count: number, total: Dyadic, squares: Dyadic): Dyadic {
 
 const scratch = new DataView(new ArrayBuffer(8));
 
-function dyadicOf(value: number): Dyadic {
-  if (Number.isSafeInteger(value)) return { mantissa: BigInt(value), exponent: 0 };
+function dyadicOf(value: number | bigint): Dyadic {
+  if (typeof value === 'bigint' || Number.isSafeInteger(value))
+    return { mantissa: BigInt(value), exponent: 0 };
   scratch.setFloat64(0, value);
   const high = scratch.getUint32(0);
   const field = (high >>> 20) & 0x7ff; // 0: subnormal, no hidden bit

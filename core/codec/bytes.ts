@@ -1,10 +1,12 @@
 /**
- * Writing and reading the small binary forms of records and snapshots. Varints are unsigned LEB128; signed numbers are
+ * Writing and reading the small binary forms of records and snapshots. Varints are unsigned LEB128; signed numbers
  * carry their sign in the first byte's bit 6; u64 is big-endian so that Redis can compare it.
  * Reading past the end, or a number beyond 2^53, throws FS_RECORD_CORRUPT.
  */
 import { assert } from '../assert.js';
 import { FeatureStoreError } from '../error.js';
+import type { Int64 } from '../int64.js';
+import { narrow } from '../int64.js';
 
 const TWO_32 = 2 ** 32;
 const encoder = new TextEncoder();
@@ -38,6 +40,19 @@ export class ByteWriter {
     const rest = Math.floor(size / 64);
     this.u8((rest > 0 ? 128 : 0) | (value < 0 ? 64 : 0) | (size % 64));
     if (rest > 0) this.varint(rest);
+  }
+
+  /** As `signed`, to all of 64 bits. */
+  int64(value: Int64): void {
+    if (typeof value === 'number') {
+      this.signed(value);
+      return;
+    }
+    const size = value < 0n ? -value : value;
+    this.u8(128 | (value < 0n ? 64 : 0) | Number(size & 63n)); // beyond 2^53: more follows
+    let rest = size >> 6n;
+    for (; rest > 127n; rest >>= 7n) this.u8(Number(rest & 127n) | 128);
+    this.u8(Number(rest));
   }
 
   /** @param value whole, 0 to 2^63 as far as a double holds it */
@@ -122,7 +137,29 @@ export class ByteReader {
 
   signed(): number {
     const first = this.u8();
-    const size = (first & 63) + (first & 128 ? this.varint() * 64 : 0);
+    return this.#signed(first, first & 128 ? this.varint() : 0);
+  }
+
+  int64(): Int64 {
+    const first = this.u8();
+    if (first < 128) return this.#signed(first, 0);
+    const start = this.at;
+    let rest = 0;
+    for (let scale = 1; ; scale *= 128) {
+      const byte = this.u8();
+      rest += (byte & 127) * scale;
+      if (byte < 128) break;
+    }
+    if (rest < 2 ** 47) return this.#signed(first, rest);
+    let exact = 0n;
+    for (let at = this.at - 1; at >= start; at--) exact = (exact << 7n) | BigInt(this.bytes[at]! & 127);
+    const size = (exact << 6n) | BigInt(first & 63);
+    if (size > 2n ** 63n) return corrupt('a number beyond 64 bits');
+    return narrow(first & 64 ? -size : size);
+  }
+
+  #signed(first: number, rest: number): number {
+    const size = (first & 63) + rest * 64;
     return first & 64 ? -size : size;
   }
 

@@ -26,6 +26,8 @@ export const source: Source = {
     amount: { type: 'int64', nullable: true },
     score: { type: 'float64', nullable: true },
     at: { type: 'timestamp', nullable: false },
+    vector: { type: 'list<float64>', nullable: true, length: 3 },
+    visits: { type: 'list<int64>', nullable: true },
   },
   eventTime: 'at',
   arrival: null,
@@ -89,6 +91,8 @@ const where: fc.Arbitrary<Expression | null> = fc.constantFrom<Expression | null
   { op: 'gt', args: [col('amount'), { lit: 0 }] },
   { op: 'or', args: [is('kind', 'b'), { op: 'isNull', args: [col('item')] }] },
   { op: 'not', args: [{ op: 'in', args: [col('item'), { lit: 'x' }, { lit: null }] }] },
+  { op: 'contains', args: [col('visits'), col('amount')] },
+  { op: 'eq', args: [col('amount'), { op: 'coalesce', args: [col('score'), { lit: 2 ** 53 }] }] },
 );
 
 const number: fc.Arbitrary<Expression> = fc.constantFrom<Expression>(
@@ -98,13 +102,22 @@ const number: fc.Arbitrary<Expression> = fc.constantFrom<Expression>(
   { op: 'div', args: [col('score'), col('amount')] },
   { op: 'coalesce', args: [col('score'), { lit: 0.1 }] },
   { op: 'add', args: [col('amount'), col('amount'), { lit: -1 }] },
+  { op: 'sub', args: [{ op: 'mul', args: [col('amount'), { lit: 2 }] }, col('amount')] },
+  { op: 'sub', args: [col('amount'), col('score')] },
+  { op: 'coalesce', args: [col('amount'), col('score')] },
+  { op: 'length', args: [col('visits')] },
 );
 
 const text: fc.Arbitrary<Expression> = fc.constantFrom<Expression>(col('item'), {
   op: 'lower',
   args: [col('kind')],
 });
-const scalar = fc.oneof(number, text, fc.constant<Expression>({ op: 'hash', args: [col('item')] }));
+const scalar = fc.oneof(
+  number,
+  text,
+  fc.constantFrom<Expression>({ op: 'hash', args: [col('item')] }, { op: 'hash', args: [col('amount')] }),
+);
+const list = fc.constantFrom<Expression>(col('vector'), col('visits'));
 const side = fc.oneof(
   fc.record({ op: fc.constant('count' as const), where }),
   fc.record({ op: fc.constant('sum' as const), value: number, where }),
@@ -126,7 +139,11 @@ const aggregation: fc.Arbitrary<Aggregation> = fc.oneof(
   }),
   fc.record({ op: fc.constant('decayedSum' as const), value: number, halfLifeMs: halfLife }),
   fc.record({ op: fc.constant('decayedCount' as const), halfLifeMs: halfLife }),
-  fc.record({ op: fc.constantFrom('first' as const, 'last' as const), value: scalar }),
+  fc.record({ op: fc.constantFrom('first' as const, 'last' as const), value: fc.oneof(scalar, list) }),
+  fc.constantFrom<Aggregation>(
+    { op: 'mean', value: col('vector') },
+    { op: 'mean', value: { op: 'coalesce', args: [{ lit: null }, col('vector')] } },
+  ),
   fc.record({
     op: fc.constantFrom('firstN' as const, 'lastN' as const),
     value: scalar,
@@ -142,7 +159,7 @@ const aggregation: fc.Arbitrary<Aggregation> = fc.oneof(
   fc.record({ op: fc.constant('approxDistinct' as const), value: scalar }),
   fc.record({
     op: fc.constant('topK' as const),
-    key: text,
+    key: fc.oneof(text, fc.constant(col('amount'))),
     weight: fc.option(number),
     k: fc.integer({ min: 1, max: 3 }),
   }),
@@ -153,6 +170,7 @@ const aggregation: fc.Arbitrary<Aggregation> = fc.oneof(
       [0],
       [-3, -1, 0.1, 2, 1e16],
       [Number.MIN_SAFE_INTEGER, 0, Number.MAX_SAFE_INTEGER],
+      [-(2 ** 63), 2 ** 53, 2 ** 53 + 2, 2 ** 63],
     ),
   }),
   fc.record({
@@ -245,9 +263,18 @@ const moment: fc.Arbitrary<number> = fc.oneof(
 const amount: fc.Arbitrary<Value> = fc.oneof(
   fc.integer({ min: -3, max: 3 }),
   fc.constantFrom(null, Number.MAX_SAFE_INTEGER, Number.MIN_SAFE_INTEGER),
+  fc.constantFrom(2n ** 53n, 2n ** 53n + 1n, -(2n ** 53n) - 1n, 2n ** 63n - 1n, -(2n ** 63n)),
+);
+const double = fc.constantFrom(0, 0.1, -0.2, 0.3, 5e-324, -1e-300, 2 ** 900, -(2 ** 959), 1e16);
+const vector: fc.Arbitrary<Value> = fc.oneof(fc.constant(null), fc.tuple(double, double, double));
+const visits: fc.Arbitrary<Value> = fc.option(
+  fc.array(
+    amount.map((value) => (value ?? 0) as number),
+    { maxLength: 3 },
+  ),
 );
 const score: fc.Arbitrary<Value> = fc.oneof(
-  fc.constantFrom(null, 0.1, 0.2, -0.3, 1e-300, 5e-324, 2 ** 900, -(2 ** 900), 1e16),
+  fc.constantFrom(null, 2 ** 53, 0.1, 0.2, -0.3, 1e-300, 5e-324, 2 ** 900, -(2 ** 900), 1e16),
   fc.double({ noNaN: true, noDefaultInfinity: true, min: -1e6, max: 1e6 }).map((x) => x + 0),
 );
 
@@ -270,11 +297,13 @@ function stream(timestamp: fc.Arbitrary<number>): fc.Arbitrary<Event[]> {
           fc.integer({ min: 0, max: 2 * HOUR }),
           fc.constantFrom(MINUTE, DAY, 5 * DAY),
         ),
-        order: fc.constantFrom(0, 0, 1),
+        order: fc.constantFrom<Event['order']>(0, 0, 1, 2n ** 63n - 1n, -(2n ** 63n)),
         kind: fc.constantFrom('a', 'b', 'c'),
         item: fc.constantFrom(null, 'x', 'y', 'é', 'Z'),
         amount,
         score,
+        vector,
+        visits,
       }),
       { maxLength: 40, size: 'large' },
     )
@@ -286,14 +315,14 @@ function stream(timestamp: fc.Arbitrary<number>): fc.Arbitrary<Event[]> {
           id: `e${String((index * 7919) % 1000).padStart(3, '0')}-${index}`,
         }))
         .sort((a, b) => a.arrivedAt - b.arrivedAt)
-        .map(({ timestamp, arrivedAt, order, id, kind, item, amount, score }, index) => ({
+        .map(({ timestamp, arrivedAt, order, id, kind, item, amount, score, vector, visits }, index) => ({
           timestamp,
           arrivedAt,
           order,
           id,
           sequence: 1 + Math.floor(index / 3),
-          // columns sorted by name: amount, at, item, kind, score, user_id
-          values: [amount, timestamp, item, kind, score, 'u'],
+          // columns sorted by name: amount, at, item, kind, score, user_id, vector, visits
+          values: [amount, timestamp, item, kind, score, 'u', vector, visits],
         })),
     );
 }

@@ -385,12 +385,12 @@ describe('what is wrong is named', () => {
       says: 'deep',
     },
     {
-      why: '2^53 + 1',
-      body: `{"entities":{"user_id":[1,9007199254740993]},"features":["${clicks[0]}"]}`,
+      why: '2^63',
+      body: `{"entities":{"user_id":[1,9223372036854775808]},"features":["${clicks[0]}"]}`,
       status: 400,
       code: 'FS_REQUEST_INVALID',
       pointer: '/entities/user_id/1',
-      says: '2^53',
+      says: '64 bits',
     },
     {
       why: '1e400',

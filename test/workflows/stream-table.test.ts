@@ -61,7 +61,7 @@ let topic: Topic;
 beforeAll(async () => {
   await env.startWorkers();
   await pool.query(
-    `create table shop_visits (${names.map((name) => `${quote(name)} ${TYPES[visits.columns[name]!.type]}`).join(', ')})`,
+    `create table shop_visits (${names.map((name) => `${quote(name)} ${TYPES[visits.columns[name]!.type as keyof typeof TYPES]}`).join(', ')})`,
   );
   const plan = await computePlan(pool, assertDefinitions(definitions));
   await savePlan(pool, plan, definitions);
