@@ -44,6 +44,9 @@ const TYPES = {
   float64: 'float8',
   bool: 'boolean',
   timestamp: 'timestamptz',
+  'list<string>': 'text[]',
+  'list<int64>': 'bigint[]',
+  'list<float64>': 'float8[]',
 };
 async function insert(events: readonly MadeEvent[]): Promise<void> {
   for (const { values } of events)
@@ -61,7 +64,7 @@ let topic: Topic;
 beforeAll(async () => {
   await env.startWorkers();
   await pool.query(
-    `create table shop_visits (${names.map((name) => `${quote(name)} ${TYPES[visits.columns[name]!.type as keyof typeof TYPES]}`).join(', ')})`,
+    `create table shop_visits (${names.map((name) => `${quote(name)} ${TYPES[visits.columns[name]!.type]}`).join(', ')})`,
   );
   const plan = await computePlan(pool, assertDefinitions(definitions));
   await savePlan(pool, plan, definitions);
