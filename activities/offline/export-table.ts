@@ -127,8 +127,8 @@ function cellSql(name: string, type: ColumnType): string {
     return `case when ${column} >= '0001-01-01' and ${column} < '10000-01-01'
       then to_char(${column} at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"') else ${column}::text end`;
   if (type === 'float64') return `${column}::double precision`;
-  if (type === 'list<float64>') return `to_json(${column}::double precision[])`;
-  if (type.startsWith('list')) return `to_json(${column})`;
+  if (type === 'list<float64>') return `to_json(${column}::double precision[])::text`;
+  if (type.startsWith('list')) return `to_json(${column})::text`;
   return type === 'bool' ? `${column}::text` : column;
 }
 

@@ -185,9 +185,11 @@ export function parseJson(text: string, maxDepth = 16): Json {
   }
 }
 
-/** As JSON.stringify, of plain data, with bigints as the digits that parseJson reads. */
+/** As JSON.stringify, of plain data, so that parseJson gives it back: bigints as digits, a whole double beyond 2^53 with an exponent. */
 export function writeJson(value: unknown): string {
   if (typeof value === 'bigint') return String(value);
+  if (typeof value === 'number' && Number.isInteger(value) && !Number.isSafeInteger(value))
+    return value.toExponential();
   if (typeof value !== 'object' || value === null) return JSON.stringify(value);
   if (Array.isArray(value)) return `[${value.map(writeJson).join(',')}]`;
   const fields = Object.entries(value).filter(([, field]) => field !== undefined);

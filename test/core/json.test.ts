@@ -11,6 +11,7 @@ import {
 import type { FeatureType } from '../../core/definition.js';
 import { FeatureStoreError } from '../../core/error.js';
 import type { FeatureValue } from '../../core/event.js';
+import { MAX_INT64, MIN_INT64, narrow } from '../../core/int64.js';
 import { DAY, floorTo, MAX_TIMESTAMP, MIN_TIMESTAMP } from '../../core/time.js';
 
 function refusal(text: string): { code: string; pointer: unknown; message: string } {
@@ -111,6 +112,19 @@ describe('in', () => {
   test('what is written is read again, whole numbers to the digit', () => {
     const document = { a: [1, -9223372036854775808n, 'x"\n', null, true], b: { c: [], d: 0.1 } };
     expect(plain(parseJson(writeJson({ ...document, left: undefined })))).toEqual(plain(document));
+  });
+
+  test('any double and any whole number of 64 bits is written so that it is read as what it was', () => {
+    const number = fc.oneof(
+      fc.double({ noNaN: true, noDefaultInfinity: true }).map((value) => value + 0),
+      fc.constantFrom(2 ** 53, -(2 ** 63), 1e20, 1e21, 1152921504606847000),
+      fc.bigInt({ min: MIN_INT64, max: MAX_INT64 }).map(narrow),
+    );
+    fc.assert(
+      fc.property(number, (value) => {
+        expect(parseJson(writeJson(value))).toBe(value);
+      }),
+    );
   });
 
   test('negative zero is zero', () => expect(Object.is(parseJson('-0.0'), 0)).toBe(true));
