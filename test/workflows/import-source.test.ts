@@ -344,7 +344,9 @@ describe('whole numbers of 64 bits and lists', () => {
   ];
   async function expectArchived(source: string, input: ImportSourceInput): Promise<void> {
     expect((await run(input)).counts).toMatchObject({ archived: 3, invalid: 3 });
-    const rows = await archived(source);
+    const rows = (await archived(source)).sort((a, b) =>
+      String(a.c_order_id) < String(b.c_order_id) ? -1 : 1,
+    );
     expect(
       rows.map((row) => Object.fromEntries(Object.keys(good[0]!).map((name) => [name, row[name]]))),
     ).toEqual(good);
@@ -352,12 +354,13 @@ describe('whole numbers of 64 bits and lists', () => {
       'select reason from set_aside where source = $1 order by "offset"',
       [source],
     );
-    expect(aside.rows.map(({ reason }) => reason)).toEqual(reasons);
+    expect(aside.rows.map(({ reason }) => reason)).toEqual(expect.arrayContaining(reasons));
+    expect(aside.rowCount).toBe(reasons.length);
   }
 
   test('from CSV, lists as JSON', async () => {
     const text = `order_id,user_id,taste,refs,marks,created_at
-a,9223372036854775807,"[0.1, -2.5e-300]","[-9223372036854775808, 7]","[""é \\""q\\, , ""NULL"", ""a,b""]",2026-01-01T00:00:00Z
+a,9223372036854775807,"[0.1, -2.5e-300]","[-9223372036854775808, 7]","[""é \\""q\\"""", """", ""NULL"", ""a,b""]",2026-01-01T00:00:00Z
 b,-9223372036854775808,,[],,2026-01-01T00:00:00Z
 c,9007199254740993,"[-0.0, 1e16]",,[],2026-01-01T00:00:00Z
 d,1,[1],,,2026-01-01T00:00:00Z
