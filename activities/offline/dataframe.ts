@@ -244,7 +244,7 @@ function checkCell(
   if (value === undefined)
     throw refuse(
       // errors travel through Temporal: no entity key does
-      `column "${name}" of row ${row} is ${keys.has(name) ? '' : `${JSON.stringify(cell!.slice(0, 60))}, `}not ${type === 'int64' ? INT64_RANGE : type}`,
+      `column "${name}" of row ${row} is ${keys.has(name) ? '' : `${JSON.stringify(cell!.slice(0, 60))}, `}not ${type}`,
       { row, column: name },
       `write ${type} there${type === 'bool' ? ': true or false' : ''}`,
     );
