@@ -139,8 +139,8 @@ export class Answers {
     let start = 0;
     for (const rows of this.labels.batchRows) {
       const end = start + rows;
-      const children = this.#features.map(({ name, type }, column) =>
-        featureData(name, type, this.#columns[column]!.slice(start, end)),
+      const children = this.#features.map(({ type }, column) =>
+        featureData(type, this.#columns[column]!.slice(start, end)),
       );
       yield makeBatch(this.schema, rows, children);
       start = end;

@@ -1,7 +1,7 @@
 /**
  * Feature values ⇄ Arrow, and Arrow files read and written a record batch at a time. Knows nothing of views.
  *
- *   string utf8 | int64 int64 (exact; sums beyond 2^53 too) | float64 | bool | timestamp timestamp[us, UTC] | list<t> list of these
+ *   string utf8 | int64 int64 (exact) | float64 | bool | timestamp timestamp[us, UTC] | list<t> list of these
  *
  * Columns are built here from typed arrays: whole numbers stay exact, texts are encoded once. No two columns of a batch may share
  * one typed array: apache-arrow 21.2 then writes a file that nobody can read.
@@ -27,9 +27,10 @@ import {
   Utf8,
   type Vector,
 } from 'apache-arrow';
-import type { ColumnType, FeatureType } from '../core/definition.js';
+import type { FeatureType, ScalarType } from '../core/definition.js';
 import { FeatureStoreError } from '../core/error.js';
-import type { FeatureValue } from '../core/event.js';
+import type { FeatureValue, List as ListValue } from '../core/event.js';
+import { narrow } from '../core/int64.js';
 
 export function featureField(name: string, type: FeatureType): Field {
   return new Field(name, arrowType(type), true);
@@ -50,12 +51,12 @@ function arrowType(type: FeatureType): DataType {
     case 'list<string>':
     case 'list<int64>':
     case 'list<float64>':
-      return new List(new Field('item', arrowType(type.slice(5, -1) as ColumnType), true));
+      return new List(new Field('item', arrowType(type.slice(5, -1) as ScalarType), true));
   }
 }
 
-/** A column of feature values; timestamps are epoch ms. Throws FS_NUMBER_RANGE for a whole number beyond 64 bits. */
-export function featureData(name: string, type: FeatureType, values: readonly FeatureValue[]): Data {
+/** A column of feature values; timestamps are epoch ms. */
+export function featureData(type: FeatureType, values: readonly FeatureValue[]): Data {
   const { length } = values;
   const nulls = nullsOf(values);
   const common = { length, ...nulls };
@@ -66,7 +67,7 @@ export function featureData(name: string, type: FeatureType, values: readonly Fe
       const factor = type === 'timestamp' ? 1000n : 1n;
       for (let i = 0; i < length; i++) {
         const value = values[i];
-        if (value !== null) data[i] = within64(name, BigInt(value as number | bigint) * factor);
+        if (value !== null) data[i] = BigInt(value as number | bigint) * factor;
       }
       return makeData({ ...common, type: arrowType(type) as Int64, data });
     }
@@ -106,11 +107,11 @@ export function featureData(name: string, type: FeatureType, values: readonly Fe
       const valueOffsets = new Int32Array(length + 1);
       const items: FeatureValue[] = [];
       for (let i = 0; i < length; i++) {
-        const list = values[i] as ReadonlyArray<string | number> | null;
+        const list = values[i] as ListValue | null;
         if (list !== null) for (const item of list) items.push(item);
         valueOffsets[i + 1] = items.length;
       }
-      const child = featureData(name, type.slice(5, -1) as ColumnType, items);
+      const child = featureData(type.slice(5, -1) as ScalarType, items);
       return makeData({ ...common, type: arrowType(type) as List, valueOffsets, child });
     }
   }
@@ -132,18 +133,6 @@ function bitmapBytes(bits: number): number {
   return Math.ceil(bits / 64) * 8;
 }
 
-function within64(name: string, value: bigint): bigint {
-  if (BigInt.asIntN(64, value) === value) return value;
-  throw new FeatureStoreError(
-    'FS_NUMBER_RANGE',
-    `a value of "${name}" is ${value}: Arrow's int64 ends at ±2^63`,
-    {
-      fix: 'sum a smaller unit of the value, or declare it float64',
-      feature: name,
-    },
-  );
-}
-
 /** Row → feature value, of a column written by featureData or of any Arrow type that holds the same. */
 export function featureReader(column: Vector, type: FeatureType): (row: number) => FeatureValue {
   switch (type) {
@@ -160,14 +149,13 @@ export function featureReader(column: Vector, type: FeatureType): (row: number) 
     case 'list<float64>':
       return (row) => {
         const list = column.get(row) as Vector | null;
-        return list && Array.from(list, (item: unknown) => exact(item as number) as string | number);
+        return list && Array.from(list, (item: unknown) => exact(item as ListValue[number]));
       };
   }
 }
 
-function exact<T>(value: T | bigint): T | bigint | number {
-  if (typeof value !== 'bigint') return value;
-  return Number.isSafeInteger(Number(value)) ? Number(value) : value;
+function exact<T>(value: T): T | number | bigint {
+  return typeof value === 'bigint' ? narrow(value) : value;
 }
 
 const PER_SECOND = [1n, 1_000n, 1_000_000n, 1_000_000_000n]; // by Arrow's TimeUnit: s, ms, us, ns

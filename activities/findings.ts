@@ -3,7 +3,7 @@
  * Answers are equal when values, statuses and event timestamps are: as Object.is has it, lists element by element. No tolerance.
  */
 import type { AggregationView, Source } from '../core/definition.js';
-import { compareEvents, type Event, type FeatureValue, type Value } from '../core/event.js';
+import { compareEvents, type Event, type FeatureValue, sameValue } from '../core/event.js';
 import { formatTimestamp } from '../core/time.js';
 import { answer, type Question, type StoredAnswer } from '../oracle/oracle.js';
 
@@ -23,7 +23,7 @@ export interface Difference {
   path: Path;
   view: string;
   version: number;
-  entity: Record<string, Value>;
+  entity: Record<string, unknown>;
   /** ISO. */
   moment: string;
   /** What differs: a feature, or the whole answer. */
@@ -109,13 +109,9 @@ export function disagreement(features: readonly string[], found: Told, expected:
   return null;
 }
 
-export function sameValue(a: FeatureValue, b: FeatureValue): boolean {
-  if (!Array.isArray(a) || !Array.isArray(b)) return Object.is(a, b);
-  return a.length === b.length && a.every((item, index) => Object.is(item, b[index]));
-}
-
 export function shown(value: FeatureValue): unknown {
   if (typeof value === 'bigint') return String(value);
+  if (Array.isArray(value)) return value.map(shown);
   return Object.is(value, -0) ? '-0' : value;
 }
 

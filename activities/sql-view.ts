@@ -7,9 +7,10 @@ import { cancellationSignal } from '@temporalio/activity';
 import pg from 'pg';
 import { encodeKey, onlineKey } from '../core/codec/key.js';
 import type { Environment } from '../core/config.js';
-import type { ColumnType, Entity, FeatureType, SqlView } from '../core/definition.js';
+import type { Entity, FeatureType, ScalarType, SqlView } from '../core/definition.js';
 import { FeatureStoreError } from '../core/error.js';
-import type { FeatureValue, Value } from '../core/event.js';
+import type { FeatureValue, List, Value } from '../core/event.js';
+import { narrow } from '../core/int64.js';
 import { encodeSqlRecord } from '../core/record.js';
 import { formatTimestamp, parseTimestamp } from '../core/time.js';
 import type { ViewVersion } from '../registry/resolve.js';
@@ -329,12 +330,12 @@ function createReader(
 }
 
 function parseFeature(view: SqlView, name: string, type: FeatureType, cell: string): FeatureValue {
-  if (!type.startsWith('list<')) return parseScalar(view, name, type as ColumnType, cell);
+  if (!type.startsWith('list<')) return parseScalar(view, name, type as ScalarType, cell);
   const items = parseTextList(cell);
   return items.map((item) => {
     if (item === null)
       throw refuse(view, `gives a null inside the list "${name}"`, `array_remove(${name}, null)`, name);
-    return parseScalar(view, name, type.slice(5, -1) as ColumnType, item) as string | number;
+    return parseScalar(view, name, type.slice(5, -1) as ScalarType, item) as List[number];
   });
 }
 
@@ -345,7 +346,7 @@ const parseTextList = (text: string): Array<string | null> =>
 function parseScalar(
   view: SqlView,
   name: string,
-  type: ColumnType,
+  type: ScalarType,
   cell: string,
   told: string = cell.slice(0, 60),
 ): Value {
@@ -365,15 +366,8 @@ function parseScalar(
           { cause: error },
         );
       }
-    case 'int64': {
-      const value = Number(cell);
-      if (Number.isSafeInteger(value)) return value;
-      throw new FeatureStoreError(
-        'FS_NUMBER_RANGE',
-        `the query of view "${view.name}" gives ${told} in "${name}", beyond ±(2^53 - 1)`,
-        { fix: 'keep int64 values within ±9,007,199,254,740,991', view: view.name, column: name },
-      );
-    }
+    case 'int64':
+      return narrow(BigInt(cell));
     case 'float64': {
       const value = Number(cell);
       if (Number.isFinite(value)) return value + 0; // no negative zero

@@ -8,7 +8,7 @@ import { encodeKey, onlineKey } from '../core/codec/key.js';
 import { type CompiledView, compileView, isMoving } from '../core/compile.js';
 import type { AggregationView, Entity, SqlView } from '../core/definition.js';
 import { FeatureStoreError } from '../core/error.js';
-import type { Event, FeatureValue, Value } from '../core/event.js';
+import { type Event, type FeatureValue, sameValue, type Value } from '../core/event.js';
 import {
   decodeHeader,
   MIN_STEPS,
@@ -24,7 +24,7 @@ import { ceilTo, floorTo, formatTimestamp, HOUR, MAX_TIMESTAMP } from '../core/t
 import { judge } from '../core/vector.js';
 import { type Answer, answer, answerSql, type Question, type SqlRow } from '../oracle/oracle.js';
 import type { StoredVersion } from '../registry/resolve.js';
-import { EXACT_TYPES, quote } from '../registry/sql.js';
+import { quote } from '../registry/sql.js';
 import { rowsTable } from '../registry/tables.js';
 import { readEach } from './answers.js';
 import type { Deps } from './deps.js';
@@ -36,7 +36,6 @@ import {
   type Findings,
   findDifferingEvent,
   type Path,
-  sameValue,
   seeded,
   shown,
   toldOf,
@@ -122,8 +121,8 @@ async function readEventsOf(
 const namesOf = (view: { features: ReadonlyArray<{ name: string }> }): string[] =>
   view.features.map(({ name }) => name);
 
-function entityOf(entity: Entity, parts: readonly Value[]): Record<string, Value> {
-  return Object.fromEntries(entity.keys.map(({ name }, index) => [name, parts[index]!]));
+function entityOf(entity: Entity, parts: readonly Value[]): Record<string, unknown> {
+  return Object.fromEntries(entity.keys.map(({ name }, index) => [name, shown(parts[index]!)]));
 }
 
 function teller(
@@ -388,7 +387,6 @@ async function rowsOf({ deps, version, progress }: Check, parts: readonly Value[
   const features = version.view.features.map(({ name }) => quote(name)).join(', ');
   const { rows } = await deps.pool.query<[number, number | null, Buffer | null, ...FeatureValue[]]>({
     rowMode: 'array',
-    types: EXACT_TYPES,
     text: `select tick_ms, event_ms, record, ${features} from ${rowsTable(version.id)}
             where key = $1 and tick_ms <= $2 order by tick_ms`,
     values: [Buffer.from(encodeKey(version.entity, parts)), progress.lastTickMs],

@@ -20,6 +20,7 @@ import type {
   OnDemandView as OnDemandViewJson,
   Operator,
   RatioSide as RatioSideJson,
+  ScalarType,
   Service as ServiceJson,
   Sessions as SessionsJson,
   Source as SourceJson,
@@ -98,7 +99,7 @@ export type Mode = AggregationViewJson['mode'];
 type Num = 'int64' | 'float64';
 type Ordered = Num | 'timestamp' | 'string';
 /** The plain value of a type, as it stands in a definition. Timestamps are epoch milliseconds. */
-type Plain<T extends FeatureType> = T extends 'string'
+type Plain<T extends ColumnType> = T extends 'string'
   ? string
   : T extends Num | 'timestamp'
     ? number
@@ -118,6 +119,8 @@ type Sum<A extends FeatureType, B> = A extends 'int64' | 'timestamp'
       : 'float64'
   : 'float64';
 type Addable = Num | 'timestamp';
+type ListType = 'list<string>' | 'list<int64>' | 'list<float64>';
+type ElementOf<T extends FeatureType> = T extends `list<${infer E extends 'string' | Num}>` ? E : never;
 
 /** An expression of type T over inputs called Names. Types live in the compiler only: JSON is all there is at run time. */
 export class Expr<T extends FeatureType, Names extends string> {
@@ -203,10 +206,15 @@ export class Expr<T extends FeatureType, Names extends string> {
     return op('lower', this);
   }
   /** Characters of a text, elements of a list. */
-  length(
-    this: Expr<'string' | 'list<string>' | 'list<int64>' | 'list<float64>', Names>,
-  ): Expr<'int64', Names> {
+  length(this: Expr<'string' | ListType, Names>): Expr<'int64', Names> {
     return op('length', this);
+  }
+  /** Whether a list has an element equal to this. */
+  contains<B extends Operand<ElementOf<T>>>(
+    this: Expr<ListType, Names>,
+    other: B,
+  ): Expr<'bool', Names | NamesOf<B>> {
+    return op('contains', this, other);
   }
 }
 type NamesOf<B> = B extends Expr<FeatureType, infer M> ? M : never;
@@ -270,13 +278,26 @@ export function entity<const K extends Keys>(name: string, spec: Described & { k
 }
 
 /** A column's type; with a question mark it may be missing. */
-export type ColumnSpec = ColumnType | `${ColumnType}?`;
+export type ColumnSpec = ColumnType | `${ColumnType}?` | Vector;
 type ColumnSpecs = Readonly<Record<string, ColumnSpec>>;
 type TypeOfSpec<S extends ColumnSpec> = S extends `${infer T extends ColumnType}?`
   ? T
   : S extends ColumnType
     ? S
-    : never;
+    : S extends Vector
+      ? 'list<float64>'
+      : never;
+
+/** A column of vectors of one length. */
+export interface Vector {
+  readonly length: number;
+  readonly nullable: boolean;
+}
+
+/** Vectors of `length` doubles, an embedding: whatever else stands in the column is invalid. */
+export function vector(length: number, options: { nullable?: boolean } = {}): Vector {
+  return { length, nullable: options.nullable ?? false };
+}
 type Column<C> = keyof C & string;
 type ColumnOf<C extends ColumnSpecs, T extends ColumnType> = {
   [K in Column<C>]: TypeOfSpec<C[K]> extends T ? K : never;
@@ -384,6 +405,8 @@ export function source<const C extends ColumnSpecs>(name: string, spec: SourceSp
     }),
     columns: Object.fromEntries(
       Object.entries(spec.columns).map(([column, given]) => {
+        if (typeof given !== 'string')
+          return [column, { type: 'list<float64>' as const, nullable: given.nullable, length: given.length }];
         const nullable = given.endsWith('?');
         return [column, { type: (nullable ? given.slice(0, -1) : given) as ColumnType, nullable }];
       }),
@@ -455,13 +478,13 @@ export function sum<T extends Num, N extends string>(value: Expr<T, N>): Countab
 }
 /** The number of different values, exact; with a limit, never more than that. A lifetime asks for one. */
 export function distinct<N extends string>(
-  value: Expr<ColumnType, N>,
+  value: Expr<ScalarType, N>,
   options: { limit?: number } = {},
 ): Countable<'int64', N> {
   return new Countable({ op: 'distinct', value: value.json, ...options });
 }
 /** The number of different values, estimated: a standard error of 1.6 %, in bounded space. */
-export function approxDistinct<N extends string>(value: Expr<ColumnType, N>): Aggregation<'int64', N> {
+export function approxDistinct<N extends string>(value: Expr<ScalarType, N>): Aggregation<'int64', N> {
   return new Aggregation({ op: 'approxDistinct', value: value.json });
 }
 /** The sum of values that halve with every half-life since their event. */
@@ -475,7 +498,10 @@ export function decayedSum<N extends string>(
 export function decayedCount(options: { halfLife: Duration }): Aggregation<'float64', never> {
   return new Aggregation({ op: 'decayedCount', halfLifeMs: ms(options.halfLife) });
 }
-export function mean<N extends string>(value: Expr<Num, N>): Aggregation<'float64', N> {
+/** Of numbers, or of vectors of one length, element by element. */
+export function mean<T extends Num | 'list<float64>', N extends string>(
+  value: Expr<T, N>,
+): Aggregation<T extends Num ? 'float64' : 'list<float64>', N> {
   return new Aggregation({ op: 'mean', value: value.json });
 }
 /** The variance of a sample (over n - 1), unless these are all there are: `{ population: true }` (over n). Exact, rounded once. */
@@ -733,7 +759,7 @@ export function sqlView<F extends Types>(
   return new ViewDef(json, [spec.entity]);
 }
 
-type RequestSpecs = Readonly<Record<string, ColumnType>>;
+type RequestSpecs = Readonly<Record<string, ScalarType>>;
 
 /** Fields that every request carries for an on-demand view. */
 export class RequestFields<R extends RequestSpecs> {
@@ -761,7 +787,7 @@ export function onDemandView<F extends Types>(
   const given = Object.entries(spec.features as OnDemandFeatures<Types>);
   const inputs = given.flatMap(([, feature]) => feature.expression.inputs);
   const fields = { ...spec.request?.fields };
-  const types = {
+  const types: Record<string, { type: FeatureType }> = {
     ...Object.fromEntries(Object.entries(fields).map(([field, type]) => [field, { type }])),
     ...Object.fromEntries(inputs.map((input) => [input.feature, { type: featureType(input) }])),
   };

@@ -6,6 +6,7 @@ import { z } from 'zod';
 import { LIFE_IN_HALF_LIVES } from './aggregate/decay.js';
 import { findZone } from './calendar.js';
 import { canonicalDefinitions } from './canonical.js';
+import { writeJson } from './codec/json.js';
 import {
   type Aggregation,
   type AggregationFeature,
@@ -14,6 +15,7 @@ import {
   Entity,
   type Expression,
   type FeatureType,
+  MAX_ELEMENTS,
   type OnDemandView,
   type RatioSide,
   Service,
@@ -24,7 +26,7 @@ import {
   type Window,
 } from './definition.js';
 import { FeatureStoreError } from './error.js';
-import { type ExpressionType, type Inputs, typeOf } from './expression.js';
+import { type ExpressionType, type Inputs, lengthOf, typeOf } from './expression.js';
 import { lintName, nameProblem } from './naming.js';
 import { SESSION_COLUMNS, sessionColumns } from './sessions.js';
 import { streamOf } from './stream.js';
@@ -98,8 +100,8 @@ export function expressionTypeOf(
   return 'type' in result && result.type !== 'null' ? result.type : null;
 }
 
-function inputsOf(columns: Readonly<Record<string, { type: FeatureType }>>): Inputs {
-  return new Map(Object.entries(columns).map(([name, { type }], index) => [name, { index, type }]));
+function inputsOf(columns: Readonly<Record<string, { type: FeatureType; length?: number }>>): Inputs {
+  return new Map(Object.entries(columns).map(([name, column], index) => [name, { ...column, index }]));
 }
 
 /** One run: the problems so far, and the items that are whole, by name. */
@@ -273,8 +275,16 @@ class Check {
     const path = `sources.${source.name}`;
     // their places in the archive are called after them: archive_<source>, c_<column>
     this.#name(source.name, path, { spare: 8 });
-    for (const column of Object.keys(source.columns))
+    for (const [column, { type, length }] of Object.entries(source.columns)) {
       this.#name(column, `${path}.columns.${column}`, { spare: 2 });
+      if (length !== undefined && type !== 'list<float64>')
+        this.#add(
+          'type',
+          `${path}.columns.${column}.length`,
+          `is the length of a vector; the column is ${type}`,
+          'leave it out, or declare the column as list<float64>',
+        );
+    }
     this.#role(source, 'eventTime', ['timestamp']);
     this.#role(source, 'arrival', ['timestamp']);
     this.#role(source, 'id', ['string', 'int64']);
@@ -455,7 +465,7 @@ class Check {
             `declare ${type}`,
           );
       }
-      this.#coldStart(feature, at, listLimit(feature.aggregation));
+      this.#coldStart(feature, at, listBounds(feature.aggregation, inputs ?? null));
       this.#lint(feature, at, [view.entity], feature.window, view.sessions !== undefined);
     }
   }
@@ -685,7 +695,7 @@ class Check {
     this.#cadence(view.cadenceMs, `${path}.cadenceMs`, view.ttlMs, `${path}.ttlMs`);
     this.#query(view, path);
     for (const feature of view.features) {
-      this.#coldStart(feature, `${path}.features.${feature.name}`, null);
+      this.#coldStart(feature, `${path}.features.${feature.name}`);
       this.#lint(feature, `${path}.features.${feature.name}`, [view.entity], null);
     }
   }
@@ -760,7 +770,7 @@ class Check {
           `says ${feature.type}, the expression gives ${type}`,
           `declare ${type}`,
         );
-      this.#coldStart(feature, at, null);
+      this.#coldStart(feature, at);
       this.#lint(feature, at, [...entities], null);
     }
   }
@@ -849,8 +859,19 @@ class Check {
         return expect(aggregation.value, NUMBERS, 'value');
       case 'decayedCount':
         return 'float64';
+      case 'mean': {
+        const type = expect(aggregation.value, [...NUMBERS, 'list<float64>'], 'value');
+        if (type !== 'list<float64>') return type && 'float64';
+        if (lengthOf(aggregation.value, inputs) !== null) return type;
+        this.#add(
+          'type',
+          `${at}.value`,
+          'is list<float64> without a length: such lists have no mean',
+          'declare the column with a length: vector(64)',
+        );
+        return null;
+      }
       case 'decayedSum':
-      case 'mean':
       case 'variance':
       case 'stddev':
       case 'percentile':
@@ -860,7 +881,11 @@ class Check {
         return expect(aggregation.value, [...NUMBERS, 'timestamp'], 'value');
       case 'last':
       case 'first':
-        return expect(aggregation.value, SCALARS, 'value');
+        return expect(
+          aggregation.value,
+          [...SCALARS, 'list<string>', 'list<int64>', 'list<float64>'],
+          'value',
+        );
       case 'lastN':
       case 'firstN':
         return list(expect(aggregation.value, ['string', ...NUMBERS], 'value'));
@@ -904,7 +929,11 @@ class Check {
     );
   }
 
-  #coldStart(feature: { type: FeatureType; coldStart: unknown }, at: string, limit: number | null): void {
+  #coldStart(
+    feature: { type: FeatureType; coldStart: unknown },
+    at: string,
+    { least, most } = { least: 0, most: Number.POSITIVE_INFINITY },
+  ): void {
     const { type, coldStart } = feature;
     if (!fits(coldStart, type))
       this.#add(
@@ -913,12 +942,12 @@ class Check {
         `${show(coldStart)} is no ${type}`,
         `give ${EXAMPLES[type]}, or null`,
       );
-    else if (limit !== null && Array.isArray(coldStart) && coldStart.length > limit)
+    else if (Array.isArray(coldStart) && (coldStart.length < least || coldStart.length > most))
       this.#add(
         'cold-start',
         `${at}.coldStart`,
-        `has ${coldStart.length} elements; the feature has ${limit} at most`,
-        'give fewer',
+        `has ${coldStart.length} elements; the feature has ${least === most ? most : `${most} at most`}`,
+        least === most ? `give ${most}, or null` : 'give fewer',
       );
   }
 }
@@ -984,12 +1013,17 @@ function fits(value: unknown, type: FeatureType): boolean {
   }
 }
 
-function listLimit(aggregation: Aggregation): number | null {
+/** How many elements a list of the feature has. */
+function listBounds(aggregation: Aggregation, inputs: Inputs | null): { least: number; most: number } {
   const { op } = aggregation;
-  if (op === 'lastN' || op === 'firstN') return aggregation.n;
-  if (op === 'topK') return aggregation.k;
-  if (op === 'histogram') return aggregation.edges.length + 1;
-  return op === 'cart' ? aggregation.limit : null;
+  const upTo = (most: number) => ({ least: 0, most });
+  if (op === 'lastN' || op === 'firstN') return upTo(aggregation.n);
+  if (op === 'topK') return upTo(aggregation.k);
+  if (op === 'histogram') return upTo(aggregation.edges.length + 1);
+  if (op === 'cart') return upTo(aggregation.limit);
+  const isOfLists = op === 'mean' || op === 'last' || op === 'first';
+  const length = isOfLists && inputs ? lengthOf(aggregation.value, inputs) : null;
+  return length === null ? upTo(MAX_ELEMENTS) : { least: length, most: length };
 }
 
 /** The query without what is only text in it: comments, strings, dollar quotes. */
@@ -1050,7 +1084,7 @@ function a(expected: string): string {
 function show(value: unknown): string {
   if (value === undefined) return 'nothing';
   if (typeof value === 'number') return String(value);
-  const shown = JSON.stringify(value) ?? typeof value;
+  const shown = writeJson(value) ?? typeof value;
   return shown.length > 60 ? `${shown.slice(0, 60)}…` : shown;
 }
 

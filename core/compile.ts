@@ -8,6 +8,7 @@ import { bucketsPart } from './aggregate/buckets.js';
 import { cartPart } from './aggregate/cart.js';
 import { decayedTo, decayPart, decayWindow } from './aggregate/decay.js';
 import { distinctPart } from './aggregate/distinct.js';
+import { elementwise, meanVector } from './aggregate/elementwise.js';
 import { extremePart } from './aggregate/extreme.js';
 import { hoppingPart } from './aggregate/hopping.js';
 import type { Nest, Span } from './aggregate/nested.js';
@@ -32,14 +33,16 @@ import type {
   ColumnType,
   Expression,
   RatioSide,
+  ScalarType,
   Source,
   Window,
 } from './definition.js';
 import type { Event, FeatureValue, Value } from './event.js';
 import { columnNames } from './event.js';
-import type { Adder, Dyadic } from './exact.js';
+import type { Adder, DoubleTotal, Dyadic } from './exact.js';
 import {
   adderOf,
+  doubleAdder,
   dyadicSquares,
   nothingAdder,
   roundQuotient,
@@ -48,7 +51,9 @@ import {
   wholeSquares,
 } from './exact.js';
 import type { Inputs } from './expression.js';
-import { compileExpression, typeOf } from './expression.js';
+import { compileExpression, lengthOf, typeOf } from './expression.js';
+import type { Int64 } from './int64.js';
+import { toInt64 } from './int64.js';
 import type { SessionTracker } from './sessions.js';
 import { sessionTracker } from './sessions.js';
 import { DAY, leavesAt, SECOND, tumblesAt, WEEK } from './time.js';
@@ -90,7 +95,7 @@ export function compileView(view: AggregationView, source: Source): CompiledView
   const sessions = view.sessions ? sessionTracker(view.sessions, view.key, source) : null;
   const { columns } = sessions ?? source;
   const inputs: Inputs = new Map(
-    columnNames({ columns }).map((name, index) => [name, { index, type: columns[name]!.type }]),
+    columnNames({ columns }).map((name, index) => [name, { ...columns[name]!, index }]),
   );
   const slots: Slot[] = [];
   const known = new Map<string, number>();
@@ -119,13 +124,16 @@ export function compileView(view: AggregationView, source: Source): CompiledView
     return (event) => evaluate(event) === true;
   }
 
-  function scalarType(expression: Expression): ColumnType {
+  function valueType(expression: Expression): ColumnType {
     const result = typeOf(expression, inputs);
-    assert(
-      'type' in result && result.type !== 'null' && !result.type.startsWith('list'),
-      `${JSON.stringify(expression)} was never checked`,
-    );
-    return result.type as ColumnType;
+    assert('type' in result && result.type !== 'null', `${JSON.stringify(expression)} was never checked`);
+    return result.type;
+  }
+
+  function scalarType(expression: Expression): ScalarType {
+    const type = valueType(expression);
+    assert(!type.startsWith('list'), `${JSON.stringify(expression)} was never checked`);
+    return type as ScalarType;
   }
 
   /** When an event leaves the window, and what all such times are multiples of; 0: there are none. */
@@ -183,7 +191,7 @@ export function compileView(view: AggregationView, source: Source): CompiledView
     const evaluate = evaluator(value);
     return (event) => {
       const x = evaluate(event);
-      return x === null ? null : adder.of(x as number);
+      return x === null ? null : adder.of(x as Int64);
     };
   }
 
@@ -253,6 +261,14 @@ export function compileView(view: AggregationView, source: Source): CompiledView
     return { totals: totalsOf('sum', value, adder, window, where), adder };
   }
 
+  /** Of vectors, element by element. */
+  function vectorSlot(value: Expression, length: number, window: Window, where: Expression[]): number {
+    return slot(['vectors', value], window, where, () => {
+      const evaluate = evaluator(value) as (event: Event) => readonly number[] | null;
+      return sumPart(elementwise(doubleAdder, length), evaluate) as AnyPart;
+    });
+  }
+
   function distinctSlot(
     { value, limit = Number.POSITIVE_INFINITY }: { value: Expression; limit?: number },
     window: Window,
@@ -290,9 +306,14 @@ export function compileView(view: AggregationView, source: Source): CompiledView
         return countSlot(window, where);
       case 'sum': {
         const { totals, adder } = sumSlot(aggregation.value, window, where);
-        return (values) => finite(adder.result(totals(values).total));
+        return (values) => held(adder.result(totals(values).total));
       }
       case 'mean': {
+        const length = lengthOf(aggregation.value, inputs);
+        if (length !== null) {
+          const at = vectorSlot(aggregation.value, length, window, where);
+          return (values) => meanVector(values[at] as Sum<readonly DoubleTotal[]>);
+        }
         const { totals, adder } = sumSlot(aggregation.value, window, where);
         return (values) => {
           const { count, total } = totals(values);
@@ -321,7 +342,7 @@ export function compileView(view: AggregationView, source: Source): CompiledView
         const { halfLifeMs } = aggregation;
         const value = aggregation.op === 'decayedSum' ? aggregation.value : null;
         const at = slot(['decayed', value, halfLifeMs], decayWindow(window, halfLifeMs), where, () => {
-          const input = value === null ? () => 1 : (evaluator(value) as (event: Event) => number | null);
+          const input = value === null ? () => 1 : (evaluator(value) as (event: Event) => Int64 | null);
           return decayPart(halfLifeMs, input) as AnyPart;
         });
         return (values, now) => finite(decayedTo(now, (values[at] as Sum<Dyadic>).total, halfLifeMs));
@@ -338,7 +359,7 @@ export function compileView(view: AggregationView, source: Source): CompiledView
       case 'lastN': {
         const n = aggregation.op === 'last' ? 1 : aggregation.n;
         const at = slot(['newest', n, aggregation.value], window, where, () => {
-          return newestPart(n, scalarType(aggregation.value), evaluator(aggregation.value)) as AnyPart;
+          return newestPart(n, valueType(aggregation.value), evaluator(aggregation.value)) as AnyPart;
         });
         if (aggregation.op === 'lastN') return (values) => values[at] as FeatureValue;
         return (values) => (values[at] as Value[])[0] ?? null;
@@ -347,7 +368,7 @@ export function compileView(view: AggregationView, source: Source): CompiledView
       case 'firstN': {
         const n = aggregation.op === 'first' ? 1 : aggregation.n;
         const at = slot(['oldest', n, aggregation.value], window, where, () => {
-          return oldestPart(n, scalarType(aggregation.value), evaluator(aggregation.value)) as AnyPart;
+          return oldestPart(n, valueType(aggregation.value), evaluator(aggregation.value)) as AnyPart;
         });
         if (aggregation.op === 'firstN') return (values) => values[at] as FeatureValue;
         return (values) => (values[at] as Value[])[0] ?? null;
@@ -377,12 +398,12 @@ export function compileView(view: AggregationView, source: Source): CompiledView
       case 'histogram': {
         const { value, edges } = aggregation;
         const at = slot(['histogram', value, edges], window, where, () => {
-          const evaluate = evaluator(value) as (event: Event) => number | null;
+          const evaluate = evaluator(value) as (event: Event) => Int64 | null;
           return bucketsPart((event) => {
             const x = evaluate(event);
             if (x === null) return null;
             const edge = firstAtOrAfter(edges, x);
-            return edges[edge] === x ? edge + 1 : edge;
+            return edge < edges.length && edges[edge]! <= x ? edge + 1 : edge;
           }) as AnyPart;
         });
         return (values) =>
@@ -392,10 +413,10 @@ export function compileView(view: AggregationView, source: Source): CompiledView
         const { value, quantile } = aggregation;
         const whole = scalarType(value) === 'int64';
         const at = slot(['percentile', value], window, where, () => {
-          const evaluate = evaluator(value) as (event: Event) => number | null;
+          const evaluate = evaluator(value) as (event: Event) => Int64 | null;
           return bucketsPart((event) => {
             const x = evaluate(event);
-            return x === null ? null : bucketOf(x);
+            return x === null ? null : bucketOf(Number(x));
           }) as AnyPart;
         });
         return (values) => quantileOf(values[at] as Counts, quantile, whole);
@@ -518,9 +539,13 @@ function isSame(a: NestedWindow, b: NestedWindow): boolean {
   return a.ms === b.ms && a.hopMs === b.hopMs;
 }
 
-/** A total beyond the doubles has no value; there is no negative zero. */
-function finite(value: number | bigint): number | bigint | null {
-  if (typeof value === 'bigint') return value;
+/** A total beyond 64 bits, or beyond the doubles, has no value. */
+function held(total: number | bigint): Int64 | null {
+  return typeof total === 'bigint' ? toInt64(total) : finite(total);
+}
+
+/** What is beyond the doubles has no value; there is no negative zero. */
+function finite(value: number): number | null {
   return Number.isFinite(value) ? value + 0 : null;
 }
 

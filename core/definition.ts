@@ -5,16 +5,23 @@
  */
 import { z } from 'zod';
 
-/** Column types of events. int64 is a whole number within ±(2^53 - 1); timestamp is epoch milliseconds. */
-export const ColumnType = z.enum(['string', 'int64', 'float64', 'bool', 'timestamp']);
-export type ColumnType = z.infer<typeof ColumnType>;
+/** int64 is a whole number of 64 bits (int64.ts); timestamp is epoch milliseconds. */
+export const ScalarType = z.enum(['string', 'int64', 'float64', 'bool', 'timestamp']);
+export type ScalarType = z.infer<typeof ScalarType>;
 
-/** Types of feature values: a column type, or a list of one. */
-export const FeatureType = z.enum([
+/** Column types of events. A list has at most MAX_ELEMENTS elements, none of them null. */
+export const ColumnType = z.enum([
   'string', 'int64', 'float64', 'bool', 'timestamp',
   'list<string>', 'list<int64>', 'list<float64>',
 ]); // biome-ignore format: two rows, scalars and lists
-export type FeatureType = z.infer<typeof FeatureType>;
+export type ColumnType = z.infer<typeof ColumnType>;
+
+/** Of a list column. */
+export const MAX_ELEMENTS = 4096;
+
+/** Types of feature values: those of columns. */
+export const FeatureType = ColumnType;
+export type FeatureType = ColumnType;
 
 const Name = z.string().min(1).max(63);
 const Ms = z.number().int().nonnegative().max(Number.MAX_SAFE_INTEGER);
@@ -35,7 +42,7 @@ export type FeatureLiteral = z.infer<typeof FeatureLiteral>;
 
 export const OPERATORS = [
   'eq', 'ne', 'lt', 'le', 'gt', 'ge', 'and', 'or', 'not', 'isNull', 'in',
-  'add', 'sub', 'mul', 'div', 'coalesce', 'hash', 'lower', 'length', 'now',
+  'add', 'sub', 'mul', 'div', 'coalesce', 'hash', 'lower', 'length', 'contains', 'now',
 ] as const; // biome-ignore format: a table of words
 export type Operator = (typeof OPERATORS)[number];
 
@@ -81,7 +88,15 @@ export const Source = z.strictObject({
   ]),
   /** A file or table holds what happened before `cutAtMs`, the topic what happened from then on. */
   stream: z.strictObject({ topic: Topic, cutAtMs: Ms }).exactOptional(),
-  columns: z.record(Name, z.strictObject({ type: ColumnType, nullable: z.boolean() })),
+  /** `length`: of a list<float64>, which it makes a vector: so many elements, never others. */
+  columns: z.record(
+    Name,
+    z.strictObject({
+      type: ColumnType,
+      nullable: z.boolean(),
+      length: z.number().int().min(1).max(MAX_ELEMENTS).exactOptional(),
+    }),
+  ),
   /** Column of type timestamp: when it happened. */
   eventTime: Name,
   /** Column of type timestamp: when the platform could have known it; null: event time + arrivalDelayMs, assumed. */
@@ -146,9 +161,12 @@ export type RatioSide = z.infer<typeof RatioSide>;
 export const Aggregation = z.discriminatedUnion('op', [
   /** Events that pass the filter. → int64 */
   z.strictObject({ op: z.literal('count') }),
-  /** Exact; rounded once when read. → the value's type (int64 or float64) */
+  /** Exact; rounded once when read. Beyond 64 bits, or beyond the doubles: null. → the value's type (int64 or float64) */
   z.strictObject({ op: z.literal('sum'), value }),
-  /** Exact sum, rounded, over the number of non-null values. → float64 */
+  /**
+   * Exact sum, rounded, over the number of non-null values. → float64. Of a vector, element by element: exact sum over number, rounded
+   * once. → list<float64>
+   */
   z.strictObject({ op: z.literal('mean'), value }),
   /**
    * Σ value · 2^(-age / halfLife), or Σ 2^(-age / halfLife), at the moment of reading: it moves between steps. The value does not
@@ -332,7 +350,7 @@ export const OnDemandView = z.strictObject({
   name: Name,
   ...Described,
   /** Fields that every request, or entity dataframe, carries. */
-  request: z.record(Name, ColumnType),
+  request: z.record(Name, ScalarType),
   /** Stored features it reads, as "view:feature"; in expressions by the feature's name. */
   inputs: z.array(z.string()),
   features: z.array(z.strictObject({ ...FeatureCommon, expression: Expression })).min(1),

@@ -4,21 +4,26 @@
  * double of 2^960 or more is refused at the source, so no sum can pass the greatest double.
  */
 import type { ByteReader, ByteWriter } from './codec/bytes.js';
-import type { ColumnType } from './definition.js';
+import type { ScalarType } from './definition.js';
+import { narrow } from './int64.js';
 
-/** How exact totals of one kind are added. Equal totals may have several forms in memory; they have one in bytes. */
-export interface Adder<T> {
+/** What can be added up and taken away again. Equal totals may have several forms in memory; they have one in bytes. */
+export interface Total<T> {
   readonly zero: T;
-  of(value: number): T;
   add(a: T, b: T): T;
   negate(a: T): T;
-  /** Negative, zero or positive, as a comes before b. */
-  compare(a: T, b: T): number;
-  /** int64: number while safe, else bigint; float64: the nearest double, never -0. */
-  result(a: T): number | bigint;
-  dyadic(a: T): Dyadic;
   encode(writer: ByteWriter, a: T): void;
   decode(reader: ByteReader): T;
+}
+
+/** An exact total of numbers; which one is decided once by the type of what is summed. */
+export interface Adder<T> extends Total<T> {
+  of(value: number | bigint): T;
+  /** Negative, zero or positive, as a comes before b. */
+  compare(a: T, b: T): number;
+  /** int64: number while safe, else bigint, of any size; float64: the nearest double, never -0. */
+  result(a: T): number | bigint;
+  dyadic(a: T): Dyadic;
 }
 
 type Whole = number | bigint;
@@ -41,10 +46,6 @@ function addWhole(a: Whole, b: Whole): Whole {
     if (Number.isSafeInteger(sum)) return sum;
   }
   return narrow(BigInt(a) + BigInt(b));
-}
-
-function narrow(a: bigint): Whole {
-  return a >= BigInt(Number.MIN_SAFE_INTEGER) && a <= BigInt(Number.MAX_SAFE_INTEGER) ? Number(a) : a;
 }
 
 /** mantissa × 2^exponent; the same number may have several forms until it is encoded. */
@@ -102,7 +103,7 @@ const PAIR_BOUND = 2 ** 1000;
 
 export const doubleAdder: Adder<DoubleTotal> = {
   zero: 0,
-  of: (value) => value,
+  of: Number,
   add(a, b) {
     if (typeof a === 'number') {
       if (typeof b === 'number') {
@@ -199,7 +200,7 @@ function narrowest(a: Dyadic): DoubleTotal {
 }
 
 /** What sums values of a type: doubles, or whole numbers (int64, timestamp). */
-export function adderOf(type: ColumnType): Adder<unknown> {
+export function adderOf(type: ScalarType): Adder<unknown> {
   return (type === 'float64' ? doubleAdder : wholeAdder) as Adder<unknown>;
 }
 
@@ -220,7 +221,7 @@ export const nothingAdder: Adder<0> = {
 export const wholeSquares: Adder<Whole> = {
   ...wholeAdder,
   of(value) {
-    const square = value * value;
+    const square = Number(value) ** 2;
     return Number.isSafeInteger(square) ? square : BigInt(value) ** 2n;
   },
 };
@@ -245,8 +246,9 @@ export function spread(count: number, total: Dyadic, squares: Dyadic): Dyadic {
 
 const scratch = new DataView(new ArrayBuffer(8));
 
-function dyadicOf(value: number): Dyadic {
-  if (Number.isSafeInteger(value)) return { mantissa: BigInt(value), exponent: 0 };
+function dyadicOf(value: number | bigint): Dyadic {
+  if (typeof value === 'bigint' || Number.isSafeInteger(value))
+    return { mantissa: BigInt(value), exponent: 0 };
   scratch.setFloat64(0, value);
   const high = scratch.getUint32(0);
   const field = (high >>> 20) & 0x7ff; // 0: subnormal, no hidden bit

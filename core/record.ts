@@ -27,10 +27,9 @@ import type { Cursor } from './aggregate/part.js';
 import { cursorOf, NEVER } from './aggregate/part.js';
 import { assert } from './assert.js';
 import { ByteReader, ByteWriter, corrupt, equalBytes } from './codec/bytes.js';
-import type { Scalar } from './codec/scalar.js';
-import { scalarCodecs } from './codec/scalar.js';
+import { valueCodecs } from './codec/scalar.js';
 import type { CompiledView } from './compile.js';
-import type { ColumnType, FeatureType, SqlView } from './definition.js';
+import type { SqlView } from './definition.js';
 import type { FeatureValue } from './event.js';
 import type { Reading, State } from './state.js';
 import { advance, assertWhole, decodeState, encodeState, expectLayout, isBlank } from './state.js';
@@ -325,7 +324,7 @@ export function encodeSqlRecord(
   view.features.forEach(({ type }, index) => {
     const value = values[index] ?? null;
     writer.u8(value === null ? 0 : 1);
-    if (value !== null) encodeFeature(writer, type, value);
+    if (value !== null) valueCodecs[type].encode(writer, value);
   });
   return writer.finish();
 }
@@ -344,30 +343,6 @@ export function readSqlRecord(view: SqlView, bytes: Uint8Array): Reading {
     firstEventTimestamp: eventTimestamp,
     eventCount: 1,
     horizonPassed: false,
-    values: view.features.map(({ type }) => (reader.u8() === 0 ? null : decodeFeature(reader, type))),
+    values: view.features.map(({ type }) => (reader.u8() === 0 ? null : valueCodecs[type].decode(reader))),
   };
-}
-
-function elementType(type: FeatureType): ColumnType | null {
-  return type.startsWith('list<') ? (type.slice(5, -1) as ColumnType) : null;
-}
-
-function encodeFeature(writer: ByteWriter, type: FeatureType, value: FeatureValue): void {
-  const element = elementType(type);
-  if (element === null) {
-    scalarCodecs[type as ColumnType].encode(writer, value as Scalar);
-    return;
-  }
-  const list = value as readonly Scalar[];
-  writer.varint(list.length);
-  for (const item of list) scalarCodecs[element].encode(writer, item);
-}
-
-function decodeFeature(reader: ByteReader, type: FeatureType): FeatureValue {
-  const element = elementType(type);
-  if (element === null) return scalarCodecs[type as ColumnType].decode(reader);
-  return Array.from(
-    { length: reader.varint() },
-    () => scalarCodecs[element].decode(reader) as string | number,
-  );
 }

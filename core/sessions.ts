@@ -10,12 +10,13 @@ import { assert } from './assert.js';
 import type { ByteReader, ByteWriter } from './codec/bytes.js';
 import type { Scalar } from './codec/scalar.js';
 import { scalarCodecs } from './codec/scalar.js';
-import type { ColumnType, Sessions, Source } from './definition.js';
+import type { ScalarType, Sessions, Source } from './definition.js';
 import type { Event, Value } from './event.js';
 import { columnNames } from './event.js';
 import { type Adder, adderOf } from './exact.js';
 import type { Inputs } from './expression.js';
 import { compileExpression, typeOf } from './expression.js';
+import { toInt64 } from './int64.js';
 
 /** What every session event has beside its key and sums: `started_at` and `ended_at` are the timestamps of its first and last event. */
 export const SESSION_COLUMNS = {
@@ -26,7 +27,7 @@ export const SESSION_COLUMNS = {
 } as const satisfies Source['columns'];
 
 /**
- * The columns of session events. A sum of whole numbers is int64, else float64; null where an int64 cannot hold it (±(2^53 - 1)), or a
+ * The columns of session events. A sum of whole numbers is int64, else float64; null where an int64 cannot hold it (64 bits), or a
  * double, and 0 where nothing was added. A sum that is no number passes for float64: check.ts says so.
  * @param key the view's
  */
@@ -48,7 +49,7 @@ export function sessionColumns(
 }
 
 function inputsOf(columns: Source['columns']): Inputs {
-  return new Map(columnNames({ columns }).map((name, index) => [name, { index, type: columns[name]!.type }]));
+  return new Map(columnNames({ columns }).map((name, index) => [name, { ...columns[name]!, index }]));
 }
 
 function sumType(value: Sessions['sums'][number]['value'], inputs: Inputs): 'int64' | 'float64' {
@@ -131,7 +132,8 @@ export function sessionTracker(sessions: Sessions, key: readonly string[], sourc
     session.count += 1;
     sums.forEach(({ adder, evaluate }, index) => {
       const value = evaluate(values, timestamp);
-      if (value !== null) session.totals[index] = adder.add(session.totals[index], adder.of(value as number));
+      if (value !== null)
+        session.totals[index] = adder.add(session.totals[index], adder.of(value as number | bigint));
     });
     return session;
   }
@@ -177,7 +179,7 @@ export function sessionTracker(sessions: Sessions, key: readonly string[], sourc
       keys.forEach(({ type }, index) => {
         const value = open.key[index]!;
         assert(value !== null, 'an event without a key is of no entity');
-        scalarCodecs[type as ColumnType].encode(writer, value as Scalar);
+        scalarCodecs[type as ScalarType].encode(writer, value as Scalar);
       });
       sums.forEach(({ adder }, index) => {
         adder.encode(writer, open.totals[index]);
@@ -194,7 +196,7 @@ export function sessionTracker(sessions: Sessions, key: readonly string[], sourc
           last,
           first: last - reader.varint(),
           count: reader.varint(),
-          key: keys.map(({ type }) => scalarCodecs[type as ColumnType].decode(reader)),
+          key: keys.map(({ type }) => scalarCodecs[type as ScalarType].decode(reader)),
           totals: sums.map(({ adder }) => adder.decode(reader)),
         },
       };
@@ -203,7 +205,8 @@ export function sessionTracker(sessions: Sessions, key: readonly string[], sourc
 }
 
 /** A total as a column's value: never rounded to fit, never wrapped. */
-function held(adder: Adder<unknown>, total: unknown): number | null {
+function held(adder: Adder<unknown>, total: unknown): number | bigint | null {
   const result = adder.result(total);
-  return typeof result === 'number' && Number.isFinite(result) ? result : null;
+  if (typeof result === 'bigint') return toInt64(result);
+  return Number.isFinite(result) ? result : null;
 }

@@ -54,7 +54,7 @@ export interface StoredAnswer {
   status: EntityStatus;
   /** Of the newest event inside, epoch ms; null when not found. */
   eventTimestamp: number | null;
-  /** By feature name; an int64 sum beyond ±(2^53 - 1) is a bigint. */
+  /** By feature name; whole numbers beyond ±(2^53 - 1) are bigints. */
   values: Record<string, FeatureValue>;
   /** By feature name: the entity's status, or where that is PRESENT, PRESENT or NULL_VALUE. */
   statuses: Record<string, string>;
@@ -285,7 +285,7 @@ function windowOf({ aggregation, window }: AggregationFeature): Window {
 /** By timestamp, then declared order, then id by UTF-16 code units. */
 function compareRows(a: Row, b: Row): number {
   if (a.event.timestamp !== b.event.timestamp) return a.event.timestamp - b.event.timestamp;
-  if (a.event.order !== b.event.order) return a.event.order - b.event.order;
+  if (a.event.order !== b.event.order) return a.event.order < b.event.order ? -1 : 1;
   if (a.event.id !== b.event.id) return a.event.id < b.event.id ? -1 : 1;
   return 0;
 }

@@ -70,10 +70,11 @@ function rowOf(sessions: Sessions, key: readonly string[], source: Source, piece
 }
 
 /** Exact; null where no int64 column can hold it. */
-function wholeSum(numbers: readonly Value[]): number | null {
+function wholeSum(numbers: readonly Value[]): number | bigint | null {
   let sum = 0n;
-  for (const number of numbers) sum += BigInt(number as number);
-  return -(2n ** 53n) < sum && sum < 2n ** 53n ? Number(sum) : null;
+  for (const number of numbers) sum += BigInt(number as number | bigint);
+  if (sum < -(2n ** 63n) || sum >= 2n ** 63n) return null;
+  return -(2n ** 53n) < sum && sum < 2n ** 53n ? Number(sum) : sum;
 }
 
 /** Exact, then rounded once; null beyond the doubles. */

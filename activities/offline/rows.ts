@@ -4,8 +4,7 @@
  */
 
 import { decodeKey } from '../../core/codec/key.js';
-import type { Entity, StoredView } from '../../core/definition.js';
-import { FeatureStoreError } from '../../core/error.js';
+import type { Entity, FeatureType, StoredView } from '../../core/definition.js';
 import type { FeatureValue } from '../../core/event.js';
 import { formatTimestamp } from '../../core/time.js';
 import { type Pool, type PoolClient, quote } from '../../registry/sql.js';
@@ -41,30 +40,20 @@ export interface RowsEntity {
   keyHash: bigint;
 }
 
-/**
- * Makes rows of an entity into lines for `insertRows`; what they share is said once. The line maker throws FS_NUMBER_RANGE for a
- * whole number that no bigint column holds.
- */
+/** Makes rows of an entity into lines for `insertRows`; what they share is said once. */
 export function rowLines({ view, entity }: RowsOf, { key, keyHash }: RowsEntity): (row: Row) => string {
   const shared = copyLine([...decodeKey(entity, key), key, keyHash]).slice(0, -1);
   const { features } = view;
   return ({ tickMs, eventMs, values, record }) => {
     let line = `${shared}\t${tickMs}\t${copyField(eventMs)}`;
     for (let i = 0; i < features.length; i++)
-      line += `\t${copyField(stored(view, features[i]!, values[i] ?? null))}`;
+      line += `\t${copyField(stored(features[i]!.type, values[i] ?? null))}`;
     return `${line}\t${copyField(record)}\n`;
   };
 }
 
-function stored(view: StoredView, feature: StoredView['features'][number], value: FeatureValue): CopyValue {
-  if (value !== null && feature.type === 'timestamp') return formatTimestamp(value as number);
-  if (typeof value === 'bigint' && BigInt.asIntN(64, value) !== value)
-    throw new FeatureStoreError(
-      'FS_NUMBER_RANGE',
-      `feature "${feature.name}" of view "${view.name}" is ${value} for some entity, beyond 64 bits`,
-      { fix: 'sum a smaller unit range, or a float64', view: view.name, feature: feature.name },
-    );
-  return value;
+function stored(type: FeatureType, value: FeatureValue): CopyValue {
+  return value !== null && type === 'timestamp' ? formatTimestamp(value as number) : value;
 }
 
 function columns({ view, entity }: RowsOf): string {

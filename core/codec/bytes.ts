@@ -1,5 +1,5 @@
 /**
- * Writing and reading the small binary forms of records and snapshots. Varints are unsigned LEB128; signed numbers are
+ * Writing and reading the small binary forms of records and snapshots. Varints are unsigned LEB128; signed numbers
  * carry their sign in the first byte's bit 6; u64 is big-endian so that Redis can compare it.
  * Reading past the end, or a number beyond 2^53, throws FS_RECORD_CORRUPT.
  */
@@ -148,15 +148,18 @@ export class ByteReader {
 
   signed(): number {
     const first = this.u8();
-    const size = (first & 63) + (first & 128 ? this.varint() * 64 : 0);
+    return this.#signed(first, first & 128 ? this.varint() : 0);
+  }
+
+  #signed(first: number, rest: number): number {
+    const size = (first & 63) + rest * 64;
     return first & 64 ? -size : size;
   }
 
   whole(): number | bigint {
     const first = this.u8();
     if (first === 64) return this.bigint();
-    const size = (first & 63) + (first & 128 ? this.varint() * 64 : 0);
-    return first & 64 ? -size : size;
+    return this.#signed(first, first & 128 ? this.varint() : 0);
   }
 
   u64(): number {

@@ -43,6 +43,7 @@ import {
   topK,
   tumbling,
   variance,
+  vector,
 } from '../../core/index.js';
 
 const owner = 'tests';
@@ -83,6 +84,71 @@ const spend = aggregationView('user_spend', {
       window: lifetime(),
     },
   },
+});
+
+test('lists and vectors', () => {
+  const looks = source('looks', {
+    ...described,
+    input: file('arrow'),
+    columns: {
+      user_id: 'string',
+      at: 'timestamp',
+      tags: 'list<string>?',
+      ids: 'list<int64>',
+      taste: vector(64),
+      other: vector(64, { nullable: true }),
+    },
+    eventTime: 'at',
+  });
+  expect(looks.json.columns).toMatchObject({
+    tags: { type: 'list<string>', nullable: true },
+    taste: { type: 'list<float64>', nullable: false, length: 64 },
+    other: { type: 'list<float64>', nullable: true, length: 64 },
+  });
+  const view = aggregationView('user_looks', {
+    ...described,
+    entity: user,
+    source: looks,
+    mode: streaming(),
+    where: looks.col('tags').contains('new').or(looks.col('ids').contains(7)),
+    features: {
+      user_taste: {
+        description: 'a vector',
+        aggregation: mean(looks.col('other').coalesce(looks.col('taste'))),
+        window: lifetime(),
+      },
+      user_tags: {
+        description: 'tags',
+        aggregation: last(looks.col('tags')),
+        window: lifetime(),
+        coldStart: ['a'],
+      },
+      user_tag_count: {
+        description: 'how many',
+        aggregation: sum(looks.col('tags').length()),
+        window: lifetime(),
+      },
+    },
+  });
+  const [all] = define([view]).views as [typeof view.json];
+  expect(all.features.map(({ name, type, coldStart }) => ({ name, type, coldStart }))).toEqual([
+    { name: 'user_tag_count', type: 'int64', coldStart: 0 },
+    { name: 'user_tags', type: 'list<string>', coldStart: ['a'] },
+    { name: 'user_taste', type: 'list<float64>', coldStart: null },
+  ]);
+  // @ts-expect-error: texts hold no numbers
+  looks.col('tags').contains(7);
+  // @ts-expect-error: a list is no number
+  sum(looks.col('taste'));
+  // @ts-expect-error: nor has it an order
+  distinct(looks.col('tags'));
+  const tagged = {
+    ...described,
+    input: file('csv'),
+    columns: { at: 'timestamp', tags: 'list<string>' },
+  } as const;
+  // @ts-expect-error: an id is a scalar
+  source('wrong', { ...tagged, eventTime: 'at', id: 'tags' });
 });
 
 test('a whole repository, from what a service reaches', () => {

@@ -28,6 +28,8 @@ export const source: Source = {
     amount: { type: 'int64', nullable: true },
     score: { type: 'float64', nullable: true },
     at: { type: 'timestamp', nullable: false },
+    vector: { type: 'list<float64>', nullable: true, length: 3 },
+    visits: { type: 'list<int64>', nullable: true },
   },
   eventTime: 'at',
   arrival: null,
@@ -90,6 +92,10 @@ interface Over {
   where: fc.Arbitrary<Expression | null>;
   number: fc.Arbitrary<Expression>;
   text: fc.Arbitrary<Expression>;
+  /** Of type int64. */
+  whole: Expression;
+  /** What only lists are made into. */
+  lists: Aggregation[];
   cart: { item: Expression; add: Expression; remove: Expression; clear: Expression };
 }
 
@@ -100,6 +106,8 @@ const overEvents: Over = {
     { op: 'gt', args: [col('amount'), { lit: 0 }] },
     { op: 'or', args: [is('kind', 'b'), { op: 'isNull', args: [col('item')] }] },
     { op: 'not', args: [{ op: 'in', args: [col('item'), { lit: 'x' }, { lit: null }] }] },
+    { op: 'contains', args: [col('visits'), col('amount')] },
+    { op: 'eq', args: [col('amount'), { op: 'coalesce', args: [col('score'), { lit: 2 ** 53 }] }] },
   ),
   number: fc.constantFrom<Expression>(
     col('amount'),
@@ -108,8 +116,19 @@ const overEvents: Over = {
     { op: 'div', args: [col('score'), col('amount')] },
     { op: 'coalesce', args: [col('score'), { lit: 0.1 }] },
     { op: 'add', args: [col('amount'), col('amount'), { lit: -1 }] },
+    { op: 'sub', args: [{ op: 'mul', args: [col('amount'), { lit: 2 }] }, col('amount')] },
+    { op: 'sub', args: [col('amount'), col('score')] },
+    { op: 'coalesce', args: [col('amount'), col('score')] },
+    { op: 'length', args: [col('visits')] },
   ),
   text: fc.constantFrom<Expression>(col('item'), { op: 'lower', args: [col('kind')] }),
+  whole: col('amount'),
+  lists: [
+    { op: 'last', value: col('vector') },
+    { op: 'first', value: col('visits') },
+    { op: 'mean', value: col('vector') },
+    { op: 'mean', value: { op: 'coalesce', args: [{ lit: null }, col('vector')] } },
+  ],
   cart: { item: col('item'), add: is('kind', 'a'), remove: is('kind', 'b'), clear: is('kind', 'c') },
 };
 
@@ -134,6 +153,8 @@ const overSessions: Over = {
     { op: 'sub', args: [col('ended_at'), { lit: HOUR }] },
   ),
   text: fc.constant<Expression>({ op: 'lower', args: [col('user_id')] }),
+  whole: col('event_count'),
+  lists: [],
   cart: {
     item: col('event_count'),
     add: moreThan('amounts', 0),
@@ -161,11 +182,11 @@ const sessions: fc.Arbitrary<Sessions> = fc.record({
 
 const halfLife = fc.constantFrom(1, 7, MINUTE, 100_003, HOUR, DAY, 400 * DAY);
 
-function aggregationOver({ where, number, text, cart }: Over): fc.Arbitrary<Aggregation> {
+function aggregationOver({ where, number, text, whole, lists, cart }: Over): fc.Arbitrary<Aggregation> {
   const scalar = fc.oneof(
     number,
     text,
-    text.map((value): Expression => ({ op: 'hash', args: [value] })),
+    fc.oneof(text, fc.constant(whole)).map((value): Expression => ({ op: 'hash', args: [value] })),
   );
   const side = fc.oneof(
     fc.record({ op: fc.constant('count' as const), where }),
@@ -174,6 +195,7 @@ function aggregationOver({ where, number, text, cart }: Over): fc.Arbitrary<Aggr
   );
   return fc.oneof(
     fc.constant<Aggregation>({ op: 'count' }),
+    ...(lists.length > 0 ? [fc.constantFrom(...lists)] : []),
     fc.record({
       op: fc.constantFrom('sum' as const, 'mean' as const, 'min' as const, 'max' as const),
       value: number,
@@ -201,7 +223,7 @@ function aggregationOver({ where, number, text, cart }: Over): fc.Arbitrary<Aggr
     fc.record({ op: fc.constant('approxDistinct' as const), value: scalar }),
     fc.record({
       op: fc.constant('topK' as const),
-      key: text,
+      key: fc.oneof(text, fc.constant(whole)),
       weight: fc.option(number),
       k: fc.integer({ min: 1, max: 3 }),
     }),
@@ -212,6 +234,7 @@ function aggregationOver({ where, number, text, cart }: Over): fc.Arbitrary<Aggr
         [0],
         [-3, -1, 0.1, 2, 1e16],
         [Number.MIN_SAFE_INTEGER, 0, Number.MAX_SAFE_INTEGER],
+        [-(2 ** 63), 2 ** 53, 2 ** 53 + 2, 2 ** 63],
       ),
     }),
     fc.record({
@@ -323,9 +346,18 @@ const moment: fc.Arbitrary<number> = fc.oneof(
 const amount: fc.Arbitrary<Value> = fc.oneof(
   fc.integer({ min: -3, max: 3 }),
   fc.constantFrom(null, Number.MAX_SAFE_INTEGER, Number.MIN_SAFE_INTEGER),
+  fc.constantFrom(2n ** 53n, 2n ** 53n + 1n, -(2n ** 53n) - 1n, 2n ** 63n - 1n, -(2n ** 63n)),
+);
+const double = fc.constantFrom(0, 0.1, -0.2, 0.3, 5e-324, -1e-300, 2 ** 900, -(2 ** 959), 1e16);
+const vector: fc.Arbitrary<Value> = fc.oneof(fc.constant(null), fc.tuple(double, double, double));
+const visits: fc.Arbitrary<Value> = fc.option(
+  fc.array(
+    amount.map((value) => (value ?? 0) as number),
+    { maxLength: 3 },
+  ),
 );
 const score: fc.Arbitrary<Value> = fc.oneof(
-  fc.constantFrom(null, 0.1, 0.2, -0.3, 1e-300, 5e-324, 2 ** 900, -(2 ** 900), 1e16),
+  fc.constantFrom(null, 2 ** 53, 0.1, 0.2, -0.3, 1e-300, 5e-324, 2 ** 900, -(2 ** 900), 1e16),
   fc.double({ noNaN: true, noDefaultInfinity: true, min: -1e6, max: 1e6 }).map((x) => x + 0),
 );
 
@@ -408,11 +440,13 @@ function stream(timestamp: fc.Arbitrary<number>, maxLength = 40): fc.Arbitrary<E
           fc.integer({ min: 0, max: 2 * HOUR }),
           fc.constantFrom(MINUTE, DAY, 5 * DAY),
         ),
-        order: fc.constantFrom(0, 0, 1),
+        order: fc.constantFrom<Event['order']>(0, 0, 1, 2n ** 63n - 1n, -(2n ** 63n)),
         kind: fc.constantFrom('a', 'b', 'c'),
         item: fc.constantFrom(null, 'x', 'y', 'é', 'Z'),
         amount,
         score,
+        vector,
+        visits,
       }),
       { maxLength, size: 'large' },
     )
@@ -424,14 +458,14 @@ function stream(timestamp: fc.Arbitrary<number>, maxLength = 40): fc.Arbitrary<E
           id: `e${String((index * 7919) % 1000).padStart(3, '0')}-${index}`,
         }))
         .sort((a, b) => a.arrivedAt - b.arrivedAt)
-        .map(({ timestamp, arrivedAt, order, id, kind, item, amount, score }, index) => ({
+        .map(({ timestamp, arrivedAt, order, id, kind, item, amount, score, vector, visits }, index) => ({
           timestamp,
           arrivedAt,
           order,
           id,
           sequence: 1 + Math.floor(index / 3),
-          // columns sorted by name: amount, at, item, kind, score, user_id
-          values: [amount, timestamp, item, kind, score, 'u'],
+          // columns sorted by name: amount, at, item, kind, score, user_id, vector, visits
+          values: [amount, timestamp, item, kind, score, 'u', vector, visits],
         })),
     );
 }

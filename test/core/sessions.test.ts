@@ -153,9 +153,15 @@ describe('the tracker', () => {
     },
     {
       of: [eventAt(0, Number.MAX_SAFE_INTEGER), eventAt(1, 1)],
+      amounts: 2n ** 53n,
+      scores: 0.2,
+      why: 'beyond 2^53',
+    },
+    {
+      of: [eventAt(0, 2n ** 63n - 1n), eventAt(1, 1)],
       amounts: null,
       scores: 0.2,
-      why: 'beyond 2^53: null',
+      why: 'beyond 64 bits: null',
     },
   ])('sums: $why', ({ of, amounts, scores }) => {
     const [event] = run(of, DAY)!.told;

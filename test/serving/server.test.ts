@@ -30,6 +30,10 @@ beforeAll(async () => {
     { user_id: 7, item_id: 'a', ago: 5 },
     { user_id: 8, item_id: 'a', ago: 8 * 24 * 60 },
     { user_id: 9, item_id: 'b', ago: 1 },
+    { user_id: 2n ** 63n - 1n, item_id: 'b', ref: 2n ** 63n - 1n, taste: [0.1, -1], ago: 3 },
+    { user_id: 2n ** 63n - 1n, item_id: 'b', ref: -(2n ** 63n), taste: [0.2, 1], ago: 2 },
+    { user_id: -(2n ** 63n), item_id: 'b', ref: 2n ** 63n - 1n, ago: 3 },
+    { user_id: -(2n ** 63n), item_id: 'b', ref: 1, ago: 2 },
   ]);
   await writePrice(redis.client, environment, plan, 'a', [NOW - DAY + 1, 12.5, ['new', 'red']]);
   await writePrice(redis.client, environment, plan, 'b', [null, 2, []]);
@@ -118,6 +122,22 @@ describe("Feast's shape", () => {
         `{"values":[["new","red"],[]],${two},${priced}}`,
         `{"values":["2026-02-28T12:30:00.001Z",null],"statuses":["PRESENT","NULL_VALUE"],${priced}}`,
       ].join(',')}]}`,
+    );
+  });
+
+  test('whole numbers of 64 bits in question and answer; a vector; a sum beyond them is null', async () => {
+    const answer = await ask(
+      '{"entities":{"user_id":[9223372036854775807,-9223372036854775808]},"features":["user_taste:user_taste","user_taste:user_last_reference","user_taste:user_references"]}',
+    );
+    const stamps = '"event_timestamps":["2026-03-01T12:28:00Z","2026-03-01T12:28:00Z"]';
+    const [key, ...results] = [
+      '{"values":[9223372036854775807,-9223372036854775808],"statuses":["PRESENT","PRESENT"],"event_timestamps":["1970-01-01T00:00:00Z","1970-01-01T00:00:00Z"]}',
+      `{"values":[[0.15000000000000002,0.0],null],"statuses":["PRESENT","NULL_VALUE"],${stamps}}`,
+      `{"values":[-9223372036854775808,1],"statuses":["PRESENT","PRESENT"],${stamps}}`,
+      `{"values":[-1,null],"statuses":["PRESENT","NULL_VALUE"],${stamps}}`,
+    ];
+    expect(answer.text.slice(answer.text.indexOf('"results":'))).toBe(
+      `"results":[${[key, ...results].join(',')}]}`,
     );
   });
 
@@ -409,12 +429,12 @@ describe('what is wrong is named', () => {
       says: 'deep',
     },
     {
-      why: '2^53 + 1',
-      body: `{"entities":{"user_id":[1,9007199254740993]},"features":["${clicks[0]}"]}`,
+      why: '2^63',
+      body: `{"entities":{"user_id":[1,9223372036854775808]},"features":["${clicks[0]}"]}`,
       status: 400,
       code: 'FS_REQUEST_INVALID',
       pointer: '/entities/user_id/1',
-      says: '2^53',
+      says: '64 bits',
     },
     {
       why: '1e400',

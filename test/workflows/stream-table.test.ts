@@ -44,6 +44,9 @@ const TYPES = {
   float64: 'float8',
   bool: 'boolean',
   timestamp: 'timestamptz',
+  'list<string>': 'text[]',
+  'list<int64>': 'bigint[]',
+  'list<float64>': 'float8[]',
 };
 async function insert(events: readonly MadeEvent[]): Promise<void> {
   for (const { values } of events)

@@ -3,6 +3,7 @@
 import { Kafka, logLevel, type Producer } from 'kafkajs';
 import { expect, vi } from 'vitest';
 import { recordOf } from '../../activities/output.js';
+import { writeJson } from '../../core/codec/json.js';
 import { compileView } from '../../core/compile.js';
 import type { AggregationView, Definitions, Source } from '../../core/definition.js';
 import { columnNames } from '../../core/event.js';
@@ -77,7 +78,7 @@ export function message({ values }: Pick<MadeEvent, 'values'>, source: Source = 
         : values[i],
     ]),
   );
-  return JSON.stringify(row);
+  return writeJson(row);
 }
 
 /** Rows as a file says them. */
@@ -86,7 +87,8 @@ export function csvOf(events: readonly MadeEvent[], source: Source = visits): st
   const field = (name: string, value: MadeEvent['values'][number]): string => {
     if (value === null) return '';
     if (source.columns[name]!.type === 'timestamp') return formatTimestamp(value as number);
-    return typeof value === 'string' ? `"${value.replaceAll('"', '""')}"` : String(value);
+    const text = typeof value === 'object' ? writeJson(value) : String(value);
+    return typeof value === 'object' || typeof value === 'string' ? `"${text.replaceAll('"', '""')}"` : text;
   };
   const lines = events.map(({ values }) => values.map((value, i) => field(names[i]!, value)).join(','));
   return [names.join(','), ...lines, ''].join('\n');

@@ -47,6 +47,9 @@ export const visits: Source = {
     item: { type: 'string', nullable: true },
     cents: { type: 'int64', nullable: true },
     score: { type: 'float64', nullable: true },
+    ref: { type: 'int64', nullable: true },
+    taste: { type: 'list<float64>', nullable: true, length: 3 },
+    marks: { type: 'list<string>', nullable: true },
     happened_at: { type: 'timestamp', nullable: false },
     seen_at: { type: 'timestamp', nullable: true },
   },
@@ -130,6 +133,10 @@ export const userHourly = view(
     }),
     feature('latest_cents', 'list<int64>', sliding(DAY, HOUR), { op: 'lastN', value: col('cents'), n: 4 }),
     feature('last_at', 'timestamp', lifetime, { op: 'max', value: col('happened_at') }),
+    feature('ref_most', 'int64', lifetime, { op: 'max', value: col('ref') }),
+    feature('ref_sum_1d', 'int64', sliding(DAY, HOUR), { op: 'sum', value: col('ref') }),
+    feature('latest_refs', 'list<int64>', lifetime, { op: 'lastN', value: col('ref'), n: 3 }),
+    feature('taste_mean', 'list<float64>', lifetime, { op: 'mean', value: col('taste') }),
     feature('hours_since_first', 'int64', lifetime, { op: 'timeSince', edge: 'first', unitMs: HOUR }),
   ],
 );
@@ -162,6 +169,9 @@ export const userNow = view('user_now', 'user', ['user_id'], { type: 'streaming'
     clear: is('clear'),
     limit: 5,
   }),
+  feature('last_ref', 'int64', lifetime, { op: 'last', value: col('ref') }),
+  feature('last_marks', 'list<string>', lifetime, { op: 'last', value: col('marks') }),
+  feature('taste_mean_1d', 'list<float64>', sliding(DAY, HOUR), { op: 'mean', value: col('taste') }),
   feature('seconds_since', 'int64', lifetime, { op: 'timeSince', edge: 'last', unitMs: 1000 }),
 ]);
 
@@ -205,6 +215,9 @@ export function random(seed: number): () => number {
 
 const ITEMS = ['a', 'b', 'tab\there', 'back\\slash', 'quo"te', '{brace,', 'é', 'line\nend', 'NULL', ''];
 const KINDS = ['view', 'view', 'view', 'buy', 'buy', 'drop', 'clear'];
+const REFS = [2n ** 63n - 1n, -(2n ** 63n), 2n ** 53n, 2n ** 53n + 1n, Number.MAX_SAFE_INTEGER, 7, null];
+const TASTES = [[0.1, 0.2, 0.3], [-1e280, 5e-324, 1e16], [0, 1, -1], null];
+const MARKS = [['NULL', 'quo"te', ''], ['{brace,', 'back\\slash', 'tab\there'], [], null];
 const DELAYS = [0, 0, 0, 1, 20 * MINUTE, 16 * MINUTE, 3 * HOUR, 30 * HOUR];
 
 export type MadeEvent = Omit<Event, 'sequence'>;
@@ -215,7 +228,8 @@ export function makeEvents(
   { start, end, seed, users = 25 }: { start: number; end: number; seed: number; users?: number },
 ): MadeEvent[] {
   const next = random(seed);
-  const pick = <T>(list: readonly T[]): T => list[Math.floor(next() * list.length)]!;
+  const pick = <T>(list: readonly T[], draw = next): T => list[Math.floor(draw() * list.length)]!;
+  const more = random(seed ^ 0x5eed); // so that the other columns stay what they were
   const events: MadeEvent[] = [];
   let timestamp = start;
   for (let i = 0; i < count; i++) {
@@ -233,6 +247,9 @@ export function makeEvents(
       item: next() < 0.1 ? null : pick(ITEMS),
       cents: next() < 0.1 ? null : Math.floor(next() * 1000) - 100,
       score: next() < 0.1 ? null : Math.round(next() * 1000) / 10,
+      ref: pick(REFS, more),
+      taste: pick(TASTES, more),
+      marks: pick(MARKS, more),
       happened_at: timestamp,
       seen_at: arrivedAt,
     };

@@ -5,7 +5,7 @@ import { sketchPart } from '../../../core/aggregate/sketch.js';
 import type { Event } from '../../../core/event.js';
 
 const estimates = (shaped: (index: number) => string | number, sizes: readonly number[]): number[] => {
-  const part = sketchPart((event) => shaped(event.order));
+  const part = sketchPart((event) => shaped(event.order as number));
   const state = part.create();
   let next = 0;
   return sizes.map((size) => {
