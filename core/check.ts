@@ -3,7 +3,7 @@
  * of each other. Finds everything at once and throws nothing. Pure: no store is asked.
  */
 import { z } from 'zod';
-import { LIFE_IN_HALF_LIVES } from './aggregate/decay.js';
+import { decayWindow, LIFE_IN_HALF_LIVES } from './aggregate/decay.js';
 import { findZone } from './calendar.js';
 import { canonicalDefinitions } from './canonical.js';
 import {
@@ -231,6 +231,8 @@ class Check {
           break;
         case 'too_small':
         case 'too_big':
+          this.#add('structure', path, `holds ${show(value)}`, boundOf(issue));
+          break;
         case 'not_multiple_of':
         case 'invalid_element':
         case 'custom':
@@ -511,13 +513,27 @@ class Check {
         `reaches back ${reach.text}, more than ${LIFE_IN_HALF_LIVES} half-lives of ${formatDuration(aggregation.halfLifeMs)}: what is older weighs nothing`,
         'use lifetime(), a shorter window or a longer half-life',
       );
-    if (reach && source && source.retentionMs !== null && reach.ms > source.retentionMs)
-      this.#add(
-        'window',
-        `${at}.window`,
-        `reaches back ${reach.text}; source "${source.name}" keeps ${formatDuration(source.retentionMs)}`,
-        'use a shorter window, or keep the source longer',
+    if (source && source.retentionMs !== null)
+      this.#kept(
+        isDecaying ? decayWindow(window, aggregation.halfLifeMs) : window,
+        source,
+        source.retentionMs,
+        at,
       );
+  }
+
+  /** What is dropped is in no state that is made anew: a window that reaches behind it would have two values. */
+  #kept(window: Window, { name }: Source, retentionMs: number, at: string): void {
+    const reach = reachOf(window);
+    if (reach && reach.ms <= retentionMs) return;
+    this.#add(
+      'window',
+      `${at}.window`,
+      `reaches back ${reach?.text ?? 'without bound'}; source "${name}" keeps ${formatDuration(retentionMs)}`,
+      reach
+        ? 'use a shorter window, or keep the source longer'
+        : 'use a window that ends, or keep the source for ever: leave out its retention',
+    );
   }
 
   /** What is told apart exactly is kept, and nothing leaves. */
@@ -959,6 +975,12 @@ function optionsOf(issue: z.core.$ZodIssue): string {
     .map((inner) => ('expected' in inner ? String(inner.expected) : ''));
   const shapes = expected.filter((word) => word !== '');
   return [...new Set(shapes)].join(', ') || 'col, lit, op';
+}
+
+function boundOf(issue: z.core.$ZodIssueTooSmall | z.core.$ZodIssueTooBig): string {
+  if (issue.origin !== 'number') return lower(issue.message);
+  if (issue.code === 'too_big') return `give at most ${issue.maximum}`;
+  return `give ${issue.inclusive === false ? 'more than' : 'at least'} ${issue.minimum}`;
 }
 
 function lower(message: string): string {

@@ -5,7 +5,7 @@
  *   eq ne lt le gt ge   two of one type (numbers and timestamps compare with each other); text by UTF-16 code units → bool
  *   and or not          three-valued → bool          isNull → bool
  *   in(x, a, b, ...)    true if equal to any, else null if any is null, else false → bool
- *   add sub mul         two or more numbers; all whole → int64, else float64          div → float64
+ *   add sub mul         two or more numbers; all whole → int64, else float64          div → float64; a literal 0 as divisor is refused
  *   coalesce            the first that is not null          lower → string
  *   length              code points of text, elements of a list → int64
  *   hash                text, or a whole number as decimal text → the first 52 bits of SHA-256 of its UTF-8 in NFC: int64
@@ -79,7 +79,10 @@ export function typeOf(
       if (types.length < 2 || !types.every(isNumeric)) return wrong('give two or more numbers');
       return { type: types.every((type) => type !== 'float64') ? 'int64' : 'float64' };
     case 'div':
-      return types.length === 2 && types.every(isNumeric) ? { type: 'float64' } : wrong('give two numbers');
+      if (types.length !== 2 || !types.every(isNumeric)) return wrong('give two numbers');
+      return isZero(expression.args[1]!)
+        ? { problem: 'div by 0 is always null', fix: 'divide by what may be something else' }
+        : { type: 'float64' };
     case 'coalesce': {
       const kinds = new Set(types.filter((type) => type !== 'null'));
       if (kinds.size === 1) return { type: [...kinds][0]! };
@@ -208,6 +211,10 @@ export function literalType(literal: Value): ExpressionType {
   if (typeof literal === 'string') return 'string';
   if (typeof literal === 'boolean') return 'bool';
   return Number.isSafeInteger(literal) ? 'int64' : 'float64';
+}
+
+function isZero(expression: Expression): boolean {
+  return 'lit' in expression && expression.lit === 0;
 }
 
 function isNumeric(type: ExpressionType): boolean {
