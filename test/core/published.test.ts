@@ -5,7 +5,6 @@
  */
 import { describe, expect, test } from 'vitest';
 import type { Aggregation } from '../../core/builder.js';
-import { compileView } from '../../core/compile.js';
 import type { FeatureType, Window } from '../../core/definition.js';
 import type { FeatureValue } from '../../core/event.js';
 import {
@@ -38,11 +37,7 @@ import {
   timeSince,
   tumbling,
 } from '../../core/index.js';
-import { sweepLabels, ticksOf } from '../../core/sweep.js';
-import { sampleEvents, testFeature } from '../../core/testing.js';
-import { floorTo, parseTimestamp } from '../../core/time.js';
-import { judge } from '../../core/vector.js';
-import { answer } from '../../oracle/oracle.js';
+import { ask } from './ask.js';
 
 const owner = 'test';
 const user = entity('user', { description: 'x', owner, keys: { user_id: 'string' } });
@@ -66,7 +61,6 @@ const [x, n, text] = [events.col('x'), events.col('n'), events.col('text')];
 /** Seconds of a day, as systems that count from 0 are read here. */
 const s = (seconds: number): string =>
   new Date(Date.UTC(2020, 0, 1) + Math.round(seconds * 1000)).toISOString();
-const msBefore = (time: string): string => new Date(parseTimestamp(time) - 1).toISOString();
 
 type Columns = Partial<Record<'x' | 'n', number | null>> & { text?: string | null; known_at?: string };
 type Answers = ReadonlyArray<readonly [at: string, value: FeatureValue]>;
@@ -100,35 +94,7 @@ function answersOf(
     features: { user_value: { description: 'x', aggregation: of, window: over, nameException: 'x' } },
   });
   const table = rows.map(([at, columns]) => ({ user_id: 'u', at, ...columns }));
-  const all = sampleEvents(events.json, table);
-  const labels = times.map(parseTimestamp);
-  const { cadenceMs } = ticksOf(view.json);
-  const published = labels.map((at) => floorTo(at, cadenceMs)).map((tick) => ({ tick, publishedAt: tick }));
-  const options = { strict: strict ?? false, published };
-  const compiled = compileView(view.json, events.json);
-  const swept = {
-    'known-then': sweepLabels(compiled, all, labels, { mode: 'known-then', ...options }),
-    'event-time': sweepLabels(compiled, all, labels, { mode: 'event-time', ...options }),
-  };
-  const tested = testFeature(view, table);
-  return times.map((time, index) => {
-    const at = labels[index]!;
-    const told = (['known-then', 'event-time'] as const).map((mode) => {
-      const swiftly = judge(view.json, swept[mode][index]!, strict ? at - 1 : at).values[0]!;
-      const question = { type: 'training', at, mode, ...options } as const;
-      expect(
-        answer(view.json, events.json, all, question).values.user_value,
-        `oracle ${mode} ${time}`,
-      ).toEqual(swiftly);
-      expect(
-        tested.at(strict ? msBefore(time) : time, { mode }).values.user_value,
-        `test ${mode} ${time}`,
-      ).toEqual(swiftly);
-      return swiftly;
-    });
-    // an event that had not arrived is what the two modes differ by: the published answer is of what had
-    return told[0]!;
-  });
+  return ask(view, events, table, times, strict);
 }
 
 function examples(system: string, url: string, list: readonly Example[]): void {
