@@ -12,13 +12,15 @@ import type { Question } from '../../oracle/oracle.js';
 import { answer } from '../../oracle/oracle.js';
 import { source } from './generate.js';
 
+const { ALMANAC_TEST_RUNS, ALMANAC_TEST_SEED } = process.env;
 /** How often each property is tried. */
-export const RUNS = Number(process.env.ALMANAC_TEST_RUNS ?? 400);
-const SEED = Number(process.env.ALMANAC_TEST_SEED ?? Math.floor(Math.random() * 2 ** 31));
+export const RUNS = Number(ALMANAC_TEST_RUNS ?? 500);
+export const SEED = Number(ALMANAC_TEST_SEED ?? Math.floor(Math.random() * 2 ** 31));
+if (ALMANAC_TEST_RUNS) process.stdout.write(`${RUNS} runs of each property: ALMANAC_TEST_SEED=${SEED}\n`);
 
-export function always<T>(cases: fc.Arbitrary<T>, holds: (given: T) => void, numRuns = RUNS): void {
+export function always<T>(cases: fc.Arbitrary<T>, holds: (given: T) => void): void {
   fc.assert(fc.property(cases, holds), {
-    numRuns,
+    numRuns: RUNS,
     seed: SEED,
     reporter(run) {
       if (!run.failed) return;

@@ -17,7 +17,7 @@ import type { Event } from '../../core/event.js';
 import { decodeHeader, encodeRecord } from '../../core/record.js';
 import { advance, decodeState, encodeState, fold, type State } from '../../core/state.js';
 import { entryTick } from '../../core/sweep.js';
-import { floorTo } from '../../core/time.js';
+import { floorTo, MIN_TIMESTAMP } from '../../core/time.js';
 import { type Compiled, compile } from './always.js';
 
 export type Action =
@@ -73,7 +73,7 @@ export class StreamModel {
   #progress = 0;
   #backfill: { bound: number; until: number; names: string[] } | null = null;
   #states = new Map<string, InMemory>();
-  #refreshedMs = 0;
+  #refreshedMs = MIN_TIMESTAMP;
 
   /**
    * @param entities, imports events by entity, which stands in their last column
@@ -116,7 +116,7 @@ export class StreamModel {
         const some = this.#some(action.every);
         this.#write(some);
         for (const name of some) this.#states.delete(name);
-        this.#refreshedMs = 0;
+        this.#refreshedMs = MIN_TIMESTAMP;
         break;
       }
       case 'crash':
@@ -237,7 +237,7 @@ export class StreamModel {
   /** Another process claims the partition. */
   #begin(): void {
     this.#states = new Map();
-    this.#refreshedMs = 0;
+    this.#refreshedMs = MIN_TIMESTAMP;
     if (!this.attached) return;
     this.folded = ++this.#sequence;
     this.#catchUp(this.#progress, this.folded);
@@ -253,7 +253,7 @@ export class StreamModel {
   #takeIn(sequence: number): void {
     this.#write([...this.#states.keys()]);
     this.#states.clear();
-    this.#refreshedMs = 0;
+    this.#refreshedMs = MIN_TIMESTAMP;
     this.#catchUp(this.folded, sequence);
   }
 
