@@ -14,7 +14,7 @@ import { source } from './generate.js';
 
 const { ALMANAC_TEST_RUNS, ALMANAC_TEST_SEED } = process.env;
 /** How often each property is tried. */
-export const RUNS = Number(ALMANAC_TEST_RUNS ?? 500);
+export const RUNS = Number(ALMANAC_TEST_RUNS ?? 1000);
 export const SEED = Number(ALMANAC_TEST_SEED ?? Math.floor(Math.random() * 2 ** 31));
 if (ALMANAC_TEST_RUNS) process.stdout.write(`${RUNS} runs of each property: ALMANAC_TEST_SEED=${SEED}\n`);
 

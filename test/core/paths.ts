@@ -31,7 +31,7 @@ export interface Case {
 
 export interface Path {
   mode: 'streaming' | 'batch' | 'any';
-  holds(given: Case): void;
+  holds: (given: Case) => void;
 }
 
 export const PATHS: Record<string, Path> = {
