@@ -3,7 +3,7 @@
  * of each other. Finds everything at once and throws nothing. Pure: no store is asked.
  */
 import { z } from 'zod';
-import { LIFE_IN_HALF_LIVES } from './aggregate/decay.js';
+import { decayWindow, LIFE_IN_HALF_LIVES } from './aggregate/decay.js';
 import { findZone } from './calendar.js';
 import { canonicalDefinitions } from './canonical.js';
 import { writeJson } from './codec/json.js';
@@ -235,6 +235,8 @@ class Check {
           break;
         case 'too_small':
         case 'too_big':
+          this.#add('structure', path, `holds ${show(value)}`, boundOf(issue));
+          break;
         case 'not_multiple_of':
         case 'invalid_element':
         case 'custom':
@@ -598,14 +600,32 @@ class Check {
         `reaches back ${reach.text}, more than ${LIFE_IN_HALF_LIVES} half-lives of ${formatDuration(aggregation.halfLifeMs)}: what is older weighs nothing`,
         'use lifetime(), a shorter window or a longer half-life',
       );
-    const gapMs = sessions?.gapMs ?? 0;
-    if (reach && source && source.retentionMs !== null && reach.ms + gapMs > source.retentionMs)
-      this.#add(
-        'window',
-        `${at}.window`,
-        `reaches back ${reach.text}${gapMs > 0 ? `, and a session a gap of ${formatDuration(gapMs)} more` : ''}; source "${source.name}" keeps ${formatDuration(source.retentionMs)}`,
-        'use a shorter window, or keep the source longer',
+    if (source && source.retentionMs !== null)
+      this.#kept(
+        isDecaying ? decayWindow(window, aggregation.halfLifeMs) : window,
+        sessions?.gapMs ?? 0,
+        source,
+        source.retentionMs,
+        at,
       );
+  }
+
+  /**
+   * What is dropped is in no state that is made anew: a window that reaches behind it would have two values.
+   * @param gapMs of a view over sessions: so much longer ago than it counts a session's last event lies
+   */
+  #kept(window: Window, gapMs: number, { name }: Source, retentionMs: number, at: string): void {
+    const reach = reachOf(window);
+    if (reach && reach.ms + gapMs <= retentionMs) return;
+    const more = gapMs > 0 ? `, and a session a gap of ${formatDuration(gapMs)} more` : '';
+    this.#add(
+      'window',
+      `${at}.window`,
+      `reaches back ${reach?.text ?? 'without bound'}${more}; source "${name}" keeps ${formatDuration(retentionMs)}`,
+      reach
+        ? 'use a shorter window, or keep the source longer'
+        : 'use a window that ends, or keep the source for ever: leave out its retention',
+    );
   }
 
   /** What is told apart exactly is kept, and nothing leaves. */
@@ -1070,6 +1090,12 @@ function optionsOf(issue: z.core.$ZodIssue): string {
     .map((inner) => ('expected' in inner ? String(inner.expected) : ''));
   const shapes = expected.filter((word) => word !== '');
   return [...new Set(shapes)].join(', ') || 'col, lit, op';
+}
+
+function boundOf(issue: z.core.$ZodIssueTooSmall | z.core.$ZodIssueTooBig): string {
+  if (issue.origin !== 'number') return lower(issue.message);
+  if (issue.code === 'too_big') return `give at most ${issue.maximum}`;
+  return `give ${issue.inclusive === false ? 'more than' : 'at least'} ${issue.minimum}`;
 }
 
 function lower(message: string): string {

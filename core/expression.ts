@@ -6,7 +6,7 @@
  *   and or not          three-valued → bool          isNull → bool
  *   in(x, a, b, ...)    true if equal to any, else null if any is null, else false → bool
  *   add sub mul         two or more numbers; all whole → int64, exact; else float64, of the doubles nearest to them
- *   div                 of the doubles nearest to two numbers → float64
+ *   div                 of the doubles nearest to two numbers → float64; a literal 0 as divisor is refused
  *   coalesce            the first that is not null; of int64 and float64: as float64          lower → string
  *   length              code points of text, elements of a list → int64
  *   contains            whether a list has an element equal to a scalar of its type → bool
@@ -83,7 +83,10 @@ export function typeOf(
       if (types.length < 2 || !types.every(isNumeric)) return wrong('give two or more numbers');
       return { type: types.every((type) => type !== 'float64') ? 'int64' : 'float64' };
     case 'div':
-      return types.length === 2 && types.every(isNumeric) ? { type: 'float64' } : wrong('give two numbers');
+      if (types.length !== 2 || !types.every(isNumeric)) return wrong('give two numbers');
+      return isZero(expression.args[1]!)
+        ? { problem: 'div by 0 is always null', fix: 'divide by what may be something else' }
+        : { type: 'float64' };
     case 'coalesce': {
       const kinds = new Set(types.filter((type) => type !== 'null'));
       if (kinds.size === 1) return { type: [...kinds][0]! };
@@ -234,6 +237,10 @@ export function literalType(literal: Value): ExpressionType {
   if (typeof literal === 'string') return 'string';
   if (typeof literal === 'boolean') return 'bool';
   return Number.isSafeInteger(literal) ? 'int64' : 'float64';
+}
+
+function isZero(expression: Expression): boolean {
+  return 'lit' in expression && expression.lit === 0;
 }
 
 function isNumeric(type: ExpressionType): boolean {

@@ -8,6 +8,7 @@ import { FeatureStoreError } from '../../core/error.js';
 import { columnNames, type Event } from '../../core/event.js';
 import { decodeHeader } from '../../core/record.js';
 import { advance, decodeState, fold, isBlank, type State } from '../../core/state.js';
+import { MIN_TIMESTAMP } from '../../core/time.js';
 import { type Pool, type PoolClient, transaction } from '../../registry/sql.js';
 import type { Deps } from '../deps.js';
 import { type HashRange, readEntities, readEvents } from '../offline/archive.js';
@@ -45,7 +46,7 @@ export class ViewStates {
   readonly #keyIndexes: number[];
   readonly #entities = new Map<string, InMemory>();
   /** Snapshots whose records end by then have been looked at. */
-  #refreshedMs = 0;
+  #refreshedMs = MIN_TIMESTAMP;
   #refreshed: InMemory[] = [];
 
   constructor({ pool, config }: Deps, work: Compiled) {
@@ -174,7 +175,7 @@ export class ViewStates {
   /** Forgets what is in memory; only after `write` with nothing folded since. */
   forget(): void {
     this.#entities.clear();
-    this.#refreshedMs = 0; // records of what was folded since may have ended before
+    this.#refreshedMs = MIN_TIMESTAMP; // records of what was folded since may have ended before
   }
 
   #changed(one: InMemory): RecordRow {

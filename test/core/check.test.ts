@@ -47,6 +47,12 @@ const orders = source('orders', {
   },
   eventTime: 'at',
   id: 'id',
+});
+const receipts = source('receipts', {
+  ...described,
+  input: file('csv'),
+  columns: { user_id: 'string', at: 'timestamp' },
+  eventTime: 'at',
   retention: '365d',
 });
 const visits = source('visits', {
@@ -92,6 +98,13 @@ const presence = aggregationView('user_presence', {
     user_age_days: { description: 'x', aggregation: timeSince('first', '1d'), window: lifetime() },
   },
 });
+const shopping = aggregationView('user_shopping', {
+  ...described,
+  entity: user,
+  source: receipts,
+  mode: streaming(),
+  features: { user_receipts_7d: { description: 'x', aggregation: count(), window: sliding('7d') } },
+});
 const rank = sqlView('user_rank', {
   ...described,
   entity: user,
@@ -110,7 +123,9 @@ const fit = onDemandView('price_fit', {
     user_fit: { description: 'x', expression: asked.col('price').div(spend.feature('user_spend_7d')) },
   },
 });
-const whole = define([service('ranking', { ...described, features: [spend, presence, rank, fit] })]);
+const whole = define([
+  service('ranking', { ...described, features: [spend, presence, shopping, rank, fit] }),
+]);
 
 /** Definitions as loose JSON, items by name: what a hand or another program may have written. */
 // biome-ignore lint/suspicious/noExplicitAny: the check is for what has no type
@@ -201,7 +216,7 @@ cases('names', [
 cases('names and references', [
   { why: 'two views of one name', change: ({ json, view }) => json.views.push(view('user_spend')), code: 'duplicate', path: 'views.user_spend' },
   { why: 'two features of one name', change: ({ view }) => view('user_rank').features.push(view('user_rank').features[0]), code: 'duplicate', path: 'views.user_rank.features' },
-  { why: 'two join keys of one name', change: ({ entity: of, json }) => { of('user').keys.push(of('user').keys[0]); for (const view of json.views) if (view.key) view.key = ['user_id', 'id']; json.views = json.views.filter((view: Loose) => view.source !== 'visits'); json.services[0].features = ['user_spend:user_items']; }, code: 'duplicate', path: 'entities.user.keys' },
+  { why: 'two join keys of one name', change: ({ entity: of, json }) => { of('user').keys.push(of('user').keys[0]); for (const view of json.views) if (view.key) view.key = ['user_id', 'id']; json.views = json.views.filter((view: Loose) => view.source === 'orders'); json.services[0].features = ['user_spend:user_items']; }, code: 'duplicate', path: 'entities.user.keys' },
   { why: 'a feature called like a join key', change: ({ view }) => view('user_rank').features.push({ ...view('user_rank').features[0], name: 'user_id' }), code: 'duplicate', path: 'views.user_rank.features.user_id' },
   { why: 'no such entity', change: ({ view }) => (view('user_rank').entity = 'usr'), code: 'unknown-reference', path: 'views.user_rank.entity', fix: /did you mean "user"/ },
   { why: 'no such source', change: ({ view }) => (view('user_spend').source = 'order'), code: 'unknown-reference', path: 'views.user_spend.source', fix: /did you mean "orders"/ },
@@ -226,7 +241,7 @@ cases('sources', [
   { why: 'a retraction by another type than the id', change: ({ source: of }) => { of('orders').retracts = 'cents'; of('orders').columns.cents.nullable = true; }, code: 'type', path: 'sources.orders.retracts', says: /int64.*"id" is string/, fix: /type string/ },
   { why: 'a retraction in every row', change: ({ source: of }) => (of('orders').retracts = 'user_id'), code: 'type', path: 'sources.orders.retracts', fix: /'string\?'/ },
   { why: 'a table that is none', change: ({ source: of }) => (of('visits').input.table = 'visits; drop table x'), code: 'source', path: 'sources.visits.input.table' },
-  { why: 'later than it is kept', change: ({ source: of }) => (of('orders').allowedLatenessMs = 366 * 86_400_000), code: 'source', path: 'sources.orders.allowedLatenessMs', says: /366d.*365d/ },
+  { why: 'later than it is kept', change: ({ source: of }) => (of('receipts').allowedLatenessMs = 366 * 86_400_000), code: 'source', path: 'sources.receipts.allowedLatenessMs', says: /366d.*365d/ },
   { why: 'a snapshot has no events', change: ({ source: of }) => (of('visits').kind = 'snapshot'), code: 'source', path: 'views.user_presence.source', fix: /sql view/ },
 ]);
 
@@ -273,7 +288,6 @@ cases('sessions', [
   { why: 'a feature over a column of the source', change: inSessions((view) => (view.features[0].where = { col: 'paid' })), code: 'unknown-column', path: `${VISITS}.features.user_age_days.where` },
   { why: 'a type that a sum does not have', change: inSessions((view) => Object.assign(view.features[0], { type: 'float64', aggregation: { op: 'max', value: { col: 'total' } } })), code: 'type', path: `${VISITS}.features.user_age_days.type`, fix: /int64/ },
   { why: 'a session of sessions', change: inSessions((view) => Object.assign(view.features[0], { nameException: 'x', window: { type: 'session', gapMs: 86_400_000 } })), code: 'window', path: `${VISITS}.features.user_age_days.window`, says: /of sessions/, fix: /gap of 30min/ },
-  { why: 'a window that the source does not keep', change: inSessions((view) => Object.assign(view.features[0], { nameException: 'x', aggregation: { op: 'count' }, window: { type: 'tumbling', ms: 365 * 86_400_000 } })), code: 'window', path: `${VISITS}.features.user_age_days.window`, says: /a gap of 30min/ },
 ]);
 
 const aggregation = (view: string, name: string, value: unknown) => (parts: Parts) =>
@@ -297,6 +311,10 @@ cases('types', [
   { why: 'edges out of order', change: aggregation('user_spend', 'user_items', { op: 'histogram', value: { col: 'cents' }, edges: [0, 10, 10] }), code: 'structure', path: 'views.user_spend.features.user_items.aggregation.edges', fix: /ascending/ },
   { why: 'a histogram of texts', change: aggregation('user_spend', 'user_items', { op: 'histogram', value: { col: 'item' }, edges: [0] }), code: 'type', path: 'views.user_spend.features.user_items.aggregation.value' },
   { why: 'a percentile by the hundred', change: aggregation('user_spend', 'user_items', { op: 'percentile', value: { col: 'cents' }, quantile: 95 }), code: 'structure', path: 'views.user_spend.features.user_items.aggregation.quantile' },
+  { why: 'a percentile below 0', change: aggregation('user_spend', 'user_items', { op: 'percentile', value: { col: 'cents' }, quantile: -0.1 }), code: 'structure', path: 'views.user_spend.features.user_items.aggregation.quantile' },
+  { why: 'the newest none', change: aggregation('user_spend', 'user_items', { op: 'lastN', value: { col: 'item' }, n: 0 }), code: 'structure', path: 'views.user_spend.features.user_items.aggregation.n' },
+  { why: 'the first none', change: aggregation('user_spend', 'user_items', { op: 'firstN', value: { col: 'item' }, n: 0 }), code: 'structure', path: 'views.user_spend.features.user_items.aggregation.n' },
+  { why: 'a division by nothing', change: aggregation('user_spend', 'user_spend_7d', { op: 'sum', value: { op: 'div', args: [{ col: 'cents' }, { lit: 0 }] } }), code: 'expression', path: `${SPEND}.aggregation.value`, says: /always null/, fix: /something else/ },
   { why: 'a percentile too fine', change: aggregation('user_spend', 'user_items', { op: 'percentile', value: { col: 'cents' }, quantile: 0.99999 }), code: 'structure', path: 'views.user_spend.features.user_items.aggregation.quantile', fix: /four decimals/ },
   { why: 'a window of which nothing is left', change: ({ feature }) => Object.assign(feature('user_spend', 'user_spend_7d'), { type: 'float64', aggregation: { op: 'decayedCount', halfLifeMs: 3_600_000 } }), code: 'window', path: `${SPEND}.window`, says: /64 half-lives of 1h/, fix: /lifetime/ },
   { why: 'values kept for ever', change: ({ feature }) => Object.assign(feature('user_spend', 'user_items'), { type: 'int64', coldStart: 0, window: { type: 'lifetime' }, aggregation: { op: 'distinct', value: { col: 'item' } } }), code: 'window', path: 'views.user_spend.features.user_items.aggregation.limit', fix: /approxDistinct/ },
@@ -331,21 +349,29 @@ const excused = (change: (parts: Parts) => void) => (parts: Parts) => {
   change(parts);
 };
 
+const SHOPPING = 'views.user_shopping.features.user_receipts_7d';
+const kept = (window: Window) => (parts: Parts) =>
+  Object.assign(parts.feature('user_shopping', 'user_receipts_7d'), { window, nameException: 'x' });
+
 // biome-ignore format: a table, one case a line
 cases('windows, cadence, ttl', [
+  { why: 'a lifetime, over a source that is not kept for ever', change: kept({ type: 'lifetime' }), code: 'window', path: `${SHOPPING}.window`, says: /without bound.*keeps 365d/, fix: /retention/ },
+  { why: 'a decaying lifetime that reaches behind what is kept', change: (parts) => { kept({ type: 'lifetime' })(parts); Object.assign(parts.feature('user_shopping', 'user_receipts_7d'), { type: 'float64', aggregation: { op: 'decayedCount', halfLifeMs: 5 * DAY } }); }, code: 'window', path: `${SHOPPING}.window`, says: /reaches back 320d and a hop of 80d/ },
+  { why: 'a session without a gap', change: kept({ type: 'session', gapMs: 0 }), code: 'structure', path: `${SHOPPING}.window.gapMs`, says: /holds 0/ },
   { why: 'no multiple of its hop', change: excused(window(1.5 * DAY, DAY)), code: 'window', path: `${SPEND}.window.hopMs`, says: /no multiple/ },
   { why: 'a hop that does not divide the day', change: excused(window(70 * 3_600_000, 7 * 3_600_000)), code: 'window', path: `${SPEND}.window.hopMs`, says: /7h neither/ },
-  { why: 'longer than the source is kept, with its hop', change: excused(window(365 * DAY, DAY)), code: 'window', path: `${SPEND}.window`, says: /365d and a hop of 1d.*keeps 365d/ },
+  { why: 'longer than the source is kept, with its hop', change: kept({ type: 'sliding', ms: 365 * DAY, hopMs: DAY }), code: 'window', path: `${SHOPPING}.window`, says: /365d and a hop of 1d.*keeps 365d/ },
   { why: 'a window that its name does not say', change: window(14 * DAY, DAY), code: 'name-window', path: SPEND, fix: /14d/ },
   { why: 'below its hop', change: excused(window(HOUR, DAY)), code: 'window', path: `${SPEND}.window.hopMs`, says: /1h is below its hop of 1d/ },
   { why: 'hopping, no multiple of its hop', change: excused(is({ type: 'hopping', ms: 1.5 * DAY, hopMs: DAY })), code: 'window', path: `${SPEND}.window.hopMs`, says: /no multiple/ },
-  { why: 'hopping, longer than the source is kept', change: excused(is({ type: 'hopping', ms: 365 * DAY, hopMs: DAY })), code: 'window', path: `${SPEND}.window`, says: /keeps 365d/ },
+  { why: 'hopping, longer than the source is kept', change: kept({ type: 'hopping', ms: 365 * DAY, hopMs: DAY }), code: 'window', path: `${SHOPPING}.window`, says: /keeps 365d/ },
   { why: 'tumbling, no part of a day', change: excused(is({ type: 'tumbling', ms: 7 * HOUR })), code: 'window', path: `${SPEND}.window.ms`, says: /7h neither/ },
-  { why: 'tumbling, longer than the source is kept', change: excused(is({ type: 'tumbling', ms: 366 * DAY })), code: 'window', path: `${SPEND}.window`, says: /reaches back 366d/ },
+  { why: 'tumbling, longer than the source is kept', change: kept({ type: 'tumbling', ms: 366 * DAY }), code: 'window', path: `${SHOPPING}.window`, says: /reaches back 366d/ },
   { why: 'tumbling, empty at every tick', change: excused(is({ type: 'tumbling', ms: HOUR })), code: 'window', path: `${SPEND}.window`, says: /begins anew at every tick of 1h/, fix: /longer than the cadence/ },
   { why: 'a day, empty at every tick', change: (parts) => { excused(is({ type: 'calendar', unit: 'day', zone: 'UTC' }))(parts); parts.view('user_spend').mode.cadenceMs = DAY; }, code: 'window', path: `${SPEND}.window`, says: /begins anew/ },
-  { why: 'a month, longer than the source is kept', change: (parts) => { excused(is({ type: 'calendar', unit: 'month', zone: 'UTC' }))(parts); parts.source('orders').retentionMs = 31 * DAY; }, code: 'window', path: `${SPEND}.window`, says: /a month, 745h at most/ },
-  { why: 'a gap longer than the source is kept', change: excused(is({ type: 'session', gapMs: 366 * DAY })), code: 'window', path: `${SPEND}.window`, says: /a gap of 366d/ },
+  { why: 'a month, longer than the source is kept', change: (parts) => { kept({ type: 'calendar', unit: 'month', zone: 'UTC' })(parts); parts.source('receipts').retentionMs = 31 * DAY; }, code: 'window', path: `${SHOPPING}.window`, says: /a month, 745h at most/ },
+  { why: 'sessions whose first event the source does not keep', change: (parts) => { kept({ type: 'tumbling', ms: 365 * DAY })(parts); parts.view('user_shopping').sessions = { gapMs: HOUR / 2, where: null, sums: [] }; }, code: 'window', path: `${SHOPPING}.window`, says: /a gap of 30min/ },
+  { why: 'a gap longer than the source is kept', change: kept({ type: 'session', gapMs: 366 * DAY }), code: 'window', path: `${SHOPPING}.window`, says: /a gap of 366d/ },
   { why: 'what decays in a session', change: (parts) => { excused(is({ type: 'session', gapMs: HOUR }))(parts); Object.assign(parts.feature('user_spend', 'user_spend_7d'), { type: 'float64', coldStart: null, aggregation: { op: 'decayedCount', halfLifeMs: DAY } }); }, code: 'window', path: `${SPEND}.window`, says: /for ever/ },
   { why: 'a zone nobody knows', change: excused(is({ type: 'calendar', unit: 'day', zone: 'Mars/Base' })), code: 'window', path: `${SPEND}.window.zone`, says: /"Mars\/Base" is no time zone/, fix: /Europe\/Berlin/ },
   { why: 'an offset for a zone', change: excused(is({ type: 'calendar', unit: 'day', zone: '+01:00' })), code: 'window', path: `${SPEND}.window.zone`, says: /no time zone/ },
@@ -498,6 +524,63 @@ test('an expression too deep is refused before it is walked', () => {
   );
   expect(problems).toHaveLength(1);
   expect(problems[0]).toMatchObject({ code: 'structure', message: 'lies more than 100 levels deep' });
+});
+
+test('what cannot be computed is named in one run, each with its place and what to do', () => {
+  const sumOf = (value: unknown) => ({ aggregation: { op: 'sum', value } });
+  const impossible: Record<string, Record<string, object>> = {
+    user_windows: {
+      below: { window: { type: 'sliding', ms: HOUR, hopMs: DAY } },
+      uneven: { window: { type: 'hopping', ms: 10 * DAY, hopMs: 3 * DAY } },
+      here: { window: { type: 'calendar', unit: 'week', zone: 'Europe/Berlin' } },
+      there: { window: { type: 'calendar', unit: 'week', zone: 'Asia/Tokyo' } },
+      nowhere: { window: { type: 'calendar', unit: 'week', zone: 'Europe/Atlantis' } },
+    },
+    user_values: {
+      every: { window: { type: 'lifetime' }, aggregation: { op: 'distinct', value: { col: 'item' } } },
+      text: sumOf({ col: 'item' }),
+      nothing: sumOf({ op: 'div', args: [{ col: 'cents' }, { lit: 0 }] }),
+      missing: sumOf({ col: 'price' }),
+    },
+    user_kept: {
+      long: { window: { type: 'tumbling', ms: 400 * DAY } },
+      ever: { window: { type: 'lifetime' } },
+    },
+    user_bounds: {
+      gap: { window: { type: 'session', gapMs: 0 } },
+      beyond: { aggregation: { op: 'percentile', value: { col: 'cents' }, quantile: 1.1 } },
+      none: { aggregation: { op: 'lastN', value: { col: 'item' }, n: 0 } },
+    },
+  };
+  const json = changed(({ json, view, feature }) => {
+    const count = { ...feature('user_shopping', 'user_receipts_7d'), coldStart: null, nameException: 'x' };
+    for (const [name, features] of Object.entries(impossible))
+      json.views.push({
+        ...view(name === 'user_kept' ? 'user_shopping' : 'user_spend'),
+        name,
+        features: Object.entries(features).map(([feature, given]) => ({ ...count, name: feature, ...given })),
+      });
+  });
+  const problems = new Map(checkDefinitions(json).problems.map(({ path, fix }) => [path, fix]));
+  expect(Object.fromEntries(problems)).toEqual({
+    'views.user_bounds.features.gap.window.gapMs': 'give more than 0',
+    'views.user_bounds.features.beyond.aggregation.quantile': 'give at most 1',
+    'views.user_bounds.features.none.aggregation.n': 'give at least 1',
+    'views.user_windows.features.there.window.zone': 'use one zone, or make a view of each',
+    'views.user_windows.features.nowhere.window.zone':
+      'name one of the IANA database: UTC, Europe/Berlin, America/New_York',
+    'views.user_windows.features.below.window.hopMs': 'use a hop that divides the window',
+    'views.user_windows.features.uneven.window.hopMs': 'use a hop that divides the window',
+    'views.user_values.features.every.aggregation.limit':
+      'declare the most that is told apart ({ limit: 10_000 }), use approxDistinct, or a window that ends',
+    'views.user_values.features.text.aggregation.value': 'give int64 or float64',
+    'views.user_values.features.nothing.aggregation.value': 'divide by what may be something else',
+    'views.user_values.features.missing.aggregation.value':
+      'use one of: id, user_id, item, cents, taste, loose, tags, paid, at',
+    'views.user_kept.features.long.window': 'use a shorter window, or keep the source longer',
+    'views.user_kept.features.ever.window':
+      'use a window that ends, or keep the source for ever: leave out its retention',
+  });
 });
 
 test('everything is found in one run, broken items beside whole ones', () => {

@@ -387,14 +387,19 @@ export interface History {
   source: Source;
   events: Event[];
 }
+export const SOURCES = {
+  plain: { source, events },
+  retracting: { source: retracting, events: retracted(events) },
+};
 export const history: fc.Arbitrary<History> = fc.oneof(
   events.map((list) => ({ source, events: list })),
-  retracted(events),
-  retracted(stream(moment, 2)),
+  ...[retracted(events), retracted(stream(moment, 2))].map((lists) =>
+    lists.map((list) => ({ source: retracting, events: list })),
+  ),
 );
 
 /** Retractions of a few events: before and after them, of the newest, of each other, of none, some twice; and ids that come again. */
-function retracted(list: fc.Arbitrary<Event[]>): fc.Arbitrary<History> {
+function retracted(list: fc.Arbitrary<Event[]>): fc.Arbitrary<Event[]> {
   const retraction = fc.record({
     of: fc.oneof({ weight: 4, arbitrary: fc.nat(40) }, { weight: 1, arbitrary: fc.constantFrom(-1, 1000) }),
     happens: fc.oneof(fc.constantFrom(0, -HOUR, -1, 1, MINUTE, DAY), fc.integer({ min: -HOUR, max: HOUR })),
@@ -404,7 +409,13 @@ function retracted(list: fc.Arbitrary<Event[]>): fc.Arbitrary<History> {
     const all = events.map((event, index) => {
       const twin = events[index - 1];
       const taken = index % 13 === again && twin && twin.timestamp !== event.timestamp;
-      const values = [...event.values.slice(0, 2), event.id, ...event.values.slice(2, 5), null, 'u'];
+      const values = [
+        ...event.values.slice(0, 2),
+        event.id,
+        ...event.values.slice(2, 5),
+        null,
+        ...event.values.slice(5),
+      ];
       return { ...event, values, id: taken ? twin.id : event.id };
     });
     const newest = [...all].sort(compareEvents).at(-1);
@@ -418,15 +429,12 @@ function retracted(list: fc.Arbitrary<Event[]>): fc.Arbitrary<History> {
         order: 0,
         id,
         sequence: 0,
-        // amount, at, event_id, item, kind, score, unsays, user_id
-        values: [7, timestamp, id, 'x', 'a', 0.5, target?.id ?? 'nothing', 'u'],
+        // amount, at, event_id, item, kind, score, unsays, user_id, vector, visits
+        values: [7, timestamp, id, 'x', 'a', 0.5, target?.id ?? 'nothing', 'u', null, null],
       });
     });
     all.sort((a, b) => a.arrivedAt - b.arrivedAt);
-    return {
-      source: retracting,
-      events: all.map((event, index) => ({ ...event, sequence: 1 + Math.floor(index / 3) })),
-    };
+    return all.map((event, index) => ({ ...event, sequence: 1 + Math.floor(index / 3) }));
   });
 }
 

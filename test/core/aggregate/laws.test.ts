@@ -11,6 +11,7 @@ import type { Aggregation, AggregationView, Expression, Window } from '../../../
 import type { Event } from '../../../core/event.js';
 import { compareEvents } from '../../../core/event.js';
 import { leavesAt } from '../../../core/time.js';
+import { RUNS, SEED } from '../always.js';
 import { events, source } from '../generate.js';
 
 const col = (name: string): Expression => ({ col: name });
@@ -171,7 +172,7 @@ function expectLaws(part: AnyPart, windows: Windows): void {
       expect(encodedValue(part, again)).toEqual(encodedValue(part, value));
       expect(reader.done).toBe(true);
     }),
-    { numRuns: 150 },
+    { numRuns: RUNS / 2, seed: SEED },
   );
 }
 
