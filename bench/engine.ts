@@ -137,7 +137,7 @@ function measureShape(name: string, view: AggregationView, made: Made, labels: L
 }
 
 function createStates(compiled: CompiledView, keys: number) {
-  const states = new Array<State | undefined>(keys).fill(undefined);
+  const states = Array.from({ length: keys }, (): State | undefined => undefined);
   function stateOf(user: number): State {
     const known = states[user];
     if (known !== undefined) return known;
@@ -270,7 +270,7 @@ function makeLabels(count: number, keys: number): Labels {
 }
 
 export function groupLabels(labels: Labels, keys: number): Array<number[] | undefined> {
-  const groups = new Array<number[] | undefined>(keys).fill(undefined);
+  const groups = Array.from({ length: keys }, (): number[] | undefined => undefined);
   labels.users.forEach((user, index) => {
     const group = groups[user];
     if (group === undefined) groups[user] = [labels.moments[index]!];

@@ -61,8 +61,8 @@ import { DAY, leavesAt, SECOND, tumblesAt, WEEK } from './time.js';
 /** A part in its place: which events it takes in, and when they leave (several windows: the longest). */
 export interface Slot {
   part: AnyPart;
-  accepts(event: Event): boolean;
-  leaves(timestamp: number): number;
+  accepts: (event: Event) => boolean;
+  leaves: (timestamp: number) => number;
   /** Its lanes have numbers of the view's own, from this one on: records tell steps by them. */
   firstLane: number;
 }
