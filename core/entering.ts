@@ -2,6 +2,8 @@
  * A state as events enter it one after another, all of them known beforehand: how a sweep folds. What will be retracted is kept out of
  * the state, and put into a copy for as long as it counts; else every retraction would fold all of the entity's events again.
  */
+import type { Baseline } from './baseline.js';
+import { openBaseline } from './baseline.js';
 import type { CompiledView } from './compile.js';
 import type { Event } from './event.js';
 import {
@@ -31,18 +33,29 @@ export class Entering {
   /** The base with what is passing; null: not made yet. */
   #copy: State | null = null;
 
-  /** @param events all that will enter, in any order @param given into which they enter, and not those it holds */
-  constructor(compiled: CompiledView, events: readonly Event[], given: State = createState(compiled)) {
+  readonly #baseline: Baseline | null;
+
+  /**
+   * @param events all that will enter, in any order
+   * @param given into which they enter, and not those it holds
+   * @param baseline instead of a state: what stands for events that are no more
+   */
+  constructor(
+    compiled: CompiledView,
+    events: readonly Event[],
+    { given, baseline = null }: { given?: State | undefined; baseline?: Baseline | null | undefined } = {},
+  ) {
     this.#compiled = compiled;
-    this.#given = !isBlank(given);
-    this.#base = given;
+    this.#baseline = baseline;
+    this.#given = given !== undefined && !isBlank(given);
+    this.#base = this.#given ? given! : this.#start(events);
     this.#keeps = false;
     if (this.#given) return;
     for (const event of events) {
       const retracted = compiled.retracts(event);
       if (retracted !== null) this.#foreseen.add(retracted);
     }
-    for (const id of this.#foreseen) given.retracted.add(id);
+    for (const id of this.#foreseen) this.#base.retracted.add(id);
     this.#keeps = !compiled.takesAll || this.#foreseen.size > 0;
   }
 
@@ -80,7 +93,13 @@ export class Entering {
   }
 
   #rebuilt(): State {
-    return rebuild(this.#compiled, this.#entered, this.#foreseen);
+    return rebuild(this.#compiled, this.#entered, this.#foreseen, this.#start([]));
+  }
+
+  #start(events: readonly Event[]): State {
+    return this.#baseline === null
+      ? createState(this.#compiled)
+      : openBaseline(this.#compiled, this.#baseline, events);
   }
 
   #withPassing(): State {

@@ -22,6 +22,7 @@ export const ERRORS = {
   FS_DATA_INVALID: { status: 422, retryable: false },
   FS_TIMESTAMP_INVALID: { status: 422, retryable: false },
   FS_KEY_INVALID: { status: 422, retryable: false },
+  FS_BEHIND_BASELINE: { status: 409, retryable: false },
   // stored bytes
   FS_LAYOUT_UNKNOWN: { status: 500, retryable: false },
   FS_RECORD_CORRUPT: { status: 500, retryable: false },

@@ -120,21 +120,22 @@ function addToSlots(compiled: CompiledView, state: State, event: Event): void {
 /**
  * The state of all events of an entity, whatever their order: what is done when a state `needsRebuild`.
  * @param retracted ids of events that are left out, besides those that retractions among the events unsay
+ * @param start what they are folded into, when it is not all that there ever were (baseline.ts)
  */
 export function rebuild(
   compiled: CompiledView,
   events: readonly Event[],
   retracted: Iterable<string> = [],
+  start: State = createState(compiled),
 ): State {
-  const state = createState(compiled);
-  for (const id of retracted) state.retracted.add(id);
+  for (const id of retracted) start.retracted.add(id);
   for (const event of events) {
     const id = compiled.retracts(event);
-    if (id !== null) state.retracted.add(id);
+    if (id !== null) start.retracted.add(id);
   }
-  for (const event of [...events].sort(compareEvents)) fold(compiled, state, event);
-  assertWhole(state);
-  return state;
+  for (const event of [...events].sort(compareEvents)) fold(compiled, start, event);
+  assertWhole(start);
+  return start;
 }
 
 /** Each reader and writer of a state asks this first: a caller that forgot to rebuild fails, and never tells a wrong value. */

@@ -2,6 +2,8 @@
  * One pass over an entity's events that answers many moments: the labels of a training set, in either mode, or the ticks of
  * a range. Pure; the events are all those the caller's bound allows, in any order.
  */
+
+import { type Baseline, behindBaseline, knownBy } from './baseline.js';
 import { equalBytes } from './codec/bytes.js';
 import type { CompiledView } from './compile.js';
 import type { AggregationView } from './definition.js';
@@ -10,7 +12,7 @@ import type { Event } from './event.js';
 import { compareEvents } from './event.js';
 import type { Reading, State } from './state.js';
 import { advance, encodeValues, isBlank, nextStep, readState } from './state.js';
-import { ceilTo, floorTo } from './time.js';
+import { ceilTo, floorTo, formatTimestamp } from './time.js';
 
 /** known-then: what serving could have returned. event-time: with all that is known today. */
 export type TrainingMode = 'known-then' | 'event-time';
@@ -27,6 +29,8 @@ export interface SweepOptions {
   strict: boolean;
   /** Of a batch view: its ledger, ticks ascending. */
   published: readonly PublishedTick[];
+  /** What stands for events that are no more; `events` are those from its cut on. */
+  baseline?: Baseline | null;
 }
 
 /** The cadence and settle of a view's ticks; a streaming view's rows settle at once. */
@@ -37,7 +41,11 @@ export function ticksOf(view: AggregationView): { cadenceMs: number; settleMs: n
 }
 
 /** The first tick that sees the event. */
-export function entryTick(event: Event, cadenceMs: number, settleMs: number): number {
+export function entryTick(
+  event: Pick<Event, 'timestamp' | 'arrivedAt'>,
+  cadenceMs: number,
+  settleMs: number,
+): number {
   return ceilTo(Math.max(event.timestamp, event.arrivedAt - settleMs), cadenceMs);
 }
 
@@ -49,7 +57,7 @@ export function sweepLabels(
   compiled: CompiledView,
   events: readonly Event[],
   labels: readonly number[],
-  { mode, strict, published }: SweepOptions,
+  { mode, strict, published, baseline = null }: SweepOptions,
 ): Array<Reading | null> {
   const { view } = compiled;
   const batch = view.mode.type === 'batch';
@@ -73,11 +81,20 @@ export function sweepLabels(
   const moments = labels.map(momentOf);
   const order = moments.map((_, index) => index).sort((a, b) => (moments[a] ?? 0) - (moments[b] ?? 0));
   const readings = labels.map((): Reading | null => null);
-  const entering = new Entering(compiled, ordered);
+  const entering = new Entering(compiled, ordered, { baseline });
+  const since =
+    baseline === null ? null : mode === 'known-then' ? knownBy(compiled, baseline) : baseline.cutMs;
   let next = 0;
   for (const index of order) {
     const moment = moments[index]!;
     if (moment === null) continue;
+    if (since !== null && moment < since)
+      throw behindBaseline(
+        compiled,
+        `the ${batch ? 'tick' : 'moment'} ${formatTimestamp(moment)} that a label is read at`,
+        since,
+        mode === 'known-then' ? 'leave out older labels, or read by event time' : 'leave out older labels',
+      );
     entering.readAt(moment);
     for (; next < ordered.length && enters(ordered[next]!) <= moment; next++) entering.take(ordered[next]!);
     readings[index] = readState(compiled, entering.state, moment);
@@ -120,13 +137,19 @@ export interface TickRow {
 /**
  * All ticks of (after, until] in one pass: a row where the stored values changed, then the state as of the last tick that
  * was looked at. Ticks at which nothing can change are not looked at.
+ * @param baseline what stands for events that are no more; all of them entered by `after`, which is not before its cut
  * @param state without: from the first event on; else as it stood after tick `after`, and `events` are those it does not hold
  * @returns where a given state cannot take an event in, no rows and a state that `needsRebuild`: sweep all of the entity's events
  */
 export function sweepTicks(
   compiled: CompiledView,
   events: readonly Event[],
-  { after, until, state: given }: { after: number; until: number; state?: State },
+  {
+    after,
+    until,
+    state: given,
+    baseline,
+  }: { after: number; until: number; state?: State; baseline?: Baseline },
 ): { rows: TickRow[]; state: State } {
   const { cadenceMs, settleMs } = ticksOf(compiled.view);
   const due = events
@@ -136,9 +159,15 @@ export function sweepTicks(
   const entering = new Entering(
     compiled,
     due.map(({ event }) => event),
-    given,
+    { given, baseline },
   );
   let { state } = entering;
+  if (baseline) {
+    const { createdTimestamp: arrivedAt, eventTimestamp: timestamp } = state;
+    const since = Math.max(baseline.cutMs, entryTick({ timestamp, arrivedAt }, cadenceMs, settleMs));
+    if (after < since)
+      throw behindBaseline(compiled, `the tick ${formatTimestamp(after)}`, since, 'begin with a later tick');
+  }
   const rows: TickRow[] = [];
   let previous = encodeValues(compiled, state);
   let next = 0;

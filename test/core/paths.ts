@@ -1,6 +1,7 @@
 /** Each path from events to a value, held against the oracle: values, statuses, timestamps to the byte. Named by what holds. */
 import { expect } from 'vitest';
 import { computeEntity } from '../../activities/output.js';
+import { baselineOf, knownBy, openBaseline } from '../../core/baseline.js';
 import { compileView, isMoving } from '../../core/compile.js';
 import type { AggregationView, Source } from '../../core/definition.js';
 import type { Event } from '../../core/event.js';
@@ -235,6 +236,46 @@ export const PATHS: Record<string, Path> = {
         expected(view, source, events, { type: 'tick', tick: until, at: until }),
       );
       expect(recordSteps(compiled, record)).toEqual([]);
+    },
+  },
+
+  'a baseline: what begins from it is what all of the events give': {
+    mode: 'any',
+    holds({ view, source, events, moments, chance }) {
+      const compiled = compileView(view, source);
+      if (source.retracts !== undefined) return;
+      const times = events.map(({ timestamp }) => timestamp);
+      const cutMs = (times[chance % Math.max(1, times.length)] ?? 0) + (chance % 3);
+      const baseline = baselineOf(compiled, events, cutMs);
+      if (baseline === null) return;
+      const rest = events.filter(({ timestamp }) => timestamp >= cutMs);
+      const whole = encodeState(compiled, rebuild(compiled, events));
+      const open = (): State => openBaseline(compiled, baseline, rest);
+      expect(encodeState(compiled, rebuild(compiled, rest, [], open()))).toEqual(whole);
+      const arrived = foldAll(compiled, rest, open());
+      if (!arrived.needsRebuild) expect(encodeState(compiled, arrived)).toEqual(whole);
+
+      const { cadenceMs, settleMs } = ticksOf(view);
+      const since = ceilTo(knownBy(compiled, baseline), cadenceMs);
+      const labels = [...moments.map((at) => since + Math.abs(at)), ...times].filter((at) => at >= since);
+      const published = Array.from({ length: 20 }, (_, index) => {
+        const tick = since + index * cadenceMs;
+        return { tick, publishedAt: tick + settleMs };
+      });
+      for (const mode of ['known-then', 'event-time'] as const) {
+        const options = { mode, strict: false, published };
+        const readings = sweepLabels(compiled, rest, labels, { ...options, baseline });
+        labels.forEach((at, index) => {
+          const truth = expected(view, source, events, { type: 'training', at, ...options });
+          if (view.mode.type === 'batch' && mode === 'known-then' && at < since + settleMs) return; // no tick by then
+          expect(said(view, readings[index]!, at), `${mode} at ${at}`).toEqual(truth);
+        });
+      }
+
+      const until = since + 3 * cadenceMs;
+      const all = sweepTicks(compiled, events, { after: since - 1, until });
+      const from = sweepTicks(compiled, rest, { after: since, until, baseline });
+      expect(from.rows).toEqual(all.rows.filter(({ tick }) => tick > since));
     },
   },
 };
