@@ -2,6 +2,7 @@
  * Feature values ⇄ Arrow, and Arrow files read and written a record batch at a time. Knows nothing of views.
  *
  *   string utf8 | int64 int64 (exact; sums beyond 2^53 too) | float64 | bool | timestamp timestamp[us, UTC] | list<t> list of these
+ *   map<string, t> map from utf8 to these, in the order of keys
  *
  * Columns are built here from typed arrays: whole numbers stay exact, texts are encoded once. No two columns of a batch may share
  * one typed array: apache-arrow 21.2 then writes a file that nobody can read.
@@ -16,6 +17,8 @@ import {
   Float64,
   Int64,
   List,
+  Map_,
+  type MapRow,
   makeData,
   RecordBatch,
   RecordBatchFileWriter,
@@ -27,9 +30,10 @@ import {
   Utf8,
   type Vector,
 } from 'apache-arrow';
-import type { ColumnType, FeatureType } from '../core/definition.js';
+import type { ColumnType, FeatureType, MapType } from '../core/definition.js';
 import { FeatureStoreError } from '../core/error.js';
 import type { FeatureValue } from '../core/event.js';
+import { elementOf, entriesOf, type ValueMap, valueMap } from '../core/value-map.js';
 
 export function featureField(name: string, type: FeatureType): Field {
   return new Field(name, arrowType(type), true);
@@ -51,7 +55,18 @@ function arrowType(type: FeatureType): DataType {
     case 'list<int64>':
     case 'list<float64>':
       return new List(new Field('item', arrowType(type.slice(5, -1) as ColumnType), true));
+    case 'map<string,string>':
+    case 'map<string,int64>':
+    case 'map<string,float64>':
+      return new Map_(new Field('entries', entriesType(type), false));
   }
+}
+
+function entriesType(type: MapType): Struct<{ key: Utf8; value: DataType }> {
+  return new Struct([
+    new Field('key', new Utf8(), false),
+    new Field<DataType>('value', arrowType(elementOf(type)), true),
+  ]) as Struct<{ key: Utf8; value: DataType }>;
 }
 
 /** A column of feature values; timestamps are epoch ms. Throws FS_NUMBER_RANGE for a whole number beyond 64 bits. */
@@ -113,6 +128,29 @@ export function featureData(name: string, type: FeatureType, values: readonly Fe
       const child = featureData(name, type.slice(5, -1) as ColumnType, items);
       return makeData({ ...common, type: arrowType(type) as List, valueOffsets, child });
     }
+    case 'map<string,string>':
+    case 'map<string,int64>':
+    case 'map<string,float64>': {
+      const valueOffsets = new Int32Array(length + 1);
+      const keys: string[] = [];
+      const items: FeatureValue[] = [];
+      for (let i = 0; i < length; i++) {
+        const map = values[i] as ValueMap | null;
+        if (map !== null)
+          for (const [key, item] of entriesOf(map)) {
+            keys.push(key);
+            items.push(item);
+          }
+        valueOffsets[i + 1] = keys.length;
+      }
+      const child = makeData({
+        type: entriesType(type),
+        length: keys.length,
+        nullCount: 0,
+        children: [featureData(name, 'string', keys), featureData(name, elementOf(type), items)],
+      });
+      return makeData({ ...common, type: arrowType(type) as Map_, valueOffsets, child });
+    }
   }
 }
 
@@ -162,6 +200,13 @@ export function featureReader(column: Vector, type: FeatureType): (row: number) 
         const list = column.get(row) as Vector | null;
         return list && Array.from(list, (item: unknown) => exact(item as number) as string | number);
       };
+    case 'map<string,string>':
+    case 'map<string,int64>':
+    case 'map<string,float64>':
+      return (row) => {
+        const map = column.get(row) as MapRow<Utf8, DataType> | null;
+        return map && valueMap(Array.from(map, ([key, item]) => [key, exact(item as string | number)]));
+      };
   }
 }
 
@@ -201,6 +246,10 @@ export function typeName(type: DataType): string {
   if (DataType.isTimestamp(type))
     return `timestamp[${['s', 'ms', 'us', 'ns'][type.unit]}${type.timezone ? `, ${type.timezone}` : ''}]`;
   if (DataType.isList(type)) return `list<${typeName(type.children[0]!.type as DataType)}>`;
+  if (DataType.isMap(type)) {
+    const [key, value] = (type.children[0]!.type as Struct).children.map((field) => typeName(field.type));
+    return `map<${key},${value}>`;
+  }
   if (DataType.isInt(type)) return `${type.isSigned ? '' : 'u'}int${type.bitWidth}`;
   if (DataType.isFloat(type)) return `float${16 << type.precision}`;
   return Type[type.typeId]!.toLowerCase();

@@ -1,10 +1,11 @@
 /**
  * What a verification finds: how many answers were compared on each path, and where two differ. Pure.
- * Answers are equal when values, statuses and event timestamps are: as Object.is has it, lists element by element. No tolerance.
+ * Answers are equal when values, statuses and event timestamps are: as Object.is has it, lists and maps element by element. No tolerance.
  */
 import type { AggregationView, Source } from '../core/definition.js';
 import { compareEvents, type Event, type FeatureValue, type Value } from '../core/event.js';
 import { formatTimestamp } from '../core/time.js';
+import { entriesOf, type ValueMap } from '../core/value-map.js';
 import { answer, type Question, type StoredAnswer } from '../oracle/oracle.js';
 
 /** online: records in Redis. rows: tick rows in Postgres. training: the sweep. file: written training sets. */
@@ -110,13 +111,24 @@ export function disagreement(features: readonly string[], found: Told, expected:
 }
 
 export function sameValue(a: FeatureValue, b: FeatureValue): boolean {
+  if (isObject(a) && isObject(b)) {
+    const keys = Object.keys(a);
+    return (
+      keys.length === Object.keys(b).length && keys.every((key) => key in b && Object.is(a[key], b[key]))
+    );
+  }
   if (!Array.isArray(a) || !Array.isArray(b)) return Object.is(a, b);
   return a.length === b.length && a.every((item, index) => Object.is(item, b[index]));
 }
 
 export function shown(value: FeatureValue): unknown {
   if (typeof value === 'bigint') return String(value);
+  if (isObject(value)) return Object.fromEntries(entriesOf(value).map(([key, item]) => [key, shown(item)]));
   return Object.is(value, -0) ? '-0' : value;
+}
+
+function isObject(value: FeatureValue): value is ValueMap {
+  return typeof value === 'object' && value !== null && !Array.isArray(value);
 }
 
 function instant(ms: number | null): string | null {

@@ -3,6 +3,7 @@
  * sets would say of it. The oracle reads the archived events itself; nothing of the engine decides what is right.
  */
 import { NEVER } from '../core/aggregate/part.js';
+import { decodeMap } from '../core/codec/json.js';
 import { encodeKey, onlineKey } from '../core/codec/key.js';
 import { type CompiledView, compileView, isMoving } from '../core/compile.js';
 import type { AggregationView, Entity, SqlView } from '../core/definition.js';
@@ -20,6 +21,7 @@ import {
 import { advance, encodeValues, rebuild, type State } from '../core/state.js';
 import { equalBytes, ticksOf } from '../core/sweep.js';
 import { ceilTo, floorTo, formatTimestamp, HOUR, MAX_TIMESTAMP } from '../core/time.js';
+import { isMap } from '../core/value-map.js';
 import { judge } from '../core/vector.js';
 import { type Answer, answer, answerSql, type Question, type SqlRow } from '../oracle/oracle.js';
 import type { StoredVersion } from '../registry/resolve.js';
@@ -389,7 +391,19 @@ async function rowsOf({ deps, version, progress }: Check, parts: readonly Value[
             where key = $1 and tick_ms <= $2 order by tick_ms`,
     values: [Buffer.from(encodeKey(version.entity, parts)), progress.lastTickMs],
   });
-  return rows.map(([tick, eventMs, record, ...values]) => ({ tick, eventMs, record, values }));
+  const readers = version.view.features.map(
+    ({ type }) =>
+      (
+        value: FeatureValue, // biome-ignore format: short
+      ) =>
+        isMap(type) && value !== null ? decodeMap(type, value as string) : value,
+  );
+  return rows.map(([tick, eventMs, record, ...values]) => ({
+    tick,
+    eventMs,
+    record,
+    values: values.map((value, index) => readers[index]!(value)),
+  }));
 }
 
 /** Rows hold what is stored: neither cold start nor age is applied. */

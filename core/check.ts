@@ -27,6 +27,7 @@ import { type ExpressionType, type Inputs, typeOf } from './expression.js';
 import { lintName, nameProblem } from './naming.js';
 import { streamOf } from './stream.js';
 import { DAY, formatDuration, HOUR, parseDuration, WEEK } from './time.js';
+import { elementOf, isMap } from './value-map.js';
 
 export type ProblemCode =
   | 'structure'
@@ -417,7 +418,7 @@ class Check {
             `declare ${type}`,
           );
       }
-      this.#coldStart(feature, at, listLimit(feature.aggregation));
+      this.#coldStart(feature, at, sizeLimit(feature.aggregation));
       this.#lint(feature, at, [view.entity], feature.window);
     }
   }
@@ -659,6 +660,13 @@ class Check {
         continue;
       }
       entities.add(found.view.entity);
+      if (isMap(found.feature.type))
+        this.#add(
+          'type',
+          `${path}.inputs`,
+          `"${ref}" is a ${found.feature.type}, which expressions cannot read`,
+          'read a feature of its own for that key: the same aggregation with a filter on it',
+        );
       if (inputs.has(found.feature.name))
         this.#add(
           'duplicate',
@@ -795,6 +803,15 @@ class Check {
         const weight = aggregation.weight === null ? 'int64' : expect(aggregation.weight, NUMBERS, 'weight');
         return weight && list(key);
       }
+      case 'bucketed': {
+        const { aggregation: inner } = aggregation;
+        const key = expect(aggregation.by, ['string', 'int64'], 'by');
+        if (inner.op === 'count') return key && 'map<string,int64>';
+        if (!('value' in inner)) return null; // no aggregation of one value: its structure has been refused
+        const allowed = inner.op === 'last' ? (['string', ...NUMBERS] as const) : NUMBERS;
+        const type = expect(inner.value, allowed, 'aggregation.value');
+        return key && type && `map<string,${inner.op === 'mean' ? 'float64' : type}>`;
+      }
       case 'cart': {
         const item = expect(aggregation.item, ['string', 'int64'], 'item');
         const conditions = [
@@ -834,11 +851,12 @@ class Check {
         `${show(coldStart)} is no ${type}`,
         `give ${EXAMPLES[type]}, or null`,
       );
-    else if (limit !== null && Array.isArray(coldStart) && coldStart.length > limit)
+    const size = typeof coldStart === 'object' && coldStart !== null ? Object.keys(coldStart).length : 0;
+    if (limit !== null && size > limit)
       this.#add(
         'cold-start',
         `${at}.coldStart`,
-        `has ${coldStart.length} elements; the feature has ${limit} at most`,
+        `has ${size} elements; the feature has ${limit} at most`,
         'give fewer',
       );
   }
@@ -853,7 +871,8 @@ const SCALARS = ['string', 'int64', 'float64', 'bool', 'timestamp'] as const;
 const EXAMPLES: Readonly<Record<FeatureType, string>> = {
   string: 'a text', int64: 'a whole number within ±(2^53 - 1)', float64: 'a finite number', bool: 'true or false',
   timestamp: 'epoch milliseconds', 'list<string>': 'a list of texts', 'list<int64>': 'a list of whole numbers',
-  'list<float64>': 'a list of numbers',
+  'list<float64>': 'a list of numbers', 'map<string,string>': 'an object of texts',
+  'map<string,int64>': 'an object of whole numbers', 'map<string,float64>': 'an object of numbers',
 }; // biome-ignore format: a table
 
 type Mode = AggregationView['mode'];
@@ -904,15 +923,24 @@ function fits(value: unknown, type: FeatureType): boolean {
       return Array.isArray(value) && value.every((item) => Number.isSafeInteger(item));
     case 'list<float64>':
       return Array.isArray(value) && value.every((item) => Number.isFinite(item));
+    case 'map<string,string>':
+    case 'map<string,int64>':
+    case 'map<string,float64>':
+      return (
+        typeof value === 'object' &&
+        !Array.isArray(value) &&
+        Object.values(value).every((item) => fits(item, elementOf(type)) && item !== null)
+      );
   }
 }
 
-function listLimit(aggregation: Aggregation): number | null {
+/** The most elements a list or map has; null: it is neither. */
+function sizeLimit(aggregation: Aggregation): number | null {
   const { op } = aggregation;
   if (op === 'lastN' || op === 'firstN') return aggregation.n;
   if (op === 'topK') return aggregation.k;
   if (op === 'histogram') return aggregation.edges.length + 1;
-  return op === 'cart' ? aggregation.limit : null;
+  return op === 'cart' || op === 'bucketed' ? aggregation.limit : null;
 }
 
 /** The query without what is only text in it: comments, strings, dollar quotes. */

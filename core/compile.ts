@@ -3,12 +3,15 @@
  * feature is read from them. Input is a checked definition; anything else is our own mistake.
  */
 
+import type { Answers, Bucket } from './aggregate/bucketed.js';
+import { bucketedPart, counted } from './aggregate/bucketed.js';
 import type { Counts } from './aggregate/buckets.js';
 import { bucketsPart } from './aggregate/buckets.js';
 import { cartPart } from './aggregate/cart.js';
 import { countPart } from './aggregate/count.js';
 import { decayedTo, decayPart, decayWindow } from './aggregate/decay.js';
 import { distinctPart } from './aggregate/distinct.js';
+import { estimatedPart } from './aggregate/estimated.js';
 import { extremePart } from './aggregate/extreme.js';
 import { hoppingPart } from './aggregate/hopping.js';
 import { newestPart } from './aggregate/newest.js';
@@ -17,7 +20,6 @@ import type { AnyPart } from './aggregate/part.js';
 import { NEVER } from './aggregate/part.js';
 import { bucketOf, quantileOf } from './aggregate/percentile.js';
 import { sessionPart } from './aggregate/session.js';
-import { sketchPart } from './aggregate/sketch.js';
 import type { Sum } from './aggregate/sum.js';
 import { sumPart } from './aggregate/sum.js';
 import { firstAtOrAfter } from './aggregate/tiles.js';
@@ -28,6 +30,7 @@ import type {
   Aggregation,
   AggregationFeature,
   AggregationView,
+  BucketAggregation,
   ColumnType,
   Expression,
   RatioSide,
@@ -49,6 +52,7 @@ import {
 import type { Inputs } from './expression.js';
 import { compileExpression, typeOf } from './expression.js';
 import { DAY, leavesAt, SECOND, tumblesAt, WEEK } from './time.js';
+import { valueMap } from './value-map.js';
 
 /** A part in its place: which events it takes in, and when they leave. */
 export interface Slot {
@@ -205,6 +209,46 @@ export function compileView(view: AggregationView, source: Source): CompiledView
     return (values) => values[at] as number;
   }
 
+  /** What each bucket keeps. */
+  function bucketOfEach(inner: BucketAggregation): Bucket<unknown, unknown, unknown> {
+    function bucket<State, Value, Change>(
+      type: ColumnType,
+      given: Omit<Bucket<State, Value, Change>, 'type'>,
+    ): Bucket<unknown, unknown, unknown> {
+      return { ...given, type } as Bucket<unknown, unknown, unknown>;
+    }
+    if (inner.op === 'count')
+      return bucket('int64', { part: countPart(), count: (count) => count, answer: (count) => count });
+    const { op, value } = inner;
+    const type = scalarType(value);
+    switch (op) {
+      case 'sum':
+      case 'mean': {
+        const adder = adderOf(type);
+        const isSum = op === 'sum';
+        return bucket(isSum ? type : 'float64', {
+          part: sumPart(adder, term(adder, value)),
+          count: ({ count }) => count,
+          answer: ({ count, total }) =>
+            finite(isSum ? adder.result(total) : Number(adder.result(total)) / count),
+        });
+      }
+      case 'min':
+      case 'max':
+        return bucket(type, {
+          part: counted(extremePart(op === 'max' ? 1 : -1, type, evaluator(value))),
+          count: ({ count }) => count,
+          answer: ({ value }) => value,
+        });
+      case 'last':
+        return bucket(type, {
+          part: counted(newestPart(1, type, evaluator(value))),
+          count: ({ count }) => count,
+          answer: ({ value }) => value[0] as string | number,
+        });
+    }
+  }
+
   function read(feature: AggregationFeature): CompiledView['reads'][number] {
     const { aggregation, window } = feature;
     const where = feature.where === null ? [] : [feature.where];
@@ -279,8 +323,10 @@ export function compileView(view: AggregationView, source: Source): CompiledView
         return (values) => values[at] as number;
       }
       case 'approxDistinct': {
-        const { value } = aggregation;
-        const at = slot(['sketch', value], window, where, () => sketchPart(evaluator(value)) as AnyPart);
+        const { value, exactTo } = aggregation;
+        const at = slot(['estimated', value, exactTo], window, where, () => {
+          return estimatedPart(exactTo, scalarType(value), evaluator(value)) as AnyPart;
+        });
         return (values) => values[at] as number;
       }
       case 'topK': {
@@ -321,6 +367,19 @@ export function compileView(view: AggregationView, source: Source): CompiledView
           }) as AnyPart;
         });
         return (values) => quantileOf(values[at] as Counts, quantile, whole);
+      }
+      case 'bucketed': {
+        const { by, aggregation: inner, limit } = aggregation;
+        const at = slot(['bucketed', by, inner, limit], window, where, () => {
+          const key = evaluator(by);
+          const value = inner.op === 'count' ? () => true : evaluator(inner.value);
+          const keyOf = (event: Event): string | null => {
+            const name = key(event);
+            return name === null || value(event) === null ? null : String(name);
+          };
+          return bucketedPart(limit, keyOf, bucketOfEach(inner)) as AnyPart;
+        });
+        return (values) => valueMap(values[at] as Answers);
       }
       case 'cart': {
         const { item, add, remove, clear, limit } = aggregation;

@@ -2,12 +2,13 @@
  * One archived event as every path sees it, and the order of events of one entity. No I/O.
  */
 import type { Source } from './definition.js';
+import type { ValueMap } from './value-map.js';
 
 /** A column's value. int64 and timestamp are whole numbers (timestamp: epoch ms); missing is null; never NaN, never -0. */
 export type Value = string | number | boolean | null;
 
-/** A feature's value. Only an int64 sum beyond ±(2^53 - 1) is a bigint. */
-export type FeatureValue = Value | bigint | ReadonlyArray<string | number>;
+/** A feature's value. Only an int64 sum beyond ±(2^53 - 1) is a bigint, alone or in a map. */
+export type FeatureValue = Value | bigint | ReadonlyArray<string | number> | ValueMap;
 
 export interface Event {
   /** When it happened, epoch ms. */

@@ -65,9 +65,11 @@ export function aggregate(
     case 'distinct':
       return different(aggregation, source, rows);
     case 'approxDistinct':
-      return estimated(present(aggregation.value, source, rows));
+      return roughly(present(aggregation.value, source, rows), aggregation.exactTo);
     case 'topK':
       return topK(aggregation.key, aggregation.weight, aggregation.k, source, rows);
+    case 'bucketed':
+      return bucketed(aggregation, source, rows, readAt);
     case 'histogram': {
       const numbers = present(aggregation.value, source, rows).map(Number);
       const bounds = [Number.NEGATIVE_INFINITY, ...aggregation.edges, Number.POSITIVE_INFINITY];
@@ -122,6 +124,12 @@ function different(
   rows: readonly Row[],
 ): number {
   return Math.min(limit, new Set(present(value, source, rows)).size);
+}
+
+/** How many different ones there are: up to `exactTo` their number; of more the estimate, but not so few. */
+function roughly(values: readonly NonNullable<Value>[], exactTo: number): number {
+  const exact = new Set(values).size;
+  return exact <= exactTo ? exact : Math.max(exactTo + 1, estimated(values));
 }
 
 /**
@@ -198,6 +206,32 @@ function topK(key: Expression, weight: Expression | null, k: number, source: Sou
     .filter(({ total }) => total > 0n)
     .sort((a, b) => (a.total === b.total ? compare(a.key, b.key) : a.total > b.total ? -1 : 1));
   return listed(heaviestFirst.slice(0, k).map(({ key }) => key));
+}
+
+/**
+ * The aggregation of the rows of each key, of the `limit` keys of most rows, ties by key ascending. Keys are text. Rows with a null
+ * key or value are in no bucket; a key whose aggregation is null is left out.
+ */
+function bucketed(
+  { by, aggregation, limit }: Extract<Aggregation, { op: 'bucketed' }>,
+  source: Source,
+  rows: readonly Row[],
+  readAt: number,
+): FeatureValue {
+  const buckets = new Map<string, Row[]>();
+  for (const row of rows) {
+    const key = evaluate(by, source, row.columns);
+    const value = aggregation.op === 'count' ? 1 : evaluate(aggregation.value, source, row.columns);
+    if (key === null || value === null) continue;
+    buckets.set(String(key), [...(buckets.get(String(key)) ?? []), row]);
+  }
+  const fullestFirst = [...buckets].sort(([a, x], [b, y]) => y.length - x.length || compare(a, b));
+  const told = Object.create(null) as Record<string, string | number | bigint>;
+  for (const [key, own] of fullestFirst.slice(0, limit)) {
+    const value = aggregate(aggregation, source, own, readAt);
+    if (value !== null) told[key] = value as string | number | bigint;
+  }
+  return told;
 }
 
 /**

@@ -50,6 +50,9 @@ export const ROW_TYPE = {
   'list<string>': 'text[]',
   'list<int64>': 'bigint[]',
   'list<float64>': 'double precision[]',
+  'map<string,string>': 'jsonb',
+  'map<string,int64>': 'jsonb',
+  'map<string,float64>': 'jsonb',
 } as const satisfies Record<FeatureType, string>;
 
 /** The archive's column for a source column, quoted. */
@@ -256,6 +259,7 @@ export function translate(error: unknown): unknown {
 }
 
 const INT8 = 20;
+const JSONB = 3802;
 const TIMESTAMP = 1114;
 const TIMESTAMPTZ = 1184;
 const TEXT_LIST = 1009;
@@ -287,12 +291,13 @@ function getTypeParser(oid: number, format?: string): (text: string) => unknown 
   }
 }
 
-/** As a query's `types`: whole numbers beyond ±(2^53 - 1), as sums may be, come as bigint. */
+/** As a query's `types`: whole numbers beyond ±(2^53 - 1), as sums may be, come as bigint; jsonb, which may hold some, as its text. */
 export const EXACT_TYPES = {
-  getTypeParser: (oid: number, format?: string): ((text: string) => unknown) =>
-    format !== 'binary' && oid === INT8
-      ? (text) => (Number.isSafeInteger(Number(text)) ? Number(text) : BigInt(text))
-      : getTypeParser(oid, format),
+  getTypeParser(oid: number, format?: string): (text: string) => unknown {
+    if (format !== 'binary' && oid === INT8)
+      return (text) => (Number.isSafeInteger(Number(text)) ? Number(text) : BigInt(text));
+    return format !== 'binary' && oid === JSONB ? (text) => text : getTypeParser(oid, format);
+  },
 } as pg.CustomTypesConfig;
 
 function parseInt8(text: string): number {

@@ -385,7 +385,7 @@ function checkRequest(name: string, column: Vector, type: ColumnType, before: nu
   if (type !== 'int64' && type !== 'float64') return;
   const read = featureReader(column, type);
   for (let i = 0; i < column.length; i++) {
-    const value = read(i);
+    const value = read(i) as number | bigint | null;
     const good =
       value === null || (type === 'int64' ? Number.isSafeInteger(value) : Number.isFinite(Number(value)));
     if (good) continue;

@@ -3,11 +3,13 @@
  * a row that is there stays as it is, so writing the same rows again changes nothing.
  */
 
+import { valueEncoder } from '../../core/codec/json.js';
 import { decodeKey } from '../../core/codec/key.js';
 import type { Entity, StoredView } from '../../core/definition.js';
 import { FeatureStoreError } from '../../core/error.js';
 import type { FeatureValue } from '../../core/event.js';
 import { formatTimestamp } from '../../core/time.js';
+import { isMap, type ValueMap } from '../../core/value-map.js';
 import { type Pool, type PoolClient, quote } from '../../registry/sql.js';
 import { rowsTable } from '../../registry/tables.js';
 import { type CopyText, type CopyValue, copyField, copyInto, copyLine } from './copy.js';
@@ -57,13 +59,14 @@ export function rowLines({ view, entity }: RowsOf, { key, keyHash }: RowsEntity)
 
 function stored(view: StoredView, feature: StoredView['features'][number], value: FeatureValue): CopyValue {
   if (value !== null && feature.type === 'timestamp') return formatTimestamp(value as number);
+  if (value !== null && isMap(feature.type)) return valueEncoder(feature.type)(value);
   if (typeof value === 'bigint' && BigInt.asIntN(64, value) !== value)
     throw new FeatureStoreError(
       'FS_NUMBER_RANGE',
       `feature "${feature.name}" of view "${view.name}" is ${value} for some entity, beyond 64 bits`,
       { fix: 'sum a smaller unit range, or a float64', view: view.name, feature: feature.name },
     );
-  return value;
+  return value as Exclude<FeatureValue, ValueMap>;
 }
 
 function columns({ view, entity }: RowsOf): string {

@@ -6,13 +6,15 @@
  * own, compared with JSON.parse on generated documents in test/core/json.test.ts.
  *
  * Out, as Feast's clients read it: int64 as exact integers whatever their size, float64 always with a point or exponent (2.0),
- * timestamps as RFC 3339 without an empty fraction (2026-03-01T12:30:00Z), missing values as null.
+ * timestamps as RFC 3339 without an empty fraction (2026-03-01T12:30:00Z), maps as objects, missing values as null.
  */
 import { assert } from '../assert.js';
-import type { FeatureType } from '../definition.js';
+import type { ColumnType, FeatureType, MapType } from '../definition.js';
 import { FeatureStoreError } from '../error.js';
 import type { FeatureValue } from '../event.js';
 import { DAY, formatTimestamp, HOUR, MINUTE, SECOND } from '../time.js';
+import { elementOf, entriesOf, isMap, type ValueMap, valueMap } from '../value-map.js';
+import type { Scalar } from './scalar.js';
 
 /** Objects have no prototype: a key named __proto__ or constructor is a key like any other. */
 export type Json = string | number | boolean | null | Json[] | { [key: string]: Json };
@@ -189,9 +191,11 @@ export function jsonPointer(path: ReadonlyArray<string | number>): string {
 
 /** The text of a value of this type; decided once per column, not per value. */
 export function valueEncoder(type: FeatureType): (value: FeatureValue) => string {
-  const encode = type.startsWith('list<')
-    ? listEncoder(type.slice(5, -1) as FeatureType)
-    : scalarEncoders[type as 'string'];
+  const encode = isMap(type)
+    ? mapEncoder(type)
+    : type.startsWith('list<')
+      ? listEncoder(type.slice(5, -1) as FeatureType)
+      : (scalarEncoders[type as ColumnType] as (value: FeatureValue) => string);
   return (value) => (value === null ? 'null' : encode(value));
 }
 
@@ -218,10 +222,7 @@ function dateText(day: number): string {
   return text;
 }
 
-const scalarEncoders: Record<
-  'string' | 'int64' | 'float64' | 'bool' | 'timestamp',
-  (value: FeatureValue) => string
-> = {
+const scalarEncoders: Record<ColumnType, (value: Scalar | bigint) => string> = {
   string: (value) => JSON.stringify(value),
   int64: (value) => {
     assert(typeof value === 'bigint' || Number.isInteger(value), `int64 ${String(value)}`);
@@ -240,4 +241,25 @@ const scalarEncoders: Record<
 function listEncoder(element: FeatureType): (value: FeatureValue) => string {
   const encode = valueEncoder(element);
   return (value) => `[${(value as ReadonlyArray<string | number>).map(encode).join(',')}]`;
+}
+
+function mapEncoder(type: MapType): (value: FeatureValue) => string {
+  const encode = valueEncoder(elementOf(type));
+  return (value) =>
+    `{${entriesOf(value as ValueMap)
+      .map(([key, item]) => `${JSON.stringify(key)}:${encode(item)}`)
+      .join(',')}}`;
+}
+
+/** A map's text back to its value, exact. The text is one of ours, or the same document as Postgres writes it. */
+export function decodeMap(type: MapType, text: string): ValueMap {
+  if (type !== 'map<string,int64>')
+    return valueMap(Object.entries(JSON.parse(text) as Record<string, string | number>));
+  const quoted = text.replace(/"(?:[^"\\]|\\.)*"|-?[0-9]+/g, (found) =>
+    found.startsWith('"') ? found : `"${found}"`,
+  );
+  const entries = Object.entries(JSON.parse(quoted) as Record<string, string>);
+  return valueMap(
+    entries.map(([key, whole]) => [key, Number.isSafeInteger(Number(whole)) ? Number(whole) : BigInt(whole)]),
+  );
 }
