@@ -391,18 +391,15 @@ async function rowsOf({ deps, version, progress }: Check, parts: readonly Value[
             where key = $1 and tick_ms <= $2 order by tick_ms`,
     values: [Buffer.from(encodeKey(version.entity, parts)), progress.lastTickMs],
   });
-  const readers = version.view.features.map(
-    ({ type }) =>
-      (
-        value: FeatureValue, // biome-ignore format: short
-      ) =>
-        isMap(type) && value !== null ? decodeMap(type, value as string) : value,
-  );
+  const exact = (value: FeatureValue, index: number): FeatureValue => {
+    const { type } = version.view.features[index]!;
+    return isMap(type) && value !== null ? decodeMap(type, value as string) : value;
+  };
   return rows.map(([tick, eventMs, record, ...values]) => ({
     tick,
     eventMs,
     record,
-    values: values.map((value, index) => readers[index]!(value)),
+    values: values.map(exact),
   }));
 }
 

@@ -129,6 +129,18 @@ export const userHourly = view(
       k: 3,
     }),
     feature('latest_cents', 'list<int64>', sliding(DAY, HOUR), { op: 'lastN', value: col('cents'), n: 4 }),
+    feature('cents_by_item', 'map<string,int64>', sliding(DAY, HOUR), {
+      op: 'bucketed',
+      by: col('item'),
+      aggregation: { op: 'sum', value: col('cents') },
+      limit: 3,
+    }),
+    feature('score_by_store', 'map<string,float64>', sliding(2 * DAY, HOUR), {
+      op: 'bucketed',
+      by: col('store'),
+      aggregation: { op: 'mean', value: col('score') },
+      limit: 10,
+    }),
     feature('last_at', 'timestamp', lifetime, { op: 'max', value: col('happened_at') }),
     feature('hours_since_first', 'int64', lifetime, { op: 'timeSince', edge: 'first', unitMs: HOUR }),
   ],
@@ -162,6 +174,13 @@ export const userNow = view('user_now', 'user', ['user_id'], { type: 'streaming'
     clear: is('clear'),
     limit: 5,
   }),
+  feature('item_by_kind', 'map<string,string>', sliding(DAY, HOUR), {
+    op: 'bucketed',
+    by: col('kind'),
+    aggregation: { op: 'last', value: col('item') },
+    limit: 2,
+  }),
+  feature('items_1d', 'int64', sliding(DAY, HOUR), { op: 'approxDistinct', value: col('item'), exactTo: 3 }),
   feature('seconds_since', 'int64', lifetime, { op: 'timeSince', edge: 'last', unitMs: 1000 }),
 ]);
 
