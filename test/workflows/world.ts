@@ -180,7 +180,11 @@ export const userNow = view('user_now', 'user', ['user_id'], { type: 'streaming'
     aggregation: { op: 'last', value: col('item') },
     limit: 2,
   }),
-  feature('items_1d', 'int64', sliding(DAY, HOUR), { op: 'approxDistinct', value: col('item'), exactTo: 3 }),
+  feature('items_seen_1d', 'int64', sliding(DAY, HOUR), {
+    op: 'approxDistinct',
+    value: col('item'),
+    exactTo: 3,
+  }),
   feature('seconds_since', 'int64', lifetime, { op: 'timeSince', edge: 'last', unitMs: 1000 }),
 ]);
 
