@@ -7,7 +7,7 @@ import type { Answers, Bucket } from './aggregate/bucketed.js';
 import { bucketedPart, counted } from './aggregate/bucketed.js';
 import type { Counts } from './aggregate/buckets.js';
 import { bucketsPart } from './aggregate/buckets.js';
-import { cartPart } from './aggregate/cart.js';
+import { CART_KEPT, cartPart } from './aggregate/cart.js';
 import { countPart } from './aggregate/count.js';
 import { decayedTo, decayPart, decayWindow } from './aggregate/decay.js';
 import { distinctPart } from './aggregate/distinct.js';
@@ -384,7 +384,7 @@ export function compileView(view: AggregationView, source: Source): CompiledView
       case 'cart': {
         const { item, add, remove, clear, limit } = aggregation;
         const at = slot(['cart', item, add, remove, clear, limit], window, where, () => {
-          return cartPart(limit, scalarType(item), {
+          return cartPart(limit, CART_KEPT, scalarType(item), {
             item: evaluator(item),
             add: evaluator(add),
             remove: evaluator(remove),

@@ -266,7 +266,8 @@ export const Aggregation = z.discriminatedUnion('op', [
   }),
   /**
    * Items (string or int64) in the cart: those whose newest event is an add, newer than the newest clear; newest
-   * added first, at most `limit`. An event may be one of add, remove, clear (tested in this order). → list of the item's type
+   * added first, at most `limit`. An event may be one of add, remove, clear (tested in this order). Of more than 10,000 items since
+   * the clear those count that were added or removed last. State: these. → list of the item's type
    */
   z.strictObject({
     op: z.literal('cart'), item: Expression, add: Expression, remove: Expression, clear: Expression.nullable(),

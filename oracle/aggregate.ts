@@ -254,21 +254,25 @@ function sketched(value: number, whole: boolean): number {
 
 /**
  * The cart is what is left after playing the events oldest first: an add puts its item in front of all others, a
- * remove takes it out, a clear takes out everything. An event is an add, else a remove, else a clear, else nothing.
+ * remove takes it out, a clear takes out everything. An event is an add, else a remove, else a clear, else nothing. Of all items
+ * added or removed since the clear, the 10,000 of which that is least long ago count.
  */
 function cart(definition: Extract<Aggregation, { op: 'cart' }>, source: Source, rows: readonly Row[]) {
   let items: NonNullable<Value>[] = [];
+  let touched: NonNullable<Value>[] = [];
   for (const { columns } of rows) {
     const item = evaluate(definition.item, source, columns);
     const isAdd = passes(definition.add, source, columns);
     const isRemove = !isAdd && passes(definition.remove, source, columns);
     const isClear =
       !isAdd && !isRemove && definition.clear !== null && passes(definition.clear, source, columns);
-    if (isClear) items = [];
+    if (isClear) items = touched = [];
+    if ((isAdd || isRemove) && item !== null) touched = [item, ...touched.filter((other) => other !== item)];
     if (isRemove && item !== null) items = items.filter((other) => other !== item);
     if (isAdd && item !== null) items = [item, ...items.filter((other) => other !== item)];
   }
-  return listed(items.slice(0, definition.limit));
+  const counting = new Set(touched.slice(0, 10_000));
+  return listed(items.filter((item) => counting.has(item)).slice(0, definition.limit));
 }
 
 /** A list value; lists hold strings or numbers. */
