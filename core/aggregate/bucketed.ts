@@ -3,7 +3,7 @@
  * answered, now and at every coming step, are the `limit` keys of most events in the window, ties by key ascending: a
  * function of these events alone, so a key that was left out is there again once others have left.
  *
- * A record carries answers, not states: a change is, of the keys whose answer changes, the new one.
+ * A record carries answers, not states, and a change says which of them change, by their place: most steps are of one or two keys.
  */
 import type { ByteReader, ByteWriter } from '../codec/bytes.js';
 import { compareScalars, scalarCodecs } from '../codec/scalar.js';
@@ -15,9 +15,14 @@ import { NEVER } from './part.js';
 
 /** What a key's value is: exact, so an int64 may be a bigint. */
 export type Answer = string | number | bigint;
-export type Answers = ReadonlyMap<string, Answer>;
-/** null: the key is gone. */
-type Change = ReadonlyMap<string, Answer | null>;
+/** By key, ascending. */
+export type Answers = ReadonlyArray<readonly [key: string, answer: Answer]>;
+
+interface Change {
+  /** By place in the answers before it, ascending; null: the key is gone. */
+  changed: ReadonlyArray<readonly [place: number, answer: Answer | null]>;
+  entered: Answers;
+}
 
 /** What is asked of a part within a bucket. It takes in events in any order; its values are not written. */
 export type Inner<State, Value, Change> = Pick<
@@ -49,25 +54,22 @@ export function bucketedPart<State, Value, InnerChange>(
 ): Part<BucketedState<State>, Answers, Change> {
   const codec = type === 'int64' ? wholeAdder : scalarCodecs[type];
 
-  /** The keys that are answered. */
-  function chosen(values: ReadonlyMap<string, Value>): ReadonlySet<string> | ReadonlyMap<string, Value> {
-    if (values.size <= limit) return values;
-    const fullest = [...values].map(([key, value]) => ({ key, count: count(value) }));
-    fullest.sort((a, b) => b.count - a.count || compareScalars(a.key, b.key));
-    return new Set(fullest.slice(0, limit).map(({ key }) => key));
-  }
-
   function valuesOf({ buckets }: BucketedState<State>): Map<string, Value> {
     return new Map(Array.from(buckets, ([key, state]) => [key, part.value(state)]));
   }
 
-  function answersOf(values: ReadonlyMap<string, Value>): Map<string, Answer> {
-    const answers = new Map<string, Answer>();
-    for (const key of chosen(values).keys()) {
-      const shown = answer(values.get(key)!);
-      if (shown !== null) answers.set(key, shown);
-    }
-    return answers;
+  /** All keys, those of most events first: the first `limit` are answered. */
+  function rank(values: ReadonlyMap<string, Value>): Rank[] {
+    return Array.from(values, ([key, value]) => ({ key, count: count(value) })).sort(compareRanks);
+  }
+
+  function top(ranking: readonly Rank[]): Set<string> {
+    return new Set(ranking.slice(0, limit).map(({ key }) => key));
+  }
+
+  function answersOf(values: ReadonlyMap<string, Value>, keys: Iterable<string>): Answers {
+    const answers = Array.from(keys, (key) => [key, answer(values.get(key)!)] as const);
+    return byKey(answers.filter((entry): entry is readonly [string, Answer] => entry[1] !== null));
   }
 
   function soonest(state: BucketedState<State>): number {
@@ -101,10 +103,14 @@ export function bucketedPart<State, Value, InnerChange>(
       state.soonest = null;
     },
     nextLeave: soonest,
-    value: (state) => answersOf(valuesOf(state)),
+    value(state) {
+      const values = valuesOf(state);
+      return answersOf(values, top(rank(values)));
+    },
     steps(state) {
       const values = valuesOf(state);
-      const shown = answersOf(values);
+      const ranking = rank(values);
+      let answers = answersOf(values, top(ranking));
       const coming = Array.from(state.buckets, ([key, bucket]) =>
         part.steps(bucket).map(({ at, change }) => ({ at, key, change })),
       ).flat();
@@ -112,36 +118,34 @@ export function bucketedPart<State, Value, InnerChange>(
       const steps: Step<Change>[] = [];
       for (let i = 0; i < coming.length; ) {
         const { at } = coming[i]!;
-        const bounded = values.size > limit;
-        const touched: string[] = [];
+        const touched = new Set<string>();
         for (; coming[i]?.at === at; i++) {
           const { key, change } = coming[i]!;
-          const value = part.apply(values.get(key)!, change);
-          if (count(value) === 0) values.delete(key);
-          else values.set(key, value);
-          touched.push(key);
+          const before = values.get(key)!;
+          const value = part.apply(before, change);
+          ranking.splice(placeOf(ranking, { key, count: count(before) }), 1);
+          const after = { key, count: count(value) };
+          if (after.count > 0) ranking.splice(placeOf(ranking, after), 0, after);
+          values.set(key, value);
+          touched.add(key);
         }
-        // While all keys are answered, only those that were touched can change.
-        const keys = chosen(values);
-        const change = new Map<string, Answer | null>();
-        for (const key of bounded ? [...shown.keys(), ...keys.keys()] : touched) {
-          const next = keys.has(key) ? answer(values.get(key)!) : null;
-          if (next === (shown.get(key) ?? null)) continue;
-          change.set(key, next);
-          if (next === null) shown.delete(key);
-          else shown.set(key, next);
-        }
-        if (change.size > 0) steps.push({ at, change });
+        // Events only leave: a key of which none left is answered as before, or enters because others fell behind it.
+        const entering = top(ranking);
+        const changed: Array<readonly [number, Answer | null]> = [];
+        answers.forEach(([key, shown], place) => {
+          const stays = entering.delete(key);
+          if (stays && !touched.has(key)) return;
+          const next = stays ? answer(values.get(key)!) : null;
+          if (next !== shown) changed.push([place, next]);
+        });
+        const change = { changed, entered: answersOf(values, entering) };
+        if (changed.length + change.entered.length === 0) continue;
+        steps.push({ at, change });
+        answers = apply(answers, change);
       }
       return steps;
     },
-    apply(answers, change) {
-      const next = new Map(answers);
-      for (const [key, answer] of change)
-        if (answer === null) next.delete(key);
-        else next.set(key, answer);
-      return next;
-    },
+    apply,
     /** varint keys | per key, ascending: text | its state */
     encodeState(writer, { buckets }) {
       writer.varint(buckets.size);
@@ -155,38 +159,70 @@ export function bucketedPart<State, Value, InnerChange>(
       for (let size = reader.varint(); size > 0; size--) buckets.set(reader.text(), part.decodeState(reader));
       return { buckets, soonest: null };
     },
-    encodeValue(writer, answers) {
-      writer.varint(answers.size);
-      for (const [key, answer] of byKey(answers)) {
-        writer.text(key);
-        encodeAnswer(writer, answer);
-      }
-    },
-    decodeValue(reader) {
-      const answers = new Map<string, Answer>();
-      for (let size = reader.varint(); size > 0; size--) answers.set(reader.text(), decodeAnswer(reader));
-      return answers;
-    },
-    /** varint keys | per key, ascending: text | u8 0 = gone, 1 = the answer follows */
-    encodeChange(writer, change) {
-      writer.varint(change.size);
-      for (const [key, answer] of byKey(change)) {
-        writer.text(key);
-        writer.u8(answer === null ? 0 : 1);
+    encodeValue: encodeAnswers,
+    decodeValue: decodeAnswers,
+    /** varint changed | per one: varint 2 · place + gone | unless gone the answer | those that entered, as a value */
+    encodeChange(writer, { changed, entered }) {
+      writer.varint(changed.length);
+      for (const [place, answer] of changed) {
+        writer.varint(2 * place + (answer === null ? 1 : 0));
         if (answer !== null) encodeAnswer(writer, answer);
       }
+      encodeAnswers(writer, entered);
     },
     decodeChange(reader) {
-      const change = new Map<string, Answer | null>();
-      for (let size = reader.varint(); size > 0; size--)
-        change.set(reader.text(), reader.u8() === 0 ? null : decodeAnswer(reader));
-      return change;
+      const changed = Array.from({ length: reader.varint() }, () => {
+        const place = reader.varint();
+        return [place >> 1, place % 2 === 1 ? null : decodeAnswer(reader)] as const;
+      });
+      return { changed, entered: decodeAnswers(reader) };
     },
   };
+
+  /** varint keys | per key, ascending: text | answer */
+  function encodeAnswers(writer: ByteWriter, answers: Answers): void {
+    writer.varint(answers.length);
+    for (const [key, answer] of answers) {
+      writer.text(key);
+      encodeAnswer(writer, answer);
+    }
+  }
+
+  function decodeAnswers(reader: ByteReader): Answers {
+    return Array.from({ length: reader.varint() }, () => [reader.text(), decodeAnswer(reader)] as const);
+  }
 }
 
-function byKey<T>(map: ReadonlyMap<string, T>): Array<[string, T]> {
-  return [...map].sort(([a], [b]) => compareScalars(a, b));
+function apply(answers: Answers, { changed, entered }: Change): Answers {
+  const next: Array<Answers[number] | null> = [...answers];
+  for (const [place, answer] of changed) next[place] = answer === null ? null : [answers[place]![0], answer];
+  const left = next.filter((entry) => entry !== null);
+  return entered.length === 0 ? left : byKey([...left, ...entered]);
+}
+
+interface Rank {
+  key: string;
+  count: number;
+}
+
+function compareRanks(a: Rank, b: Rank): number {
+  return b.count - a.count || compareScalars(a.key, b.key);
+}
+
+/** Where it stands in a ranking, or would. */
+function placeOf(ranking: readonly Rank[], rank: Rank): number {
+  let low = 0;
+  let high = ranking.length;
+  while (low < high) {
+    const middle = (low + high) >>> 1;
+    if (compareRanks(ranking[middle]!, rank) < 0) low = middle + 1;
+    else high = middle;
+  }
+  return low;
+}
+
+function byKey<T>(entries: Iterable<readonly [string, T]>): Array<readonly [string, T]> {
+  return [...entries].sort(([a], [b]) => compareScalars(a, b));
 }
 
 interface CountedChange<Change> {
