@@ -33,7 +33,7 @@ import {
 import type { ColumnType, FeatureType, MapType } from '../core/definition.js';
 import { FeatureStoreError } from '../core/error.js';
 import type { FeatureValue } from '../core/event.js';
-import { elementOf, entriesOf, type ValueMap, valueMap } from '../core/value-map.js';
+import { elementOf, entriesOf, type ValueMap } from '../core/value-map.js';
 
 export function featureField(name: string, type: FeatureType): Field {
   return new Field(name, arrowType(type), true);
@@ -205,7 +205,9 @@ export function featureReader(column: Vector, type: FeatureType): (row: number) 
     case 'map<string,float64>':
       return (row) => {
         const map = column.get(row) as MapRow<Utf8, DataType> | null;
-        return map && valueMap(Array.from(map, ([key, item]) => [key, exact(item as string | number)]));
+        return (
+          map && Object.fromEntries(Array.from(map, ([key, item]) => [key, exact(item as string | number)]))
+        );
       };
   }
 }

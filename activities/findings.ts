@@ -114,7 +114,8 @@ export function sameValue(a: FeatureValue, b: FeatureValue): boolean {
   if (isObject(a) && isObject(b)) {
     const keys = Object.keys(a);
     return (
-      keys.length === Object.keys(b).length && keys.every((key) => key in b && Object.is(a[key], b[key]))
+      keys.length === Object.keys(b).length &&
+      keys.every((key) => Object.hasOwn(b, key) && Object.is(a[key], b[key]))
     );
   }
   if (!Array.isArray(a) || !Array.isArray(b)) return Object.is(a, b);

@@ -52,7 +52,6 @@ import {
 import type { Inputs } from './expression.js';
 import { compileExpression, typeOf } from './expression.js';
 import { DAY, leavesAt, SECOND, tumblesAt, WEEK } from './time.js';
-import { valueMap } from './value-map.js';
 
 /** A part in its place: which events it takes in, and when they leave. */
 export interface Slot {
@@ -379,7 +378,7 @@ export function compileView(view: AggregationView, source: Source): CompiledView
           };
           return bucketedPart(limit, keyOf, bucketOfEach(inner)) as AnyPart;
         });
-        return (values) => valueMap(values[at] as Answers);
+        return (values) => Object.fromEntries(values[at] as Answers);
       }
       case 'cart': {
         const { item, add, remove, clear, limit } = aggregation;

@@ -1,6 +1,6 @@
 /**
- * Values of type map: by key, as text. They are plain objects, as in JSON, without a prototype: `__proto__` is a key like any other.
- * An object's own order puts whole numbers first, so whoever writes one asks `entriesOf`.
+ * Values of type map: by key, as text. They are plain objects, as in JSON, made by Object.fromEntries: any text is a key of their own,
+ * `__proto__` too. An object's own order puts whole numbers first, so whoever writes one asks `entriesOf`.
  */
 import { compareText } from './canonical.js';
 import type { FeatureType, MapType } from './definition.js';
@@ -17,12 +17,6 @@ export function isMap(type: FeatureType): type is MapType {
 /** The type of a map's values. */
 export function elementOf(type: MapType): 'string' | 'int64' | 'float64' {
   return type.slice('map<string,'.length, -1) as 'string' | 'int64' | 'float64';
-}
-
-export function valueMap(entries: Iterable<readonly [string, string | number | bigint]>): ValueMap {
-  const map = Object.create(null) as { [key: string]: string | number | bigint };
-  for (const [key, value] of entries) map[key] = value;
-  return map;
 }
 
 /** In the order of keys, by UTF-16 code units: the order maps are written in everywhere. */

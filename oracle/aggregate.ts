@@ -226,12 +226,12 @@ function bucketed(
     buckets.set(String(key), [...(buckets.get(String(key)) ?? []), row]);
   }
   const fullestFirst = [...buckets].sort(([a, x], [b, y]) => y.length - x.length || compare(a, b));
-  const told = Object.create(null) as Record<string, string | number | bigint>;
-  for (const [key, own] of fullestFirst.slice(0, limit)) {
-    const value = aggregate(aggregation, source, own, readAt);
-    if (value !== null) told[key] = value as string | number | bigint;
-  }
-  return told;
+  const told = fullestFirst
+    .slice(0, limit)
+    .map(([key, own]) => [key, aggregate(aggregation, source, own, readAt)] as const);
+  return Object.fromEntries(
+    told.filter((entry): entry is readonly [string, string | number | bigint] => entry[1] !== null),
+  );
 }
 
 /**

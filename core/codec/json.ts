@@ -13,7 +13,7 @@ import type { ColumnType, FeatureType, MapType } from '../definition.js';
 import { FeatureStoreError } from '../error.js';
 import type { FeatureValue } from '../event.js';
 import { DAY, formatTimestamp, HOUR, MINUTE, SECOND } from '../time.js';
-import { elementOf, entriesOf, isMap, type ValueMap, valueMap } from '../value-map.js';
+import { elementOf, entriesOf, isMap, type ValueMap } from '../value-map.js';
 import type { Scalar } from './scalar.js';
 
 /** Objects have no prototype: a key named __proto__ or constructor is a key like any other. */
@@ -253,13 +253,12 @@ function mapEncoder(type: MapType): (value: FeatureValue) => string {
 
 /** A map's text back to its value, exact. The text is one of ours, or the same document as Postgres writes it. */
 export function decodeMap(type: MapType, text: string): ValueMap {
-  if (type !== 'map<string,int64>')
-    return valueMap(Object.entries(JSON.parse(text) as Record<string, string | number>));
+  if (type !== 'map<string,int64>') return JSON.parse(text) as ValueMap;
   const quoted = text.replace(/"(?:[^"\\]|\\.)*"|-?[0-9]+/g, (found) =>
     found.startsWith('"') ? found : `"${found}"`,
   );
   const entries = Object.entries(JSON.parse(quoted) as Record<string, string>);
-  return valueMap(
+  return Object.fromEntries(
     entries.map(([key, whole]) => [key, Number.isSafeInteger(Number(whole)) ? Number(whole) : BigInt(whole)]),
   );
 }
