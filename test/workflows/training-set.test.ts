@@ -188,7 +188,7 @@ describe.each([
       latest_cents: 'list<int64>',
       cents_by_item: 'map<string,int64>',
       score_by_store: 'map<string,float64>',
-      item_by_kind: 'map<string,string>',
+      newest_by_kind: 'map<string,string>',
       last_at: 'timestamp[us, UTC]',
       basket_has_coupon: 'bool',
       rank_badges: 'list<string>',

@@ -174,13 +174,13 @@ export const userNow = view('user_now', 'user', ['user_id'], { type: 'streaming'
     clear: is('clear'),
     limit: 5,
   }),
-  feature('item_by_kind', 'map<string,string>', sliding(DAY, HOUR), {
+  feature('newest_by_kind', 'map<string,string>', sliding(DAY, HOUR), {
     op: 'bucketed',
     by: col('kind'),
     aggregation: { op: 'last', value: col('item') },
     limit: 2,
   }),
-  feature('items_seen_1d', 'int64', sliding(DAY, HOUR), {
+  feature('seen_items_1d', 'int64', sliding(DAY, HOUR), {
     op: 'approxDistinct',
     value: col('item'),
     exactTo: 3,
