@@ -1,10 +1,13 @@
 /** A cart keeps the items touched last: a function of the events in the window, whatever their order. */
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
-import { cartPart } from '../../../core/aggregate/cart.js';
+import { CART_KEPT, cartPart } from '../../../core/aggregate/cart.js';
 import type { Part } from '../../../core/aggregate/part.js';
 import { ByteWriter } from '../../../core/codec/bytes.js';
-import type { Event } from '../../../core/event.js';
+import type { Expression } from '../../../core/definition.js';
+import type { Event, Value } from '../../../core/event.js';
+import { aggregate, type Row } from '../../../oracle/aggregate.js';
+import { source } from '../generate.js';
 
 const KEPT = 3;
 const is = (what: string) => (event: Event) => event.values[1] === what;
@@ -82,4 +85,20 @@ test('of more than it keeps, those touched last count', () => {
     }),
     { numRuns: 2_000 },
   );
+});
+
+test('the oracle keeps as many', () => {
+  const item: Expression = { col: 'amount' };
+  const is = (value: string): Expression => ({ op: 'eq', args: [{ col: 'kind' }, { lit: value }] });
+  const cart = { op: 'cart', item, add: is('a'), remove: is('b'), clear: null, limit: 1 } as const;
+  const rows = (removed: number): Row[] =>
+    Array.from({ length: removed + 1 }, (_, index) => ({
+      event: {} as Event, // a cart does not look at it
+      columns: new Map<string, Value>([
+        ['amount', index],
+        ['kind', index === 0 ? 'a' : 'b'],
+      ]),
+    }));
+  expect(aggregate(cart, source, rows(CART_KEPT - 1), 0)).toEqual([0]);
+  expect(aggregate(cart, source, rows(CART_KEPT), 0)).toEqual([]);
 });
