@@ -16,7 +16,10 @@ export default defineConfig({
   test: {
     reporters: ['default', here('test/reporter.ts')],
     projects: [
-      { resolve: { alias }, test: { name: 'pure', include: pure, testTimeout: 120_000 } },
+      {
+        resolve: { alias },
+        test: { name: 'pure', include: pure, testTimeout: 120_000, hookTimeout: 120_000 },
+      },
       {
         resolve: { alias },
         test: {

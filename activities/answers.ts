@@ -139,8 +139,8 @@ export class Answers {
     let start = 0;
     for (const rows of this.labels.batchRows) {
       const end = start + rows;
-      const children = this.#features.map(({ name, type }, column) =>
-        featureData(name, type, this.#columns[column]!.slice(start, end)),
+      const children = this.#features.map(({ type }, column) =>
+        featureData(type, this.#columns[column]!.slice(start, end)),
       );
       yield makeBatch(this.schema, rows, children);
       start = end;
@@ -178,7 +178,7 @@ async function readAggregationViews(
   };
   const { source, entity, view } = group[0]!.version;
   const of = { source, entity, keyColumns: view.key };
-  const columns = [...new Set(group.flatMap(({ version }) => columnsRead(version.view)))];
+  const columns = [...new Set(group.flatMap(({ version }) => columnsRead(version.view, version.source)))];
   const options = { sequence: scope.sequence, columns };
   const signal = cancellationSignal();
   const passes =

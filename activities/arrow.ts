@@ -1,7 +1,7 @@
 /**
  * Feature values ⇄ Arrow, and Arrow files read and written a record batch at a time. Knows nothing of views.
  *
- *   string utf8 | int64 int64 (exact; sums beyond 2^53 too) | float64 | bool | timestamp timestamp[us, UTC] | list<t> list of these
+ *   string utf8 | int64 int64 (exact) | float64 | bool | timestamp timestamp[us, UTC] | list<t> list of these
  *   map<string, t> map from utf8 to these, in the order of keys
  *
  * Columns are built here from typed arrays: whole numbers stay exact, texts are encoded once. No two columns of a batch may share
@@ -30,9 +30,10 @@ import {
   Utf8,
   type Vector,
 } from 'apache-arrow';
-import type { ColumnType, FeatureType, MapType } from '../core/definition.js';
+import type { ColumnType, FeatureType, MapType, ScalarType } from '../core/definition.js';
 import { FeatureStoreError } from '../core/error.js';
-import type { FeatureValue } from '../core/event.js';
+import type { FeatureValue, List as ListValue, Value } from '../core/event.js';
+import { narrow } from '../core/int64.js';
 import { elementOf, entriesOf, type ValueMap } from '../core/value-map.js';
 
 export function featureField(name: string, type: FeatureType): Field {
@@ -54,7 +55,7 @@ function arrowType(type: FeatureType): DataType {
     case 'list<string>':
     case 'list<int64>':
     case 'list<float64>':
-      return new List(new Field('item', arrowType(type.slice(5, -1) as ColumnType), true));
+      return new List(new Field('item', arrowType(type.slice(5, -1) as ScalarType), true));
     case 'map<string,string>':
     case 'map<string,int64>':
     case 'map<string,float64>':
@@ -69,8 +70,8 @@ function entriesType(type: MapType): Struct<{ key: Utf8; value: DataType }> {
   ]) as Struct<{ key: Utf8; value: DataType }>;
 }
 
-/** A column of feature values; timestamps are epoch ms. Throws FS_NUMBER_RANGE for a whole number beyond 64 bits. */
-export function featureData(name: string, type: FeatureType, values: readonly FeatureValue[]): Data {
+/** A column of feature values; timestamps are epoch ms. */
+export function featureData(type: FeatureType, values: readonly FeatureValue[]): Data {
   const { length } = values;
   const nulls = nullsOf(values);
   const common = { length, ...nulls };
@@ -81,7 +82,7 @@ export function featureData(name: string, type: FeatureType, values: readonly Fe
       const factor = type === 'timestamp' ? 1000n : 1n;
       for (let i = 0; i < length; i++) {
         const value = values[i];
-        if (value !== null) data[i] = within64(name, BigInt(value as number | bigint) * factor);
+        if (value !== null) data[i] = BigInt(value as number | bigint) * factor;
       }
       return makeData({ ...common, type: arrowType(type) as Int64, data });
     }
@@ -121,11 +122,11 @@ export function featureData(name: string, type: FeatureType, values: readonly Fe
       const valueOffsets = new Int32Array(length + 1);
       const items: FeatureValue[] = [];
       for (let i = 0; i < length; i++) {
-        const list = values[i] as ReadonlyArray<string | number> | null;
+        const list = values[i] as ListValue | null;
         if (list !== null) for (const item of list) items.push(item);
         valueOffsets[i + 1] = items.length;
       }
-      const child = featureData(name, type.slice(5, -1) as ColumnType, items);
+      const child = featureData(type.slice(5, -1) as ScalarType, items);
       return makeData({ ...common, type: arrowType(type) as List, valueOffsets, child });
     }
     case 'map<string,string>':
@@ -147,7 +148,7 @@ export function featureData(name: string, type: FeatureType, values: readonly Fe
         type: entriesType(type),
         length: keys.length,
         nullCount: 0,
-        children: [featureData(name, 'string', keys), featureData(name, elementOf(type), items)],
+        children: [featureData('string', keys), featureData(elementOf(type), items)],
       });
       return makeData({ ...common, type: arrowType(type) as Map_, valueOffsets, child });
     }
@@ -170,19 +171,9 @@ function bitmapBytes(bits: number): number {
   return Math.ceil(bits / 64) * 8;
 }
 
-function within64(name: string, value: bigint): bigint {
-  if (BigInt.asIntN(64, value) === value) return value;
-  throw new FeatureStoreError(
-    'FS_NUMBER_RANGE',
-    `a value of "${name}" is ${value}: Arrow's int64 ends at ±2^63`,
-    {
-      fix: 'sum a smaller unit of the value, or declare it float64',
-      feature: name,
-    },
-  );
-}
-
 /** Row → feature value, of a column written by featureData or of any Arrow type that holds the same. */
+export function featureReader(column: Vector, type: ColumnType): (row: number) => Value;
+export function featureReader(column: Vector, type: FeatureType): (row: number) => FeatureValue;
 export function featureReader(column: Vector, type: FeatureType): (row: number) => FeatureValue {
   switch (type) {
     case 'int64':
@@ -192,13 +183,13 @@ export function featureReader(column: Vector, type: FeatureType): (row: number) 
     case 'string':
     case 'float64':
     case 'bool':
-      return (row) => column.get(row) as FeatureValue;
+      return (row) => column.get(row) as Value;
     case 'list<string>':
     case 'list<int64>':
     case 'list<float64>':
       return (row) => {
         const list = column.get(row) as Vector | null;
-        return list && Array.from(list, (item: unknown) => exact(item as number) as string | number);
+        return list && Array.from(list, (item: unknown) => exact(item as ListValue[number]));
       };
     case 'map<string,string>':
     case 'map<string,int64>':
@@ -206,15 +197,14 @@ export function featureReader(column: Vector, type: FeatureType): (row: number) 
       return (row) => {
         const map = column.get(row) as MapRow<Utf8, DataType> | null;
         return (
-          map && Object.fromEntries(Array.from(map, ([key, item]) => [key, exact(item as string | number)]))
+          map && Object.fromEntries(Array.from(map, ([key, item]) => [key, exact(item as ListValue[number])]))
         );
       };
   }
 }
 
-function exact<T>(value: T | bigint): T | bigint | number {
-  if (typeof value !== 'bigint') return value;
-  return Number.isSafeInteger(Number(value)) ? Number(value) : value;
+function exact<T>(value: T): T | number | bigint {
+  return typeof value === 'bigint' ? narrow(value) : value;
 }
 
 const PER_SECOND = [1n, 1_000n, 1_000_000n, 1_000_000_000n]; // by Arrow's TimeUnit: s, ms, us, ns

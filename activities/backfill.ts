@@ -169,7 +169,7 @@ async function computeRange(
     sequence,
     hashStart: range.start,
     hashEnd: range.end,
-    columns: columnsRead(version.view),
+    columns: columnsRead(version.view, version.source),
     signal: cancellationSignal(),
   })) {
     const { rows, state } = computeEntity(compiled, one.events, span);

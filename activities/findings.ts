@@ -3,9 +3,9 @@
  * Answers are equal when values, statuses and event timestamps are: as Object.is has it, lists and maps element by element. No tolerance.
  */
 import type { AggregationView, Source } from '../core/definition.js';
-import { compareEvents, type Event, type FeatureValue, type Value } from '../core/event.js';
+import { compareEvents, type Event, type FeatureValue, sameValue } from '../core/event.js';
 import { formatTimestamp } from '../core/time.js';
-import { entriesOf, type ValueMap } from '../core/value-map.js';
+import { entriesOf, isValueMap } from '../core/value-map.js';
 import { answer, type Question, type StoredAnswer } from '../oracle/oracle.js';
 
 /** online: records in Redis. rows: tick rows in Postgres. training: the sweep. file: written training sets. */
@@ -24,7 +24,7 @@ export interface Difference {
   path: Path;
   view: string;
   version: number;
-  entity: Record<string, Value>;
+  entity: Record<string, unknown>;
   /** ISO. */
   moment: string;
   /** What differs: a feature, or the whole answer. */
@@ -110,26 +110,11 @@ export function disagreement(features: readonly string[], found: Told, expected:
   return null;
 }
 
-export function sameValue(a: FeatureValue, b: FeatureValue): boolean {
-  if (isObject(a) && isObject(b)) {
-    const keys = Object.keys(a);
-    return (
-      keys.length === Object.keys(b).length &&
-      keys.every((key) => Object.hasOwn(b, key) && Object.is(a[key], b[key]))
-    );
-  }
-  if (!Array.isArray(a) || !Array.isArray(b)) return Object.is(a, b);
-  return a.length === b.length && a.every((item, index) => Object.is(item, b[index]));
-}
-
 export function shown(value: FeatureValue): unknown {
   if (typeof value === 'bigint') return String(value);
-  if (isObject(value)) return Object.fromEntries(entriesOf(value).map(([key, item]) => [key, shown(item)]));
+  if (isValueMap(value)) return Object.fromEntries(entriesOf(value).map(([key, item]) => [key, shown(item)]));
+  if (Array.isArray(value)) return value.map(shown);
   return Object.is(value, -0) ? '-0' : value;
-}
-
-function isObject(value: FeatureValue): value is ValueMap {
-  return typeof value === 'object' && value !== null && !Array.isArray(value);
 }
 
 function instant(ms: number | null): string | null {
@@ -161,7 +146,7 @@ const TRIED = 300;
 /**
  * The first event by which what was found can be told from what is right: the oracle is asked again over other events, until it
  * gives what was found. First without the newest known ones (by sequence), ever more of them: the first that is left out. Then
- * without each one alone. Then with each one alone that is not known at the moment.
+ * without each one alone, and without each retraction. Then with each one alone that is not known at the moment.
  */
 export function findDifferingEvent(
   view: AggregationView,
@@ -170,7 +155,7 @@ export function findDifferingEvent(
   question: Question,
   isFound: (answer: StoredAnswer) => boolean,
 ): DifferingEvent | null {
-  const { included } = answer(view, source, events, question);
+  const { included, retractions } = answer(view, source, events, question);
   const known = [...included].sort((a, b) => a.sequence - b.sequence || compareEvents(a, b));
   const gives = (others: readonly Event[]): boolean => isFound(answer(view, source, others, question));
   const first = Math.max(0, known.length - TRIED);
@@ -178,7 +163,9 @@ export function findDifferingEvent(
     if (gives(known.slice(0, count))) return describe(known[count]!, 'leaves it out');
   for (const event of known.slice(first))
     if (gives(known.filter((other) => other !== event))) return describe(event, 'leaves it out');
-  const ids = new Set(included.map(({ id }) => id));
+  for (const event of retractions.slice(-TRIED))
+    if (gives(events.filter((other) => other !== event))) return describe(event, 'leaves it out');
+  const ids = new Set([...included, ...retractions].map(({ id }) => id));
   const unknown = events.filter(({ id }) => !ids.has(id)).slice(0, TRIED);
   for (const event of unknown)
     if (gives([...events, { ...event, id: `${event.id} `, arrivedAt: event.timestamp, sequence: 0 }]))

@@ -271,7 +271,7 @@ async function enteringEvents(
     // what happened after the last tick has arrived after it too
     arrivedAfterMs: after,
     arrivedUntilMs: until + settleMs,
-    columns: columnsRead(version.view),
+    columns: columnsRead(version.view, version.source),
     signal: cancellationSignal(),
   })) {
     const entering = events.filter((event) => {
@@ -320,7 +320,7 @@ async function computeBatch(deps: Deps, work: Compiled, span: Span): Promise<Cou
     for await (const one of readEntities(deps.pool, of, keys.slice(i, i + ENTITIES_AT_ONCE), {
       sequence,
       arrivedUntilMs: until + settleMs,
-      columns: columnsRead(version.view),
+      columns: columnsRead(version.view, version.source),
       signal: cancellationSignal(),
     })) {
       const { from, events } = stuck.get(nameOf(one.key))!;
@@ -369,7 +369,7 @@ async function computeStreaming(
       sequence,
       hashStart: hash,
       hashEnd: hash,
-      columns: columnsRead(version.view),
+      columns: columnsRead(version.view, version.source),
       signal: cancellationSignal(),
     })) {
       const { rows, state } = computeEntity(compiled, one.events, { after, until, opening });

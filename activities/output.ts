@@ -10,7 +10,7 @@ import { FeatureStoreError, recordsDiffer } from '../core/error.js';
 import type { Event } from '../core/event.js';
 import { encodeRecord, RECORD_BYTES } from '../core/record.js';
 import { generationKey } from '../core/serving-plan.js';
-import { advance, encodeValues, fold, readState, rebuild, type State } from '../core/state.js';
+import { advance, encodeValues, fold, isBlank, readState, rebuild, type State } from '../core/state.js';
 import { entryTick, sweepTicks, type TickRow, ticksOf } from '../core/sweep.js';
 import { floorTo } from '../core/time.js';
 import type { StoredVersion, ViewVersion } from '../registry/resolve.js';
@@ -102,15 +102,16 @@ export function rebuildAt(
   return state;
 }
 
-/** An entity as of a tick; null: it has no events by then. */
+/** An entity as of a tick; null: there is nothing of it by then. */
 function openingRow(
   compiled: CompiledView,
   events: readonly Event[],
   tick: number,
 ): { row: TickRow; state: State } | null {
   const { state } = sweepTicks(compiled, events, { after: tick, until: tick });
+  if (isBlank(state)) return null;
   const reading = readState(compiled, state, tick);
-  return reading && { row: { tick, reading, stored: encodeValues(compiled, state) }, state };
+  return { row: { tick, reading, stored: encodeValues(compiled, state) }, state };
 }
 
 /** The online record of a state. A batch view's says its tick; it was settled, hence the same, whoever writes it. */
@@ -159,10 +160,10 @@ export class Output {
     this.counts.rows += rows.length;
     const toLine = rowLines(version, entity);
     for (const { tick, reading, stored } of rows) {
-      const eventMs = reading.eventTimestamp;
-      this.#rows.add(toLine({ tickMs: tick, eventMs, values: reading.values, record: stored }));
+      const eventMs = reading?.eventTimestamp ?? null;
+      this.#rows.add(toLine({ tickMs: tick, eventMs, values: reading?.values ?? [], record: stored }));
     }
-    if (state !== null && state.eventCount > 0) {
+    if (state !== null && !isBlank(state)) {
       this.#snapshots.add(snapshotLine(compiled, entity, state));
       this.#addRecord(entity, state);
     }

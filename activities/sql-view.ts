@@ -7,9 +7,10 @@ import { cancellationSignal } from '@temporalio/activity';
 import pg from 'pg';
 import { encodeKey, onlineKey } from '../core/codec/key.js';
 import type { Environment } from '../core/config.js';
-import type { ColumnType, Entity, SqlType, SqlView } from '../core/definition.js';
+import type { ColumnType, Entity, ScalarType, SqlView } from '../core/definition.js';
 import { FeatureStoreError } from '../core/error.js';
-import type { FeatureValue, Value } from '../core/event.js';
+import type { FeatureValue, List, Value } from '../core/event.js';
+import { narrow } from '../core/int64.js';
 import { encodeSqlRecord } from '../core/record.js';
 import { formatTimestamp, parseTimestamp } from '../core/time.js';
 import type { ViewVersion } from '../registry/resolve.js';
@@ -225,7 +226,7 @@ export function bindAsOf(query: string): { text: string; bound: boolean } {
 const TEXT = new Set([25, 1043, 1042, 19, 2950]); // text, varchar, bpchar, name, uuid
 const WHOLE = new Set([20, 21, 23]); // int8, int2, int4
 const FLOAT = new Set([701, 700, ...WHOLE]); // float8, float4
-const ACCEPTS: Record<SqlType, ReadonlySet<number>> = {
+const ACCEPTS: Record<ColumnType, ReadonlySet<number>> = {
   string: TEXT,
   int64: WHOLE,
   float64: FLOAT,
@@ -235,7 +236,7 @@ const ACCEPTS: Record<SqlType, ReadonlySet<number>> = {
   'list<int64>': new Set([1016, 1007, 1005]),
   'list<float64>': new Set([1022, 1021, 1016, 1007, 1005]),
 };
-const CAST: Record<SqlType, string> = {
+const CAST: Record<ColumnType, string> = {
   string: 'text', int64: 'bigint', float64: 'double precision', bool: 'boolean', timestamp: 'timestamptz',
   'list<string>': 'text[]', 'list<int64>': 'bigint[]', 'list<float64>': 'double precision[]',
 }; // biome-ignore format: a table of types
@@ -247,10 +248,10 @@ function createReader(
   fields: readonly pg.FieldDef[],
   tickMs: number,
 ): (row: Array<string | null>) => Answer {
-  const wanted = new Map<string, SqlType>([
-    ...entity.keys.map(({ name, type }): [string, SqlType] => [name, type]),
+  const wanted = new Map<string, ColumnType>([
+    ...entity.keys.map(({ name, type }): [string, ColumnType] => [name, type]),
     ['event_timestamp', 'timestamp'],
-    ...view.features.map(({ name, type }): [string, SqlType] => [name, type]),
+    ...view.features.map(({ name, type }): [string, ColumnType] => [name, type]),
   ]);
   const found = fields.map(({ name }) => name);
   for (const name of found) {
@@ -328,13 +329,13 @@ function createReader(
   };
 }
 
-function parseFeature(view: SqlView, name: string, type: SqlType, cell: string): FeatureValue {
-  if (!type.startsWith('list<')) return parseScalar(view, name, type as ColumnType, cell);
+function parseFeature(view: SqlView, name: string, type: ColumnType, cell: string): FeatureValue {
+  if (!type.startsWith('list<')) return parseScalar(view, name, type as ScalarType, cell);
   const items = parseTextList(cell);
   return items.map((item) => {
     if (item === null)
       throw refuse(view, `gives a null inside the list "${name}"`, `array_remove(${name}, null)`, name);
-    return parseScalar(view, name, type.slice(5, -1) as ColumnType, item) as string | number;
+    return parseScalar(view, name, type.slice(5, -1) as ScalarType, item) as List[number];
   });
 }
 
@@ -345,7 +346,7 @@ const parseTextList = (text: string): Array<string | null> =>
 function parseScalar(
   view: SqlView,
   name: string,
-  type: ColumnType,
+  type: ScalarType,
   cell: string,
   told: string = cell.slice(0, 60),
 ): Value {
@@ -365,15 +366,8 @@ function parseScalar(
           { cause: error },
         );
       }
-    case 'int64': {
-      const value = Number(cell);
-      if (Number.isSafeInteger(value)) return value;
-      throw new FeatureStoreError(
-        'FS_NUMBER_RANGE',
-        `the query of view "${view.name}" gives ${told} in "${name}", beyond ±(2^53 - 1)`,
-        { fix: 'keep int64 values within ±9,007,199,254,740,991', view: view.name, column: name },
-      );
-    }
+    case 'int64':
+      return narrow(BigInt(cell));
     case 'float64': {
       const value = Number(cell);
       if (Number.isFinite(value)) return value + 0; // no negative zero

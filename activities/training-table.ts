@@ -5,7 +5,7 @@
 import { join } from 'node:path';
 import { type RecordBatch, Schema } from 'apache-arrow';
 import type { FeatureType } from '../core/definition.js';
-import type { FeatureValue, Value } from '../core/event.js';
+import type { FeatureValue } from '../core/event.js';
 import { type CompiledOnDemand, compileOnDemand, splitReference } from '../core/on-demand.js';
 import { featureData, featureField, featureReader, makeBatch, openArrowFile } from './arrow.js';
 import { beat } from './heartbeat.js';
@@ -60,7 +60,7 @@ export async function openTable(
         const children = columns.map(({ view, feature, type }) => {
           const stored = views.get(view);
           if (stored) return columnOf(stored, feature).data[0]!;
-          return featureData(feature, type, computed.get(view)!.get(feature)!);
+          return featureData(type, computed.get(view)!.get(feature)!);
         });
         yield makeBatch(schema, batch.numRows, [
           ...frameFields.map((_, i) => batch.getChildAt(i)!.data[0]!),
@@ -91,7 +91,7 @@ function answerOnDemand(
   const columns = compiled.view.features.map(() => [] as FeatureValue[]);
   for (let row = 0; row < frame.numRows; row++) {
     const { values } = compiled.evaluate(
-      request.map((read) => read(row) as Value),
+      request.map((read) => read(row)),
       inputs.map((read) => ({ value: read(row), status: 'PRESENT' })), // expressions look at ERROR alone
       (at(row) as number) - (strict ? 1 : 0),
     );

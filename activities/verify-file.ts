@@ -10,7 +10,7 @@ import { type Table, tableFromIPC } from 'apache-arrow';
 import { encodeKey } from '../core/codec/key.js';
 import type { Expression, FeatureType, Source } from '../core/definition.js';
 import { FeatureStoreError } from '../core/error.js';
-import type { Event, FeatureValue, Value } from '../core/event.js';
+import { type Event, type FeatureValue, sameValue, type Value } from '../core/event.js';
 import { splitReference } from '../core/on-demand.js';
 import { formatTimestamp } from '../core/time.js';
 import { evaluate } from '../oracle/expression.js';
@@ -21,14 +21,7 @@ import { rowsTable } from '../registry/tables.js';
 import { chunksOf } from './answers.js';
 import { featureReader } from './arrow.js';
 import type { Deps } from './deps.js';
-import {
-  type Disagreement,
-  type Findings,
-  findDifferingEvent,
-  sameValue,
-  seeded,
-  shown,
-} from './findings.js';
+import { type Disagreement, type Findings, findDifferingEvent, seeded, shown } from './findings.js';
 import type { TrainingSetManifest } from './manifest.js';
 import { readEntities } from './offline/archive.js';
 import { EVENT_TIMESTAMP } from './offline/dataframe.js';
@@ -277,7 +270,7 @@ function compareRow(
     () => ({
       view: view.name,
       version,
-      entity: Object.fromEntries(entity.keys.map(({ name }, index) => [name, parts[index]!])),
+      entity: Object.fromEntries(entity.keys.map(({ name }, index) => [name, shown(parts[index]!)])),
       moment: formatTimestamp(at),
       where: `${manifest.file}, row ${row + 1}; ${mode}${strict ? ', strict' : ''}`,
     }),
@@ -294,7 +287,7 @@ function compareRow(
   );
 }
 
-/** The oracle's own expressions over what stands in the file. They know neither lists nor bigints: null there, as in core. */
+/** The oracle's own expressions over what stands in the file. */
 function compareOnDemand(
   { manifest, findings }: WrittenFile,
   { view, version }: OnDemandVersion,
@@ -304,14 +297,10 @@ function compareOnDemand(
 ): void {
   const at = (columns.read(EVENT_TIMESTAMP, 'timestamp', row) as number) - (manifest.strict ? 1 : 0);
   const inputs = view.inputs.map((input) => ({ ...splitReference(input), type: types.get(input)! }));
-  if (inputs.some(({ type }) => type.startsWith('list'))) return;
   const cells = new Map<string, Value>();
   for (const [name, type] of Object.entries(view.request))
     cells.set(name, columns.read(name, type, row) as Value);
-  for (const { feature, type } of inputs) {
-    const value = columns.read(feature, type, row);
-    cells.set(feature, typeof value === 'bigint' ? null : (value as Value));
-  }
+  for (const { feature, type } of inputs) cells.set(feature, columns.read(feature, type, row) as Value); // no maps: check.ts
   const source = {
     name: view.name,
     columns: Object.fromEntries([

@@ -3,12 +3,13 @@
  * sets would say of it. The oracle reads the archived events itself; nothing of the engine decides what is right.
  */
 import { NEVER } from '../core/aggregate/part.js';
+import { equalBytes } from '../core/codec/bytes.js';
 import { decodeMap } from '../core/codec/json.js';
 import { encodeKey, onlineKey } from '../core/codec/key.js';
 import { type CompiledView, compileView, isMoving } from '../core/compile.js';
 import type { AggregationView, Entity, SqlView } from '../core/definition.js';
 import { FeatureStoreError } from '../core/error.js';
-import type { Event, FeatureValue, Value } from '../core/event.js';
+import { type Event, type FeatureValue, sameValue, type Value } from '../core/event.js';
 import {
   decodeHeader,
   MIN_STEPS,
@@ -18,14 +19,14 @@ import {
   readSqlRecord,
   recordSteps,
 } from '../core/record.js';
-import { advance, encodeValues, rebuild, type State } from '../core/state.js';
-import { equalBytes, ticksOf } from '../core/sweep.js';
+import { advance, encodeValues, isBlank, rebuild, type State } from '../core/state.js';
+import { ticksOf } from '../core/sweep.js';
 import { ceilTo, floorTo, formatTimestamp, HOUR, MAX_TIMESTAMP } from '../core/time.js';
 import { isMap } from '../core/value-map.js';
 import { judge } from '../core/vector.js';
 import { type Answer, answer, answerSql, type Question, type SqlRow } from '../oracle/oracle.js';
 import type { StoredVersion } from '../registry/resolve.js';
-import { EXACT_TYPES, quote } from '../registry/sql.js';
+import { quote } from '../registry/sql.js';
 import { rowsTable } from '../registry/tables.js';
 import { readEach } from './answers.js';
 import type { Deps } from './deps.js';
@@ -37,7 +38,6 @@ import {
   type Findings,
   findDifferingEvent,
   type Path,
-  sameValue,
   seeded,
   shown,
   toldOf,
@@ -123,8 +123,8 @@ async function readEventsOf(
 const namesOf = (view: { features: ReadonlyArray<{ name: string }> }): string[] =>
   view.features.map(({ name }) => name);
 
-function entityOf(entity: Entity, parts: readonly Value[]): Record<string, Value> {
-  return Object.fromEntries(entity.keys.map(({ name }, index) => [name, parts[index]!]));
+function entityOf(entity: Entity, parts: readonly Value[]): Record<string, unknown> {
+  return Object.fromEntries(entity.keys.map(({ name }, index) => [name, shown(parts[index]!)]));
 }
 
 function teller(
@@ -202,8 +202,10 @@ async function checkOnline(
     );
     return;
   }
-  if (!batch && least !== null && least.status !== 'NOT_FOUND') {
-    const behind = least.included.filter((event) => event.sequence > header.sequence);
+  if (!batch && least !== null) {
+    const behind = [...least.included, ...least.retractions].filter(
+      (event) => event.sequence > header.sequence,
+    );
     findings.add(
       'online',
       [],
@@ -269,7 +271,7 @@ async function checkOnline(
   );
 }
 
-/** What the engine makes of the same events as of the same moment: the same bytes, whichever way the record came about. Null: no events. */
+/** What the engine makes of the same events as of the same moment: the same bytes, whichever way the record came about. Null: none. */
 function recordAt(
   compiled: CompiledView,
   events: readonly Event[],
@@ -306,10 +308,11 @@ function streamMoments(
 /** A tick's values stand until the next one; only ttl and minAge move the status: their edges, and now. */
 function batchMoments(
   view: AggregationView,
-  header: { eventTimestamp: number; firstEventTimestamp: number },
+  header: { eventTimestamp: number; firstEventTimestamp: number; eventCount: number },
   tick: number,
   { nowMs }: Check,
 ): number[] {
+  if (header.eventCount === 0) return [...new Set([tick, nowMs].map((at) => Math.max(at, tick)))];
   const ttl =
     view.ttlMs === null ? [] : [header.eventTimestamp + view.ttlMs, header.eventTimestamp + view.ttlMs + 1];
   const age =
@@ -383,10 +386,12 @@ interface TickRow {
 }
 
 async function rowsOf({ deps, version, progress }: Check, parts: readonly Value[]): Promise<TickRow[]> {
-  const features = version.view.features.map(({ name }) => quote(name)).join(', ');
+  // As text a map keeps its whole numbers exact.
+  const features = version.view.features
+    .map(({ name, type }) => (isMap(type) ? `${quote(name)}::text` : quote(name)))
+    .join(', ');
   const { rows } = await deps.pool.query<[number, number | null, Buffer | null, ...FeatureValue[]]>({
     rowMode: 'array',
-    types: EXACT_TYPES,
     text: `select tick_ms, event_ms, record, ${features} from ${rowsTable(version.id)}
             where key = $1 and tick_ms <= $2 order by tick_ms`,
     values: [Buffer.from(encodeKey(version.entity, parts)), progress.lastTickMs],
@@ -504,7 +509,7 @@ function stateAtTick(compiled: CompiledView, events: readonly Event[], tick: num
 
 function stateOf(compiled: CompiledView, events: readonly Event[], asOf: number): State | null {
   const state = rebuild(compiled, events);
-  if (state.eventCount === 0) return null;
+  if (isBlank(state)) return null;
   advance(compiled, state, asOf);
   return state;
 }
@@ -537,7 +542,7 @@ class TrainingHalf implements LabelTimes {
   }
 }
 
-/** At events and arrivals, where they leave windows, on ticks; a millisecond beside; and anywhere. Never after now. */
+/** At events and arrivals, where sessions of theirs end and where they leave windows, on ticks; a millisecond beside; and anywhere. Never after now. */
 function labelTimes(
   { version, moments, seed, nowMs, published }: Check<AggregationVersion>,
   events: readonly Event[],
@@ -546,13 +551,13 @@ function labelTimes(
   const pick = <T>(list: readonly T[]): T => list[Math.floor(next() * list.length)]!;
   const first = events[0]?.timestamp ?? nowMs - 24 * HOUR;
   const compiled = compileView(version.view, version.source);
-  const gaps = version.view.features.flatMap(({ window }) =>
-    window.type === 'session' ? [window.gapMs] : [],
-  );
+  const { features, sessions } = version.view;
+  const gaps = features.flatMap(({ window }) => (window.type === 'session' ? [window.gapMs] : []));
+  if (sessions) gaps.push(sessions.gapMs);
   const leaving = [
-    ...compiled.slots
-      .filter((slot) => slot.leaves(first) < NEVER)
-      .map((slot) => (timestamp: number) => slot.leaves(timestamp)),
+    ...compiled.leavings
+      .filter((leaves) => leaves(first) < NEVER)
+      .map((leaves) => (timestamp: number) => leaves(timestamp + (sessions?.gapMs ?? 0))),
     ...gaps.map((gapMs) => (timestamp: number) => timestamp + gapMs),
   ];
   const anywhere = (): number => Math.floor(first + next() * (nowMs - first));

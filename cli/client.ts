@@ -9,6 +9,7 @@ import { Readable, type Writable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import { setTimeout as delay } from 'node:timers/promises';
 import { createGunzip } from 'node:zlib';
+import { writeJson } from '../core/codec/json.js';
 import { FeatureStoreError } from '../core/error.js';
 import { fromWire, isFeatureStoreError } from './errors.js';
 
@@ -133,9 +134,7 @@ export function createClient({ url, patienceMs = PATIENCE_MS, onWait = () => {} 
     read: (response: Response) => Promise<unknown>,
   ): Promise<unknown> => {
     const headers = { 'content-type': 'application/json' };
-    return attempt(() =>
-      call(path, { method: 'POST', headers, body: JSON.stringify(body) }, ANSWER_MS, read),
-    );
+    return attempt(() => call(path, { method: 'POST', headers, body: writeJson(body) }, ANSWER_MS, read));
   };
 
   return {

@@ -21,14 +21,16 @@ import type {
   OnDemandView as OnDemandViewJson,
   Operator,
   RatioSide as RatioSideJson,
+  ScalarType,
   Service as ServiceJson,
+  Sessions as SessionsJson,
   Source as SourceJson,
-  SqlType,
   SqlView as SqlViewJson,
   View as ViewJson,
   Window as WindowJson,
 } from './definition.js';
 import { FeatureStoreError } from './error.js';
+import { type SESSION_COLUMNS, sessionColumns } from './sessions.js';
 import { DAY, defaultHop, HOUR, parseDuration, parseTimestamp } from './time.js';
 
 // ---------------------------------------------------------------- durations and windows
@@ -122,6 +124,8 @@ type Sum<A extends FeatureType, B> = A extends 'int64' | 'timestamp'
       : 'float64'
   : 'float64';
 type Addable = Num | 'timestamp';
+type ListType = 'list<string>' | 'list<int64>' | 'list<float64>';
+type ElementOf<T extends FeatureType> = T extends `list<${infer E extends 'string' | Num}>` ? E : never;
 
 /** An expression of type T over inputs called Names. Types live in the compiler only: JSON is all there is at run time. */
 export class Expr<T extends FeatureType, Names extends string> {
@@ -207,10 +211,15 @@ export class Expr<T extends FeatureType, Names extends string> {
     return op('lower', this);
   }
   /** Characters of a text, elements of a list. */
-  length(
-    this: Expr<'string' | 'list<string>' | 'list<int64>' | 'list<float64>', Names>,
-  ): Expr<'int64', Names> {
+  length(this: Expr<'string' | ListType, Names>): Expr<'int64', Names> {
     return op('length', this);
+  }
+  /** Whether a list has an element equal to this. */
+  contains<B extends Operand<ElementOf<T>>>(
+    this: Expr<ListType, Names>,
+    other: B,
+  ): Expr<'bool', Names | NamesOf<B>> {
+    return op('contains', this, other);
   }
 }
 type NamesOf<B> = B extends Expr<FeatureType, infer M> ? M : never;
@@ -274,13 +283,26 @@ export function entity<const K extends Keys>(name: string, spec: Described & { k
 }
 
 /** A column's type; with a question mark it may be missing. */
-export type ColumnSpec = ColumnType | `${ColumnType}?`;
+export type ColumnSpec = ColumnType | `${ColumnType}?` | Vector;
 type ColumnSpecs = Readonly<Record<string, ColumnSpec>>;
 type TypeOfSpec<S extends ColumnSpec> = S extends `${infer T extends ColumnType}?`
   ? T
   : S extends ColumnType
     ? S
-    : never;
+    : S extends Vector
+      ? 'list<float64>'
+      : never;
+
+/** A column of vectors of one length. */
+export interface Vector {
+  readonly length: number;
+  readonly nullable: boolean;
+}
+
+/** Vectors of `length` doubles, an embedding: whatever else stands in the column is invalid. */
+export function vector(length: number, options: { nullable?: boolean } = {}): Vector {
+  return { length, nullable: options.nullable ?? false };
+}
 type Column<C> = keyof C & string;
 type ColumnOf<C extends ColumnSpecs, T extends ColumnType> = {
   [K in Column<C>]: TypeOfSpec<C[K]> extends T ? K : never;
@@ -291,6 +313,59 @@ export class SourceDef<C extends ColumnSpecs = ColumnSpecs> {
   readonly kind = 'source';
   constructor(readonly json: SourceJson) {}
   /** One of its columns, as an expression. */
+  col<K extends Column<C>>(name: K): Expr<TypeOfSpec<C[K]>, K> {
+    return new Expr({ col: name });
+  }
+  /** Its sessions, as the source of a view: one event for each that has ended. */
+  sessions<const By extends Column<C>, S extends Sums<Column<C>> = Record<never, never>>(
+    spec: SessionsSpec<Column<C>, By, S>,
+  ): SessionsDef<SessionColumns<C, By, S>> {
+    return new SessionsDef(
+      this as unknown as SourceDef,
+      typeof spec.by === 'string' ? [spec.by] : [...spec.by],
+      {
+        gapMs: ms(spec.gap),
+        where: spec.where?.json ?? null,
+        sums: Object.entries(spec.sums ?? ({} as S)).map(([name, value]) => ({ name, value: value.json })),
+      },
+    );
+  }
+}
+
+type Sums<N extends string> = Readonly<Record<string, Expr<Num, N>>>;
+type SessionColumns<C extends ColumnSpecs, By extends Column<C>, S extends Sums<string>> = {
+  readonly [K in
+    | By
+    | keyof typeof SESSION_COLUMNS
+    | (keyof S & string)]: K extends keyof typeof SESSION_COLUMNS
+    ? (typeof SESSION_COLUMNS)[K]['type']
+    : K extends keyof S
+      ? S[K] extends Expr<infer T extends Num, string>
+        ? T
+        : never
+      : C[K];
+};
+
+export interface SessionsSpec<N extends string, By extends N, S extends Sums<N>> {
+  /** Columns that hold the join keys of the view's entity, in its order: a session is one entity's. */
+  by: By | readonly By[];
+  /** Events further apart than this are of two sessions. A session counts from its last event + gap. */
+  gap: Duration;
+  /** Events that make sessions. */
+  where?: Expr<'bool', N>;
+  /** Columns of a session: sums over its events, exact. */
+  sums?: S;
+}
+
+/** Sessions of a source: the key columns, `started_at`, `ended_at`, `duration_ms`, `event_count` and the sums. */
+export class SessionsDef<C extends ColumnSpecs = ColumnSpecs> {
+  declare readonly $columns?: C;
+  constructor(
+    readonly source: SourceDef,
+    readonly by: readonly string[],
+    readonly json: SessionsJson,
+  ) {}
+  /** One of their columns, as an expression. */
   col<K extends Column<C>>(name: K): Expr<TypeOfSpec<C[K]>, K> {
     return new Expr({ col: name });
   }
@@ -309,6 +384,8 @@ export interface SourceSpec<C extends ColumnSpecs> extends Described {
   id?: ColumnOf<C, 'string' | 'int64'>;
   /** What orders events of one instant. */
   sequence?: ColumnOf<C, 'int64' | 'timestamp'>;
+  /** A row with a value here unsays the event that has it as its id, and is no event itself. */
+  retracts?: ColumnOf<C, 'string' | 'int64'>;
   /** append (default): rows are only added. snapshot: only now can be read. */
   kind?: SourceJson['kind'];
   /** Where the data comes from, in words; shown wherever the data is. */
@@ -333,6 +410,8 @@ export function source<const C extends ColumnSpecs>(name: string, spec: SourceSp
     }),
     columns: Object.fromEntries(
       Object.entries(spec.columns).map(([column, given]) => {
+        if (typeof given !== 'string')
+          return [column, { type: 'list<float64>' as const, nullable: given.nullable, length: given.length }];
         const nullable = given.endsWith('?');
         return [column, { type: (nullable ? given.slice(0, -1) : given) as ColumnType, nullable }];
       }),
@@ -341,6 +420,7 @@ export function source<const C extends ColumnSpecs>(name: string, spec: SourceSp
     arrival: spec.arrival ?? null,
     id: spec.id ?? null,
     sequence: spec.sequence ?? null,
+    ...(spec.retracts !== undefined && { retracts: spec.retracts }),
     arrivalDelayMs: ms(spec.arrivalDelay ?? '0ms'),
     allowedLatenessMs: ms(spec.allowedLateness ?? '1h'),
     maxFutureMs: ms(spec.maxFuture ?? '5s'),
@@ -403,14 +483,14 @@ export function sum<T extends Num, N extends string>(value: Expr<T, N>): Countab
 }
 /** The number of different values, exact; with a limit, never more than that. A lifetime asks for one. */
 export function distinct<N extends string>(
-  value: Expr<ColumnType, N>,
+  value: Expr<ScalarType, N>,
   options: { limit?: number } = {},
 ): Countable<'int64', N> {
   return new Countable({ op: 'distinct', value: value.json, ...options });
 }
 /** The number of different values: exact to `exactTo`, then estimated with a standard error of 1.6 %, in bounded space. */
 export function approxDistinct<N extends string>(
-  value: Expr<ColumnType, N>,
+  value: Expr<ScalarType, N>,
   options: { exactTo?: number } = {},
 ): Aggregation<'int64', N> {
   return new Aggregation({ op: 'approxDistinct', value: value.json, exactTo: options.exactTo ?? 256 });
@@ -426,7 +506,10 @@ export function decayedSum<N extends string>(
 export function decayedCount(options: { halfLife: Duration }): Aggregation<'float64', never> {
   return new Aggregation({ op: 'decayedCount', halfLifeMs: ms(options.halfLife) });
 }
-export function mean<N extends string>(value: Expr<Num, N>): Aggregation<'float64', N> {
+/** Of numbers, or of vectors of one length, element by element. */
+export function mean<T extends Num | 'list<float64>', N extends string>(
+  value: Expr<T, N>,
+): Aggregation<T extends Num ? 'float64' : 'list<float64>', N> {
   return new Aggregation({ op: 'mean', value: value.json });
 }
 /** The variance of a sample (over n - 1), unless these are all there are: `{ population: true }` (over n). Exact, rounded once. */
@@ -580,14 +663,11 @@ type AggregationFeatures<F extends Types, N extends string> = {
   };
 };
 
-/** Windows over the events of one source, by entity. */
+/** Windows over the events of one source, or over its sessions, by entity. */
 export function aggregationView<const C extends ColumnSpecs, F extends Types>(
   name: string,
   spec: Stored & {
     entity: EntityDef;
-    source: SourceDef<C>;
-    /** Columns that hold the entity's join keys, in its order; by default the columns called like them. */
-    key?: ReadonlyArray<Column<C>>;
     /** Events that belong to the view at all. */
     where?: Expr<'bool', Column<C>>;
     mode: Mode;
@@ -595,9 +675,20 @@ export function aggregationView<const C extends ColumnSpecs, F extends Types>(
     minAge?: Duration;
     minEvents?: number;
     features: AggregationFeatures<F, Column<C>>;
-  },
+  } & (
+      | {
+          source: SourceDef<C>;
+          /** Columns that hold the entity's join keys, in its order; by default the columns called like them. */
+          key?: ReadonlyArray<Column<C>>;
+        }
+      /** The key of sessions is what they are by. */
+      | { source: SessionsDef<C>; key?: never }
+    ),
 ): ViewDef<AggregationViewJson, F> {
-  const columns = spec.source.json.columns;
+  const sessions = spec.source instanceof SessionsDef ? spec.source : null;
+  const source = (sessions?.source ?? spec.source) as SourceDef;
+  const key: readonly string[] = sessions?.by ?? spec.key ?? spec.entity.json.keys.map(({ name }) => name);
+  const columns = sessions ? sessionColumns(sessions.json, key, source.json.columns) : source.json.columns;
   const features = Object.entries(spec.features as AggregationFeatures<Types, string>).map(
     ([feature, given]) => {
       const aggregation = given.aggregation.json;
@@ -621,15 +712,16 @@ export function aggregationView<const C extends ColumnSpecs, F extends Types>(
     entity: spec.entity.json.name,
     ttlMs: spec.ttl === undefined ? null : ms(spec.ttl),
     freshness: freshness(spec, spec.mode.type === 'batch' ? spec.mode.cadenceMs : null),
-    source: spec.source.json.name,
-    key: spec.key ? [...spec.key] : spec.entity.json.keys.map((key) => key.name),
+    source: source.json.name,
+    key: [...key],
+    ...(sessions && { sessions: sessions.json }),
     where: spec.where?.json ?? null,
     mode: spec.mode,
     minAgeMs: ms(spec.minAge ?? '0ms'),
     minEvents: spec.minEvents ?? 0,
     features,
   };
-  return new ViewDef(json, [spec.entity, spec.source as SourceDef]);
+  return new ViewDef(json, [spec.entity, source]);
 }
 
 /** What an aggregation gives for no events. */
@@ -649,13 +741,13 @@ function freshness(spec: Stored, cadenceMs: number | null): AggregationViewJson[
   return { tier: cadenceMs < DAY ? 'hourly' : 'daily', expectedEveryMs: cadenceMs };
 }
 
-type SqlTypes = Record<string, SqlType>;
-type TypedFeatures<F extends SqlTypes> = {
+type ColumnTypes = Record<string, ColumnType>;
+type TypedFeatures<F extends ColumnTypes> = {
   [K in keyof F]: Served & { type: F[K]; coldStart?: NoInfer<Plain<F[K]>> | null };
 };
 
 /** A query on a schedule, for what aggregations cannot say. It gives the join keys, event_timestamp and each feature. */
-export function sqlView<F extends SqlTypes>(
+export function sqlView<F extends ColumnTypes>(
   name: string,
   spec: Stored & {
     entity: EntityDef;
@@ -682,7 +774,7 @@ export function sqlView<F extends SqlTypes>(
     reads: Object.entries(spec.reads).map(([read, kind]) => ({ table: read, kind })),
     cadenceMs,
     settleMs: ms(spec.settle ?? '0ms'),
-    features: Object.entries(spec.features as TypedFeatures<SqlTypes>).map(([feature, given]) => ({
+    features: Object.entries(spec.features as TypedFeatures<ColumnTypes>).map(([feature, given]) => ({
       name: feature,
       description: given.description,
       type: given.type,
@@ -693,7 +785,7 @@ export function sqlView<F extends SqlTypes>(
   return new ViewDef(json, [spec.entity]);
 }
 
-type RequestSpecs = Readonly<Record<string, ColumnType>>;
+type RequestSpecs = Readonly<Record<string, ScalarType>>;
 
 /** Fields that every request carries for an on-demand view. */
 export class RequestFields<R extends RequestSpecs> {
@@ -721,7 +813,7 @@ export function onDemandView<F extends Types>(
   const given = Object.entries(spec.features as OnDemandFeatures<Types>);
   const inputs = given.flatMap(([, feature]) => feature.expression.inputs);
   const fields = { ...spec.request?.fields };
-  const types = {
+  const types: Record<string, { type: FeatureType }> = {
     ...Object.fromEntries(Object.entries(fields).map(([field, type]) => [field, { type }])),
     ...Object.fromEntries(inputs.map((input) => [input.feature, { type: featureType(input) }])),
   };

@@ -14,6 +14,7 @@ import type {
   Expression,
   OnDemandView,
   RatioSide,
+  Sessions,
   Source,
   SqlView,
   View,
@@ -105,7 +106,11 @@ export function canonicalDefinitions(definitions: Definitions): Definitions {
 function canonicalView(view: View): View {
   switch (view.kind) {
     case 'aggregation':
-      return { ...view, features: [...view.features].sort(byName) };
+      return {
+        ...view,
+        ...(view.sessions && { sessions: sessionsMeaning(view.sessions) }),
+        features: [...view.features].sort(byName),
+      };
     case 'sql':
       return {
         ...view,
@@ -160,6 +165,7 @@ function stored(view: AggregationView | SqlView, entity: Entity | null): object 
 function aggregationMeaning(view: AggregationView): object {
   return {
     key: view.key,
+    ...(view.sessions && { sessions: sessionsMeaning(view.sessions) }),
     where: view.where,
     // The cadence of tick rows is for people: no part of the meaning.
     mode: view.mode.type === 'streaming' ? { type: 'streaming' } : view.mode,
@@ -174,6 +180,10 @@ function aggregationMeaning(view: AggregationView): object {
       }))
       .sort(byName),
   };
+}
+
+function sessionsMeaning(sessions: Sessions): Sessions {
+  return { ...sessions, sums: [...sessions.sums].sort(byName) };
 }
 
 function onDemandMeaning(view: OnDemandView): object {
@@ -200,8 +210,11 @@ function sourceMeaning(view: AggregationView, source: Source | null): object {
     source?.name === view.source,
     `${view.name} reads ${view.source}, given was ${source?.name ?? 'none'}`,
   );
-  const { name, kind, input, eventTime, arrival, arrivalDelayMs, id, sequence, allowedLatenessMs } = source;
-  const read = [...columnsRead(view), eventTime, arrival, id, sequence].filter((column) => column !== null);
+  const { name, kind, input, eventTime, arrival, arrivalDelayMs, id, sequence, retracts, allowedLatenessMs } =
+    source;
+  const read = [...columnsRead(view, source), eventTime, arrival, id, sequence].filter(
+    (column) => column !== null,
+  );
   return {
     name,
     kind,
@@ -214,16 +227,24 @@ function sourceMeaning(view: AggregationView, source: Source | null): object {
     arrivalDelayMs,
     id,
     sequence,
+    retracts,
     allowedLatenessMs,
   };
 }
 
-/** Every source column that a view reads, once each, in no order. */
-export function columnsRead(view: AggregationView): string[] {
+/** Every column of its source that a view reads, once each, in no order. */
+export function columnsRead(view: AggregationView, { retracts }: Pick<Source, 'retracts'>): string[] {
   const found = new Set(view.key);
+  if (retracts !== undefined) found.add(retracts);
   const visit = (expression: Expression | null): void => {
     for (const column of columnsOf(expression)) found.add(column);
   };
+  // All else in a view over sessions reads the columns of these.
+  if (view.sessions) {
+    visit(view.sessions.where);
+    for (const { value } of view.sessions.sums) visit(value);
+    return [...found];
+  }
   visit(view.where);
   for (const feature of view.features) {
     visit(feature.where);

@@ -6,6 +6,7 @@ import { z } from 'zod';
 import { LIFE_IN_HALF_LIVES } from './aggregate/decay.js';
 import { findZone } from './calendar.js';
 import { canonicalDefinitions } from './canonical.js';
+import { writeJson } from './codec/json.js';
 import {
   type Aggregation,
   type AggregationFeature,
@@ -14,17 +15,20 @@ import {
   Entity,
   type Expression,
   type FeatureType,
+  MAX_ELEMENTS,
   type OnDemandView,
   type RatioSide,
   Service,
+  type Sessions,
   Source,
   type SqlView,
   View,
   type Window,
 } from './definition.js';
 import { FeatureStoreError } from './error.js';
-import { type ExpressionType, type Inputs, typeOf } from './expression.js';
+import { type ExpressionType, type Inputs, lengthOf, typeOf } from './expression.js';
 import { lintName, nameProblem } from './naming.js';
+import { SESSION_COLUMNS, sessionColumns } from './sessions.js';
 import { streamOf } from './stream.js';
 import { DAY, formatDuration, HOUR, parseDuration, WEEK } from './time.js';
 import { elementOf, isMap } from './value-map.js';
@@ -97,8 +101,8 @@ export function expressionTypeOf(
   return 'type' in result && result.type !== 'null' ? result.type : null;
 }
 
-function inputsOf(columns: Readonly<Record<string, { type: FeatureType }>>): Inputs {
-  return new Map(Object.entries(columns).map(([name, { type }], index) => [name, { index, type }]));
+function inputsOf(columns: Readonly<Record<string, { type: FeatureType; length?: number }>>): Inputs {
+  return new Map(Object.entries(columns).map(([name, column], index) => [name, { ...column, index }]));
 }
 
 /** One run: the problems so far, and the items that are whole, by name. */
@@ -272,12 +276,21 @@ class Check {
     const path = `sources.${source.name}`;
     // their places in the archive are called after them: archive_<source>, c_<column>
     this.#name(source.name, path, { spare: 8 });
-    for (const column of Object.keys(source.columns))
+    for (const [column, { type, length }] of Object.entries(source.columns)) {
       this.#name(column, `${path}.columns.${column}`, { spare: 2 });
+      if (length !== undefined && type !== 'list<float64>')
+        this.#add(
+          'type',
+          `${path}.columns.${column}.length`,
+          `is the length of a vector; the column is ${type}`,
+          'leave it out, or declare the column as list<float64>',
+        );
+    }
     this.#role(source, 'eventTime', ['timestamp']);
     this.#role(source, 'arrival', ['timestamp']);
     this.#role(source, 'id', ['string', 'int64']);
     this.#role(source, 'sequence', ['int64', 'timestamp']);
+    this.#retracts(source);
     if (source.input.type === 'table' && !/^[a-z_][a-z0-9_]*(\.[a-z_][a-z0-9_]*)?$/i.test(source.input.table))
       this.#add(
         'source',
@@ -323,6 +336,37 @@ class Check {
         path,
         `column "${name}" may be missing`,
         `declare it as '${column.type}', without a question mark`,
+      );
+  }
+
+  /** It says an id of its source, or nothing. */
+  #retracts(source: Source): void {
+    const { id, retracts } = source;
+    if (retracts === undefined) return;
+    const path = `sources.${source.name}.retracts`;
+    if (id === null)
+      this.#add(
+        'source',
+        path,
+        'an event is unsaid by its id, and the source has none',
+        "declare the column that identifies an event: id: 'order_id'",
+      );
+    const column = this.#column(source, retracts, path);
+    if (!column) return;
+    const wanted = id === null ? undefined : source.columns[id]?.type;
+    if (wanted !== undefined && column.type !== wanted)
+      this.#add(
+        'type',
+        path,
+        `column "${retracts}" is ${column.type}, the id "${id}" is ${wanted}`,
+        `name a column of type ${wanted}`,
+      );
+    else if (!column.nullable)
+      this.#add(
+        'type',
+        path,
+        `column "${retracts}" is never missing: every row would be a retraction`,
+        `declare it as '${column.type}?', and leave it out of what is no retraction`,
       );
   }
 
@@ -401,12 +445,16 @@ class Check {
         `source "${source.name}" is a snapshot: it holds no events`,
         'read it in a sql view',
       );
-    const inputs = source && inputsOf(source.columns);
+    if (source && view.sessions)
+      this.#sessions(view.sessions, view.key, source, `${path}.sessions`, `${path}.key`);
+    const columns =
+      source && view.sessions ? sessionColumns(view.sessions, view.key, source.columns) : source?.columns;
+    const inputs = columns && inputsOf(columns);
     if (inputs) this.#condition(view.where, inputs, `${path}.where`);
     this.#zones(view, path);
     for (const feature of view.features) {
       const at = `${path}.features.${feature.name}`;
-      this.#window(feature, view.mode, source, at);
+      this.#window(feature, view, source, at);
       if (inputs) {
         this.#condition(feature.where, inputs, `${at}.where`);
         const type = this.aggregationType(feature.aggregation, inputs, `${at}.aggregation`);
@@ -418,9 +466,36 @@ class Check {
             `declare ${type}`,
           );
       }
-      this.#coldStart(feature, at, sizeLimit(feature.aggregation));
-      this.#lint(feature, at, [view.entity], feature.window);
+      this.#coldStart(feature, at, sizeBounds(feature.aggregation, inputs ?? null));
+      this.#lint(feature, at, [view.entity], feature.window, view.sessions !== undefined);
     }
+  }
+
+  #sessions(
+    { where, sums }: Sessions,
+    key: readonly string[],
+    source: Source,
+    path: string,
+    keyPath: string,
+  ): void {
+    const inputs = inputsOf(source.columns);
+    this.#condition(where, inputs, `${path}.where`);
+    this.#unique(sums.map(({ name }) => name), `${path}.sums`, 'sum'); // biome-ignore format: short
+    for (const { name, value } of sums) {
+      const at = `${path}.sums.${name}`;
+      this.#name(name, at);
+      this.#expect(value, NUMBERS, inputs, `${at}.value`);
+      if (Object.hasOwn(SESSION_COLUMNS, name) || key.includes(name))
+        this.#add('duplicate', at, 'is called like a column that every session has', 'rename the sum');
+    }
+    for (const name of key)
+      if (Object.hasOwn(SESSION_COLUMNS, name))
+        this.#add(
+          'duplicate',
+          keyPath,
+          `column "${name}" is called like one that every session has`,
+          'rename the column of the source',
+        );
   }
 
   #key(view: AggregationView, entity: Entity, source: Source, path: string): void {
@@ -468,7 +543,19 @@ class Check {
       );
   }
 
-  #window({ window, aggregation }: AggregationFeature, mode: Mode, source: Source | null, at: string): void {
+  #window(
+    { window, aggregation }: AggregationFeature,
+    { mode, sessions }: AggregationView,
+    source: Source | null,
+    at: string,
+  ): void {
+    if (sessions && window.type === 'session')
+      this.#add(
+        'window',
+        `${at}.window`,
+        'is a session of sessions',
+        `make the gap of ${formatDuration(sessions.gapMs)} longer, or use another window`,
+      );
     if (
       aggregation.op === 'timeSince' &&
       aggregation.edge === 'first' &&
@@ -512,11 +599,12 @@ class Check {
         `reaches back ${reach.text}, more than ${LIFE_IN_HALF_LIVES} half-lives of ${formatDuration(aggregation.halfLifeMs)}: what is older weighs nothing`,
         'use lifetime(), a shorter window or a longer half-life',
       );
-    if (reach && source && source.retentionMs !== null && reach.ms > source.retentionMs)
+    const gapMs = sessions?.gapMs ?? 0;
+    if (reach && source && source.retentionMs !== null && reach.ms + gapMs > source.retentionMs)
       this.#add(
         'window',
         `${at}.window`,
-        `reaches back ${reach.text}; source "${source.name}" keeps ${formatDuration(source.retentionMs)}`,
+        `reaches back ${reach.text}${gapMs > 0 ? `, and a session a gap of ${formatDuration(gapMs)} more` : ''}; source "${source.name}" keeps ${formatDuration(source.retentionMs)}`,
         'use a shorter window, or keep the source longer',
       );
   }
@@ -589,6 +677,7 @@ class Check {
     path: string,
     entities: readonly string[],
     window: Window | null,
+    ofSessions = false,
   ): void {
     const known = entities.filter((name) => this.#given.get('entities')!.has(name));
     this.problems.push(
@@ -596,7 +685,7 @@ class Check {
         name: feature.name,
         nameException: feature.nameException,
         path,
-        entities: known,
+        entities: ofSessions ? [...known, 'session'] : known,
         window,
       }),
     );
@@ -607,7 +696,7 @@ class Check {
     this.#cadence(view.cadenceMs, `${path}.cadenceMs`, view.ttlMs, `${path}.ttlMs`);
     this.#query(view, path);
     for (const feature of view.features) {
-      this.#coldStart(feature, `${path}.features.${feature.name}`, null);
+      this.#coldStart(feature, `${path}.features.${feature.name}`);
       this.#lint(feature, `${path}.features.${feature.name}`, [view.entity], null);
     }
   }
@@ -689,7 +778,7 @@ class Check {
           `says ${feature.type}, the expression gives ${type}`,
           `declare ${type}`,
         );
-      this.#coldStart(feature, at, null);
+      this.#coldStart(feature, at);
       this.#lint(feature, at, [...entities], null);
     }
   }
@@ -778,8 +867,19 @@ class Check {
         return expect(aggregation.value, NUMBERS, 'value');
       case 'decayedCount':
         return 'float64';
+      case 'mean': {
+        const type = expect(aggregation.value, [...NUMBERS, 'list<float64>'], 'value');
+        if (type !== 'list<float64>') return type && 'float64';
+        if (lengthOf(aggregation.value, inputs) !== null) return type;
+        this.#add(
+          'type',
+          `${at}.value`,
+          'is list<float64> without a length: such lists have no mean',
+          'declare the column with a length: vector(64)',
+        );
+        return null;
+      }
       case 'decayedSum':
-      case 'mean':
       case 'variance':
       case 'stddev':
       case 'percentile':
@@ -789,7 +889,11 @@ class Check {
         return expect(aggregation.value, [...NUMBERS, 'timestamp'], 'value');
       case 'last':
       case 'first':
-        return expect(aggregation.value, SCALARS, 'value');
+        return expect(
+          aggregation.value,
+          [...SCALARS, 'list<string>', 'list<int64>', 'list<float64>'],
+          'value',
+        );
       case 'lastN':
       case 'firstN':
         return list(expect(aggregation.value, ['string', ...NUMBERS], 'value'));
@@ -842,8 +946,13 @@ class Check {
     );
   }
 
-  #coldStart(feature: { type: FeatureType; coldStart: unknown }, at: string, limit: number | null): void {
+  #coldStart(
+    feature: { type: FeatureType; coldStart: unknown },
+    at: string,
+    { least, most } = { least: 0, most: Number.POSITIVE_INFINITY },
+  ): void {
     const { type, coldStart } = feature;
+    const size = typeof coldStart === 'object' && coldStart !== null ? Object.keys(coldStart).length : null;
     if (!fits(coldStart, type))
       this.#add(
         'cold-start',
@@ -851,13 +960,12 @@ class Check {
         `${show(coldStart)} is no ${type}`,
         `give ${EXAMPLES[type]}, or null`,
       );
-    const size = typeof coldStart === 'object' && coldStart !== null ? Object.keys(coldStart).length : 0;
-    if (limit !== null && size > limit)
+    else if (size !== null && (size < least || size > most))
       this.#add(
         'cold-start',
         `${at}.coldStart`,
-        `has ${size} elements; the feature has ${limit} at most`,
-        'give fewer',
+        `has ${size} elements; the feature has ${least === most ? most : `${most} at most`}`,
+        least === most ? `give ${most}, or null` : 'give fewer',
       );
   }
 }
@@ -874,8 +982,6 @@ const EXAMPLES: Readonly<Record<FeatureType, string>> = {
   'list<float64>': 'a list of numbers', 'map<string,string>': 'an object of texts',
   'map<string,int64>': 'an object of whole numbers', 'map<string,float64>': 'an object of numbers',
 }; // biome-ignore format: a table
-
-type Mode = AggregationView['mode'];
 
 /** How far back events of a window lie, of a session one event and the next; null: without bound. Local days have up to 25 hours, months 31 days. */
 function reachOf(window: Window): { ms: number; text: string } | null {
@@ -934,13 +1040,17 @@ function fits(value: unknown, type: FeatureType): boolean {
   }
 }
 
-/** The most elements a list or map has; null: it is neither. */
-function sizeLimit(aggregation: Aggregation): number | null {
+/** How many elements a list or map of the feature has. */
+function sizeBounds(aggregation: Aggregation, inputs: Inputs | null): { least: number; most: number } {
   const { op } = aggregation;
-  if (op === 'lastN' || op === 'firstN') return aggregation.n;
-  if (op === 'topK') return aggregation.k;
-  if (op === 'histogram') return aggregation.edges.length + 1;
-  return op === 'cart' || op === 'bucketed' ? aggregation.limit : null;
+  const upTo = (most: number) => ({ least: 0, most });
+  if (op === 'lastN' || op === 'firstN') return upTo(aggregation.n);
+  if (op === 'topK') return upTo(aggregation.k);
+  if (op === 'histogram') return upTo(aggregation.edges.length + 1);
+  if (op === 'cart' || op === 'bucketed') return upTo(aggregation.limit);
+  const isOfLists = op === 'mean' || op === 'last' || op === 'first';
+  const length = isOfLists && inputs ? lengthOf(aggregation.value, inputs) : null;
+  return length === null ? upTo(MAX_ELEMENTS) : { least: length, most: length };
 }
 
 /** The query without what is only text in it: comments, strings, dollar quotes. */
@@ -1001,7 +1111,7 @@ function a(expected: string): string {
 function show(value: unknown): string {
   if (value === undefined) return 'nothing';
   if (typeof value === 'number') return String(value);
-  const shown = JSON.stringify(value) ?? typeof value;
+  const shown = writeJson(value) ?? typeof value;
   return shown.length > 60 ? `${shown.slice(0, 60)}…` : shown;
 }
 

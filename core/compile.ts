@@ -8,12 +8,14 @@ import { bucketedPart, counted } from './aggregate/bucketed.js';
 import type { Counts } from './aggregate/buckets.js';
 import { bucketsPart } from './aggregate/buckets.js';
 import { CART_KEPT, cartPart } from './aggregate/cart.js';
-import { countPart } from './aggregate/count.js';
 import { decayedTo, decayPart, decayWindow } from './aggregate/decay.js';
 import { distinctPart } from './aggregate/distinct.js';
+import { elementwise, meanVector } from './aggregate/elementwise.js';
 import { estimatedPart } from './aggregate/estimated.js';
 import { extremePart } from './aggregate/extreme.js';
 import { hoppingPart } from './aggregate/hopping.js';
+import type { Nest, Span } from './aggregate/nested.js';
+import { nestedPart, throughLevel } from './aggregate/nested.js';
 import { newestPart } from './aggregate/newest.js';
 import { oldestPart } from './aggregate/oldest.js';
 import type { AnyPart } from './aggregate/part.js';
@@ -34,75 +36,107 @@ import type {
   ColumnType,
   Expression,
   RatioSide,
+  ScalarType,
   Source,
   Window,
 } from './definition.js';
 import type { Event, FeatureValue, Value } from './event.js';
 import { columnNames } from './event.js';
-import type { Adder, Dyadic } from './exact.js';
+import type { Adder, DoubleTotal, Dyadic } from './exact.js';
 import {
-  dyadicAdder,
+  adderOf,
+  doubleAdder,
   dyadicSquares,
+  nothingAdder,
   roundQuotient,
   roundRoot,
   spread,
-  wholeAdder,
   wholeSquares,
 } from './exact.js';
 import type { Inputs } from './expression.js';
-import { compileExpression, typeOf } from './expression.js';
+import { compileExpression, lengthOf, typeOf } from './expression.js';
+import type { Int64 } from './int64.js';
+import { toInt64 } from './int64.js';
+import type { SessionTracker } from './sessions.js';
+import { sessionTracker } from './sessions.js';
 import { DAY, leavesAt, SECOND, tumblesAt, WEEK } from './time.js';
 
-/** A part in its place: which events it takes in, and when they leave. */
+/** A part in its place: which events it takes in, and when they leave (several windows: the longest). */
 export interface Slot {
   part: AnyPart;
   accepts(event: Event): boolean;
   leaves(timestamp: number): number;
+  /** Its lanes have numbers of the view's own, from this one on: records tell steps by them. */
+  firstLane: number;
 }
 
 export interface CompiledView {
   view: AggregationView;
   source: Source;
-  /** Whether an event belongs to the view at all. */
+  /** Whether an archived event belongs to the view at all; a retraction always does. */
   accepts(event: Event): boolean;
+  /** The id of the event that this one, a retraction, unsays; null: it is none. */
+  retracts(event: Event): string | null;
+  /** Of a view over sessions: what makes session events of the archived ones. Its slots take in those, and no other. */
+  sessions: SessionTracker | null;
   /** The values of the entity's join keys in an event. */
   keyOf(event: Event): Value[];
   slots: Slot[];
   /** For each feature in order: its value at `at`, from the value of each slot. */
   reads: Array<(values: readonly unknown[], at: number) => FeatureValue>;
-  /** Every leaving time is a multiple of this. */
+  /** By number of lane, the index of its slot. */
+  lanes: number[];
+  /** When an event leaves, by each window there is. */
+  leavings: Array<(timestamp: number) => number>;
+  /** Every leaving time, and the end of a session, is a multiple of this. */
   unitMs: number;
+  /** Its states take in every event, in any order: nothing in them ever asks for a rebuild. */
+  takesAll: boolean;
 }
 
 export function compileView(view: AggregationView, source: Source): CompiledView {
-  const names = columnNames(source);
+  const sessions = view.sessions ? sessionTracker(view.sessions, view.key, source) : null;
+  const { columns } = sessions ?? source;
   const inputs: Inputs = new Map(
-    names.map((name, index) => [name, { index, type: source.columns[name]!.type }]),
+    columnNames({ columns }).map((name, index) => [name, { ...columns[name]!, index }]),
   );
   const slots: Slot[] = [];
   const known = new Map<string, number>();
+  const lanes: number[] = [];
+  const leavings = new Map<string, (timestamp: number) => number>();
+  const nests = new Map<string, Totals>();
   // A view has one zone; asking it is slow, so its slots share what was found.
   const calendars = new Map<string, (ms: number) => number>();
-  let unitMs = 0;
+  let unitMs = sessions ? 1 : 0;
 
   function evaluator(expression: Expression): (event: Event) => Value {
     const evaluate = compileExpression(expression, inputs);
     return (event) => evaluate(event.values, event.timestamp);
   }
 
+  /** A view over sessions asks its own filter about a session event, here, and about none before. */
+  function predicates(where: readonly Expression[]): (event: Event) => boolean {
+    const tests = (sessions && view.where ? [view.where, ...where] : where).map(predicate);
+    if (tests.length < 2) return tests[0] ?? always;
+    return (event) => tests.every((test) => test(event));
+  }
+
   function predicate(where: Expression | null): (event: Event) => boolean {
-    if (where === null) return () => true;
+    if (where === null) return always;
     const evaluate = evaluator(where);
     return (event) => evaluate(event) === true;
   }
 
-  function scalarType(expression: Expression): ColumnType {
+  function valueType(expression: Expression): ColumnType {
     const result = typeOf(expression, inputs);
-    assert(
-      'type' in result && result.type !== 'null' && !result.type.startsWith('list'),
-      `${JSON.stringify(expression)} was never checked`,
-    );
-    return result.type as ColumnType;
+    assert('type' in result && result.type !== 'null', `${JSON.stringify(expression)} was never checked`);
+    return result.type as ColumnType; // columns are no maps
+  }
+
+  function scalarType(expression: Expression): ScalarType {
+    const type = valueType(expression);
+    assert(!type.startsWith('list'), `${JSON.stringify(expression)} was never checked`);
+    return type as ScalarType;
   }
 
   /** When an event leaves the window, and what all such times are multiples of; 0: there are none. */
@@ -128,25 +162,30 @@ export function compileView(view: AggregationView, source: Source): CompiledView
     }
   }
 
+  function leaving(window: Window): (timestamp: number) => number {
+    const { at, unitMs: unit } = leavingOf(window);
+    if (!leavings.has(JSON.stringify(window))) leavings.set(JSON.stringify(window), at);
+    unitMs = greatestCommonDivisor(unitMs, unit);
+    return at;
+  }
+
+  function place(part: AnyPart, accepts: Slot['accepts'], leaves: Slot['leaves']): void {
+    slots.push({ part, accepts, leaves, firstLane: lanes.length });
+    for (let lane = Math.max(1, part.lanes ?? 1); lane > 0; lane--) lanes.push(slots.length - 1); // a lifetime has one, for whole values
+  }
+
   /** The slot of a part with this meaning; made when no feature needed it before. */
   function slot(meaning: unknown[], window: Window, where: Expression[], create: () => AnyPart): number {
     const identity = JSON.stringify([meaning, window, where]);
     const found = known.get(identity);
     if (found !== undefined) return found;
-    const tests = where.map(predicate);
-    const accepts = (event: Event): boolean => tests.every((test) => test(event));
+    const accepts = predicates(where);
     const part = create();
-    const leaving = leavingOf(window);
-    if (window.type === 'hopping')
-      slots.push({ part: hoppingPart(part, window.hopMs) as AnyPart, accepts, leaves: leaving.at });
+    const leaves = leaving(window);
+    if (window.type === 'hopping') place(hoppingPart(part, window.hopMs) as AnyPart, accepts, leaves);
     else if (window.type === 'session')
-      slots.push({
-        part: sessionPart(part, window.gapMs, accepts) as AnyPart,
-        accepts: () => true,
-        leaves: leaving.at,
-      });
-    else slots.push({ part, accepts, leaves: leaving.at });
-    unitMs = greatestCommonDivisor(unitMs, leaving.unitMs);
+      place(sessionPart(part, window.gapMs, accepts) as AnyPart, always, leaves);
+    else place(part, accepts, leaves);
     known.set(identity, slots.length - 1);
     return slots.length - 1;
   }
@@ -155,29 +194,82 @@ export function compileView(view: AggregationView, source: Source): CompiledView
     const evaluate = evaluator(value);
     return (event) => {
       const x = evaluate(event);
-      return x === null ? null : adder.of(x as number);
+      return x === null ? null : adder.of(x as Int64);
     };
   }
 
-  function countSlot(window: Window, where: Expression[]): number {
-    return slot(['count'], window, where, countPart as () => AnyPart);
+  /**
+   * Number and total of what a value gives (null: of events alone) in a window. Of sliding windows and a lifetime one slot holds
+   * all that any feature asks for, so it is made when all have asked.
+   */
+  function totalsOf<T>(
+    meaning: string,
+    value: Expression | null,
+    adder: Adder<T>,
+    window: Window,
+    where: Expression[],
+  ): (values: readonly unknown[]) => Sum<T> {
+    const input = (): ((event: Event) => T | null) =>
+      value === null ? () => adder.zero : term(adder, value);
+    if (window.type !== 'sliding' && window.type !== 'lifetime') {
+      const at = slot([meaning, value], window, where, () => sumPart(adder, input()) as AnyPart);
+      return (values) => values[at] as Sum<T>;
+    }
+    const identity = JSON.stringify([meaning, value, where]);
+    const totals = nests.get(identity) ?? { adder: adder as Adder<unknown>, value, input, where, asked: [] };
+    nests.set(identity, totals);
+    const asked: Asked = { window, at: -1, level: -1 };
+    totals.asked.push(asked);
+    return (values) => throughLevel(adder, values[asked.at] as Sum<T>[], asked.level);
+  }
+
+  /** Whether the value of an event that passes is always there: then as many are totalled as there are events. */
+  function isNeverNull(value: Expression): boolean {
+    return 'col' in value && columns[value.col]!.nullable === false;
+  }
+
+  function placeNests(): void {
+    const all = [...nests.values()];
+    for (const counts of all.filter(({ value }) => value === null)) {
+      const same = JSON.stringify(counts.where);
+      const host = all.find(
+        ({ value, where }) => value !== null && isNeverNull(value) && JSON.stringify(where) === same,
+      );
+      host?.asked.push(...counts.asked.splice(0));
+    }
+    for (const { adder, input, where, asked } of all) {
+      for (const { nest, windows } of nestsOf(asked.map(({ window }) => window))) {
+        for (const one of asked) {
+          const level = windows.findIndex((window) => isSame(window, one.window));
+          if (level >= 0) Object.assign(one, { at: slots.length, level });
+        }
+        const leaves = windows.map(leaving);
+        const part = nestedPart(adder, input(), nest) as AnyPart;
+        place(part, predicates(where), leaves.at(-1)!);
+      }
+    }
+  }
+
+  function countSlot(window: Window, where: Expression[]): (values: readonly unknown[]) => number {
+    const totals = totalsOf('count', null, nothingAdder, window, where);
+    return (values) => totals(values).count;
   }
 
   function sumSlot(
     value: Expression,
     window: Window,
     where: Expression[],
-  ): { at: number; adder: Adder<unknown> } {
+  ): { totals: (values: readonly unknown[]) => Sum<unknown>; adder: Adder<unknown> } {
     const adder = adderOf(scalarType(value));
-    return {
-      at: slot(['sum', value], window, where, () => sumPart(adder, term(adder, value)) as AnyPart),
-      adder,
-    };
+    return { totals: totalsOf('sum', value, adder, window, where), adder };
   }
 
-  function squaresSlot(value: Expression, window: Window, where: Expression[]): number {
-    const adder = (scalarType(value) === 'float64' ? dyadicSquares : wholeSquares) as Adder<unknown>;
-    return slot(['squares', value], window, where, () => sumPart(adder, term(adder, value)) as AnyPart);
+  /** Of vectors, element by element. */
+  function vectorSlot(value: Expression, length: number, window: Window, where: Expression[]): number {
+    return slot(['vectors', value], window, where, () => {
+      const evaluate = evaluator(value) as (event: Event) => readonly number[] | null;
+      return sumPart(elementwise(doubleAdder, length), evaluate) as AnyPart;
+    });
   }
 
   function distinctSlot(
@@ -201,23 +293,28 @@ export function compileView(view: AggregationView, source: Source): CompiledView
   ): (values: readonly unknown[]) => number {
     const where = ratio.where === null ? outer : [...outer, ratio.where];
     if (ratio.op === 'sum') {
-      const { at, adder } = sumSlot(ratio.value, window, where);
-      return (values) => Number(adder.result((values[at] as Sum<unknown>).total));
+      const { totals, adder } = sumSlot(ratio.value, window, where);
+      return (values) => Number(adder.result(totals(values).total));
     }
-    const at = ratio.op === 'count' ? countSlot(window, where) : distinctSlot(ratio, window, where);
+    if (ratio.op === 'count') return countSlot(window, where);
+    const at = distinctSlot(ratio, window, where);
     return (values) => values[at] as number;
   }
 
   /** What each bucket keeps. */
   function bucketOfEach(inner: BucketAggregation): Bucket<unknown, unknown, unknown> {
     function bucket<State, Value, Change>(
-      type: ColumnType,
+      type: ScalarType,
       given: Omit<Bucket<State, Value, Change>, 'type'>,
     ): Bucket<unknown, unknown, unknown> {
       return { ...given, type } as Bucket<unknown, unknown, unknown>;
     }
     if (inner.op === 'count')
-      return bucket('int64', { part: countPart(), count: (count) => count, answer: (count) => count });
+      return bucket('int64', {
+        part: sumPart(nothingAdder, () => nothingAdder.zero),
+        count: ({ count }) => count,
+        answer: ({ count }) => count,
+      });
     const { op, value } = inner;
     const type = scalarType(value);
     switch (op) {
@@ -228,8 +325,10 @@ export function compileView(view: AggregationView, source: Source): CompiledView
         return bucket(isSum ? type : 'float64', {
           part: sumPart(adder, term(adder, value)),
           count: ({ count }) => count,
-          answer: ({ count, total }) =>
-            finite(isSum ? adder.result(total) : Number(adder.result(total)) / count),
+          answer: ({ count, total }) => {
+            const result = adder.result(total);
+            return isSum ? held(result) : finite(Number(result) / count);
+          },
         });
       }
       case 'min':
@@ -243,7 +342,7 @@ export function compileView(view: AggregationView, source: Source): CompiledView
         return bucket(type, {
           part: counted(newestPart(1, type, evaluator(value))),
           count: ({ count }) => count,
-          answer: ({ value }) => value[0] as string | number,
+          answer: ({ value }) => value[0] as string | Int64,
         });
     }
   }
@@ -252,33 +351,39 @@ export function compileView(view: AggregationView, source: Source): CompiledView
     const { aggregation, window } = feature;
     const where = feature.where === null ? [] : [feature.where];
     switch (aggregation.op) {
-      case 'count': {
-        const at = countSlot(window, where);
-        return (values) => values[at] as number;
-      }
+      case 'count':
+        return countSlot(window, where);
       case 'sum': {
-        const { at, adder } = sumSlot(aggregation.value, window, where);
-        return (values) => finite(adder.result((values[at] as Sum<unknown>).total));
+        const { totals, adder } = sumSlot(aggregation.value, window, where);
+        return (values) => held(adder.result(totals(values).total));
       }
       case 'mean': {
-        const { at, adder } = sumSlot(aggregation.value, window, where);
+        const length = lengthOf(aggregation.value, inputs);
+        if (length !== null) {
+          const at = vectorSlot(aggregation.value, length, window, where);
+          return (values) => meanVector(values[at] as Sum<readonly DoubleTotal[]>);
+        }
+        const { totals, adder } = sumSlot(aggregation.value, window, where);
         return (values) => {
-          const { count, total } = values[at] as Sum<unknown>;
+          const { count, total } = totals(values);
           return count === 0 ? null : finite(Number(adder.result(total)) / count);
         };
       }
       case 'variance':
       case 'stddev': {
         const { value, population } = aggregation;
-        const { at, adder } = sumSlot(value, window, where);
-        const squaresAt = squaresSlot(value, window, where);
+        const { totals, adder } = sumSlot(value, window, where);
+        const squaresAdder = (
+          scalarType(value) === 'float64' ? dyadicSquares : wholeSquares
+        ) as Adder<unknown>;
+        const squaresOf = totalsOf('squares', value, squaresAdder, window, where);
         const round = aggregation.op === 'variance' ? roundQuotient : roundRoot;
         return (values) => {
-          const { count, total } = values[at] as Sum<unknown>;
+          const { count, total } = totals(values);
           if (count < (population ? 1 : 2)) return null;
-          const squares = (values[squaresAt] as Sum<unknown>).total;
+          const squares = squaresAdder.dyadic(squaresOf(values).total);
           const divisor = BigInt(count) * BigInt(population ? count : count - 1);
-          return finite(round(spread(count, adder.dyadic(total), adder.dyadic(squares)), divisor));
+          return finite(round(spread(count, adder.dyadic(total), squares), divisor));
         };
       }
       case 'decayedSum':
@@ -286,7 +391,7 @@ export function compileView(view: AggregationView, source: Source): CompiledView
         const { halfLifeMs } = aggregation;
         const value = aggregation.op === 'decayedSum' ? aggregation.value : null;
         const at = slot(['decayed', value, halfLifeMs], decayWindow(window, halfLifeMs), where, () => {
-          const input = value === null ? () => 1 : (evaluator(value) as (event: Event) => number | null);
+          const input = value === null ? () => 1 : (evaluator(value) as (event: Event) => Int64 | null);
           return decayPart(halfLifeMs, input) as AnyPart;
         });
         return (values, now) => finite(decayedTo(now, (values[at] as Sum<Dyadic>).total, halfLifeMs));
@@ -303,7 +408,7 @@ export function compileView(view: AggregationView, source: Source): CompiledView
       case 'lastN': {
         const n = aggregation.op === 'last' ? 1 : aggregation.n;
         const at = slot(['newest', n, aggregation.value], window, where, () => {
-          return newestPart(n, scalarType(aggregation.value), evaluator(aggregation.value)) as AnyPart;
+          return newestPart(n, valueType(aggregation.value), evaluator(aggregation.value)) as AnyPart;
         });
         if (aggregation.op === 'lastN') return (values) => values[at] as FeatureValue;
         return (values) => (values[at] as Value[])[0] ?? null;
@@ -312,7 +417,7 @@ export function compileView(view: AggregationView, source: Source): CompiledView
       case 'firstN': {
         const n = aggregation.op === 'first' ? 1 : aggregation.n;
         const at = slot(['oldest', n, aggregation.value], window, where, () => {
-          return oldestPart(n, scalarType(aggregation.value), evaluator(aggregation.value)) as AnyPart;
+          return oldestPart(n, valueType(aggregation.value), evaluator(aggregation.value)) as AnyPart;
         });
         if (aggregation.op === 'firstN') return (values) => values[at] as FeatureValue;
         return (values) => (values[at] as Value[])[0] ?? null;
@@ -344,12 +449,12 @@ export function compileView(view: AggregationView, source: Source): CompiledView
       case 'histogram': {
         const { value, edges } = aggregation;
         const at = slot(['histogram', value, edges], window, where, () => {
-          const evaluate = evaluator(value) as (event: Event) => number | null;
+          const evaluate = evaluator(value) as (event: Event) => Int64 | null;
           return bucketsPart((event) => {
             const x = evaluate(event);
             if (x === null) return null;
             const edge = firstAtOrAfter(edges, x);
-            return edges[edge] === x ? edge + 1 : edge;
+            return edge < edges.length && edges[edge]! <= x ? edge + 1 : edge;
           }) as AnyPart;
         });
         return (values) =>
@@ -359,10 +464,10 @@ export function compileView(view: AggregationView, source: Source): CompiledView
         const { value, quantile } = aggregation;
         const whole = scalarType(value) === 'int64';
         const at = slot(['percentile', value], window, where, () => {
-          const evaluate = evaluator(value) as (event: Event) => number | null;
+          const evaluate = evaluator(value) as (event: Event) => Int64 | null;
           return bucketsPart((event) => {
             const x = evaluate(event);
-            return x === null ? null : bucketOf(x);
+            return x === null ? null : bucketOf(Number(x));
           }) as AnyPart;
         });
         return (values) => quantileOf(values[at] as Counts, quantile, whole);
@@ -413,15 +518,36 @@ export function compileView(view: AggregationView, source: Source): CompiledView
     }
   }
 
+  const names = columnNames(source);
   const keyIndexes = view.key.map((column) => names.indexOf(column));
+  const reads = view.features.map(read);
+  placeNests();
+  const belongs = sessions ? (event: Event) => sessions.accepts(event) : predicate(view.where);
+  const retracts = retractsOf(source);
   return {
     view,
     source,
-    accepts: predicate(view.where),
+    accepts: retracts === null ? belongs : (event) => retracts(event) !== null || belongs(event),
+    retracts: retracts ?? (() => null),
+    sessions,
     keyOf: (event) => keyIndexes.map((index) => event.values[index] ?? null),
-    reads: view.features.map(read),
+    reads,
     slots,
+    lanes,
+    leavings: [...leavings.values()],
     unitMs: unitMs || 1,
+    takesAll: sessions === null && slots.every(({ part }) => part.takesIn === undefined),
+  };
+}
+
+const always = (): boolean => true;
+/** The id that an event unsays, or null; null where the source has no retractions. An id is compared as the text it is archived as. */
+function retractsOf(source: Source): ((event: Event) => string | null) | null {
+  if (source.retracts === undefined) return null;
+  const index = columnNames(source).indexOf(source.retracts);
+  return (event) => {
+    const id = event.values[index] ?? null;
+    return id === null ? null : String(id);
   };
 }
 
@@ -430,14 +556,60 @@ export function isMoving({ op }: Aggregation): boolean {
   return op === 'timeSince' || op === 'decayedSum' || op === 'decayedCount';
 }
 
-function adderOf(type: ColumnType): Adder<unknown> {
-  const adder: Adder<number | bigint> | Adder<Dyadic> = type === 'float64' ? dyadicAdder : wholeAdder;
-  return adder as Adder<unknown>;
+/** Windows in which one value is totalled, and, once they are placed, where each stands. */
+interface Totals {
+  adder: Adder<unknown>;
+  value: Expression | null;
+  input: () => (event: Event) => unknown;
+  where: Expression[];
+  asked: Asked[];
 }
 
-/** A total beyond the doubles has no value; there is no negative zero. */
-function finite(value: number | bigint): number | bigint | null {
-  if (typeof value === 'bigint') return value;
+type NestedWindow = Extract<Window, { type: 'sliding' | 'lifetime' }>;
+
+interface Asked {
+  window: NestedWindow;
+  at: number;
+  level: number;
+}
+
+/** Windows that fit into each other; mostly all of them do. `windows` by level. */
+function nestsOf(asked: readonly NestedWindow[]): Array<{ nest: Nest; windows: NestedWindow[] }> {
+  const sliding = asked
+    .filter((window) => window.type === 'sliding')
+    .sort((a, b) => a.ms - b.ms || a.hopMs - b.hopMs)
+    .filter((window, index, all) => index === 0 || !isSame(window, all[index - 1]!));
+  const nests: Array<{ nest: { spans: Span[]; lifetime: boolean }; windows: NestedWindow[] }> = [];
+  for (const window of sliding) {
+    let fitting = nests.find(({ nest }) => window.hopMs % nest.spans.at(-1)!.hopMs === 0);
+    if (fitting === undefined) {
+      fitting = { nest: { spans: [], lifetime: false }, windows: [] };
+      nests.push(fitting);
+    }
+    fitting.nest.spans.push(window);
+    fitting.windows.push(window);
+  }
+  const lifetime = asked.find(({ type }) => type === 'lifetime');
+  if (lifetime !== undefined) {
+    if (nests.length === 0) nests.push({ nest: { spans: [], lifetime: true }, windows: [] });
+    nests[0]!.nest.lifetime = true;
+    nests[0]!.windows.push(lifetime);
+  }
+  return nests;
+}
+
+function isSame(a: NestedWindow, b: NestedWindow): boolean {
+  if (a.type === 'lifetime' || b.type === 'lifetime') return a.type === b.type;
+  return a.ms === b.ms && a.hopMs === b.hopMs;
+}
+
+/** A total beyond 64 bits, or beyond the doubles, has no value. */
+function held(total: number | bigint): Int64 | null {
+  return typeof total === 'bigint' ? toInt64(total) : finite(total);
+}
+
+/** What is beyond the doubles has no value; there is no negative zero. */
+function finite(value: number): number | null {
   return Number.isFinite(value) ? value + 0 : null;
 }
 

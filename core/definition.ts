@@ -5,26 +5,29 @@
  */
 import { z } from 'zod';
 
-/** Column types of events. int64 is a whole number within ±(2^53 - 1); timestamp is epoch milliseconds. */
-export const ColumnType = z.enum(['string', 'int64', 'float64', 'bool', 'timestamp']);
-export type ColumnType = z.infer<typeof ColumnType>;
+/** int64 is a whole number of 64 bits (int64.ts); timestamp is epoch milliseconds. */
+export const ScalarType = z.enum(['string', 'int64', 'float64', 'bool', 'timestamp']);
+export type ScalarType = z.infer<typeof ScalarType>;
 
-/** What a query gives: a column type, or a list of one. */
-export const SqlType = z.enum([
+/** Column types of events. A list has at most MAX_ELEMENTS elements, none of them null. */
+export const ColumnType = z.enum([
   'string', 'int64', 'float64', 'bool', 'timestamp',
   'list<string>', 'list<int64>', 'list<float64>',
 ]); // biome-ignore format: two rows, scalars and lists
-export type SqlType = z.infer<typeof SqlType>;
+export type ColumnType = z.infer<typeof ColumnType>;
 
-/** Types of feature values: these, or a map from text to a value (value-map.ts). */
+/** Of a list column. */
+export const MAX_ELEMENTS = 4096;
+
+/** Types of feature values: those of columns, or a map from text to a value (value-map.ts). */
 export const FeatureType = z.enum([
-  ...SqlType.options,
+  ...ColumnType.options,
   'map<string,string>',
   'map<string,int64>',
   'map<string,float64>',
 ]);
 export type FeatureType = z.infer<typeof FeatureType>;
-export type MapType = Exclude<FeatureType, SqlType>;
+export type MapType = Exclude<FeatureType, ColumnType>;
 
 const Name = z.string().min(1).max(63);
 const Ms = z.number().int().nonnegative().max(Number.MAX_SAFE_INTEGER);
@@ -49,7 +52,7 @@ export type FeatureLiteral = z.infer<typeof FeatureLiteral>;
 
 export const OPERATORS = [
   'eq', 'ne', 'lt', 'le', 'gt', 'ge', 'and', 'or', 'not', 'isNull', 'in',
-  'add', 'sub', 'mul', 'div', 'coalesce', 'hash', 'lower', 'length', 'now',
+  'add', 'sub', 'mul', 'div', 'coalesce', 'hash', 'lower', 'length', 'contains', 'now',
 ] as const; // biome-ignore format: a table of words
 export type Operator = (typeof OPERATORS)[number];
 
@@ -95,7 +98,15 @@ export const Source = z.strictObject({
   ]),
   /** A file or table holds what happened before `cutAtMs`, the topic what happened from then on. */
   stream: z.strictObject({ topic: Topic, cutAtMs: Ms }).exactOptional(),
-  columns: z.record(Name, z.strictObject({ type: ColumnType, nullable: z.boolean() })),
+  /** `length`: of a list<float64>, which it makes a vector: so many elements, never others. */
+  columns: z.record(
+    Name,
+    z.strictObject({
+      type: ColumnType,
+      nullable: z.boolean(),
+      length: z.number().int().min(1).max(MAX_ELEMENTS).exactOptional(),
+    }),
+  ),
   /** Column of type timestamp: when it happened. */
   eventTime: Name,
   /** Column of type timestamp: when the platform could have known it; null: event time + arrivalDelayMs, assumed. */
@@ -104,6 +115,11 @@ export const Source = z.strictObject({
   id: Name.nullable(),
   /** Column (int64 or timestamp) that orders events of one instant, before the id. */
   sequence: Name.nullable(),
+  /**
+   * Column of the id's type, nullable. A row in which it is not null is a retraction: it unsays the event with that id, as if that had
+   * never been, and is itself no event of any view. Absent: there are none.
+   */
+  retracts: Name.exactOptional(),
   arrivalDelayMs: Ms,
   allowedLatenessMs: Ms,
   maxFutureMs: Ms,
@@ -133,8 +149,8 @@ export type Window = z.infer<typeof Window>;
 
 const value = Expression;
 const DistinctLimit = z.number().int().min(1).max(1_000_000);
-/** At most a hundred years. */
-const HalfLife = PositiveMs.max(3_155_760_000_000);
+/** At most so long: half-lives, gaps of a source. */
+const HundredYears = PositiveMs.max(3_155_760_000_000);
 /** Counted, summed or counted apart: the two sides of a ratio. `where` narrows the feature's own filter. */
 export const RatioSide = z.discriminatedUnion('op', [
   z.strictObject({ op: z.literal('count'), where: Expression.nullable() }),
@@ -166,9 +182,12 @@ export type BucketAggregation = z.infer<typeof BucketAggregation>;
 export const Aggregation = z.discriminatedUnion('op', [
   /** Events that pass the filter. → int64 */
   z.strictObject({ op: z.literal('count') }),
-  /** Exact; rounded once when read. → the value's type (int64 or float64) */
+  /** Exact; rounded once when read. Beyond 64 bits, or beyond the doubles: null. → the value's type (int64 or float64) */
   z.strictObject({ op: z.literal('sum'), value }),
-  /** Exact sum, rounded, over the number of non-null values. → float64 */
+  /**
+   * Exact sum, rounded, over the number of non-null values. → float64. Of a vector, element by element: exact sum over number, rounded
+   * once. → list<float64>
+   */
   z.strictObject({ op: z.literal('mean'), value }),
   /**
    * Σ value · 2^(-age / halfLife), or Σ 2^(-age / halfLife), at the moment of reading: it moves between steps. The value does not
@@ -176,8 +195,8 @@ export const Aggregation = z.discriminatedUnion('op', [
    * ends after 64 half-lives (at a multiple of 16), or not longer than these. State: one exact sum per hop, or per 16 half-lives.
    * Beyond the doubles: null. → float64
    */
-  z.strictObject({ op: z.literal('decayedSum'), value, halfLifeMs: HalfLife }),
-  z.strictObject({ op: z.literal('decayedCount'), halfLifeMs: HalfLife }),
+  z.strictObject({ op: z.literal('decayedSum'), value, halfLifeMs: HundredYears }),
+  z.strictObject({ op: z.literal('decayedCount'), halfLifeMs: HundredYears }),
   /**
    * The mean square of the distance from the mean, over n - 1 (sample; of fewer than two values: null) or over n (population).
    * Exact, rounded once; stddev is the root of the exact variance, rounded once. Beyond the doubles: null. → float64
@@ -254,8 +273,8 @@ export const Aggregation = z.discriminatedUnion('op', [
   }),
   /**
    * For each key (string, or int64 as decimal text) the aggregation of its own events, those in which neither key nor value is null.
-   * Of more than `limit` keys those of most such events in the window, ties by key ascending; a key without a value (a sum beyond the
-   * doubles) is left out. State: every key in the window, each as the aggregation keeps it. → map<string, its type>, where that is
+   * Of more than `limit` keys those of most such events in the window, ties by key ascending; a key without a value (a sum beyond 64 bits,
+   * or beyond the doubles) is left out. State: every key in the window, each as the aggregation keeps it. → map<string, its type>, where that is
    * string, int64 or float64
    */
   z.strictObject({
@@ -297,6 +316,20 @@ export const AggregationFeature = z.strictObject({
 });
 export type AggregationFeature = z.infer<typeof AggregationFeature>;
 
+/**
+ * One event for each session of an entity that has ended: of the source's events those of which each comes at most `gapMs` after the
+ * one before. It happens at last + gapMs. Its columns: the view's key, `started_at`, `ended_at`, `duration_ms`, `event_count`, and
+ * the sums by name (sessions.ts).
+ */
+export const Sessions = z.strictObject({
+  gapMs: HundredYears,
+  /** Events of the source that make sessions; null: every one. */
+  where: Expression.nullable(),
+  /** Over the events of a session; a null is skipped. → the value's type (int64 or float64); beyond it: null */
+  sums: z.array(z.strictObject({ name: Name, value })),
+});
+export type Sessions = z.infer<typeof Sessions>;
+
 const Freshness = z.strictObject({
   tier: z.enum(['realtime', 'hourly', 'daily']),
   expectedEveryMs: PositiveMs,
@@ -316,6 +349,8 @@ export const AggregationView = z.strictObject({
   source: Name,
   /** Source columns that hold the entity's join keys, in the entity's order. */
   key: z.array(Name).min(1),
+  /** With it the view is over the sessions of the source's events, and every expression below over their columns. */
+  sessions: Sessions.exactOptional(),
   /** Events that belong to the view at all; null: every one. */
   where: Expression.nullable(),
   mode: z.discriminatedUnion('type', [
@@ -341,7 +376,7 @@ export const SqlView = z.strictObject({
   reads: z.array(z.strictObject({ table: z.string(), kind: z.enum(['append', 'snapshot']) })).min(1),
   cadenceMs: PositiveMs,
   settleMs: Ms,
-  features: z.array(z.strictObject({ ...FeatureCommon, type: SqlType })).min(1),
+  features: z.array(z.strictObject({ ...FeatureCommon, type: ColumnType })).min(1),
 });
 export type SqlView = z.infer<typeof SqlView>;
 
@@ -350,7 +385,7 @@ export const OnDemandView = z.strictObject({
   name: Name,
   ...Described,
   /** Fields that every request, or entity dataframe, carries. */
-  request: z.record(Name, ColumnType),
+  request: z.record(Name, ScalarType),
   /** Stored features it reads, as "view:feature"; in expressions by the feature's name. */
   inputs: z.array(z.string()),
   features: z.array(z.strictObject({ ...FeatureCommon, expression: Expression })).min(1),

@@ -20,7 +20,6 @@ export const ERRORS = {
   FS_NAME_INVALID: { status: 422, retryable: false },
   // data
   FS_DATA_INVALID: { status: 422, retryable: false },
-  FS_NUMBER_RANGE: { status: 422, retryable: false },
   FS_TIMESTAMP_INVALID: { status: 422, retryable: false },
   FS_KEY_INVALID: { status: 422, retryable: false },
   // stored bytes

@@ -1,28 +1,32 @@
 /**
  * Expressions of definitions, typed and compiled to functions. Nulls as in SQL. Numbers never wrap: a whole-number result
- * outside ±(2^53 - 1), a division by zero and a result that is not finite are null.
+ * outside of 64 bits, a division by zero and a result that is not finite are null.
  *
- *   eq ne lt le gt ge   two of one type (numbers and timestamps compare with each other); text by UTF-16 code units → bool
+ *   eq ne lt le gt ge   two of one type (numbers and timestamps compare with each other, exactly); text by UTF-16 code units → bool
  *   and or not          three-valued → bool          isNull → bool
  *   in(x, a, b, ...)    true if equal to any, else null if any is null, else false → bool
- *   add sub mul         two or more numbers; all whole → int64, else float64          div → float64
- *   coalesce            the first that is not null          lower → string
+ *   add sub mul         two or more numbers; all whole → int64, exact; else float64, of the doubles nearest to them
+ *   div                 of the doubles nearest to two numbers → float64
+ *   coalesce            the first that is not null; of int64 and float64: as float64          lower → string
  *   length              code points of text, elements of a list → int64
+ *   contains            whether a list has an element equal to a scalar of its type → bool
  *   hash                text, or a whole number as decimal text → the first 52 bits of SHA-256 of its UTF-8 in NFC: int64
  *   now                 the moment of the request or label; only in on-demand views → timestamp
  */
 import { sha256 } from '@noble/hashes/sha2.js';
 import { assert } from './assert.js';
 import type { Expression, FeatureType } from './definition.js';
-import type { FeatureValue, Value } from './event.js';
+import type { List, Value } from './event.js';
+import type { Int64 } from './int64.js';
+import { toInt64 } from './int64.js';
 
 /** 'null' is the type of the literal null: it fits everywhere. */
 export type ExpressionType = FeatureType | 'null';
 
-/** What an expression may name: where the value stands, and its type. */
-export type Inputs = ReadonlyMap<string, { index: number; type: FeatureType }>;
+/** What an expression may name: where the value stands, its type, and of a vector its length. */
+export type Inputs = ReadonlyMap<string, { index: number; type: FeatureType; length?: number }>;
 
-export type Evaluate = (values: readonly FeatureValue[], now: number) => Value;
+export type Evaluate = (values: readonly Value[], now: number) => Value;
 
 /** The expression's type, or what is wrong with it. `allowNow`: only on-demand views have a clock. */
 export function typeOf(
@@ -97,6 +101,10 @@ export function typeOf(
       return types.length === 1 && (first === 'string' || first!.startsWith('list'))
         ? { type: 'int64' }
         : wrong('give a text or a list');
+    case 'contains':
+      return types.length === 2 && first!.startsWith('list') && comparable(elementOf(first!), second!)
+        ? { type: 'bool' }
+        : wrong('give a list and a scalar of its type');
     case 'now':
       if (types.length > 0) return wrong('now() takes nothing');
       return allowNow
@@ -105,13 +113,23 @@ export function typeOf(
   }
 }
 
+/** How many elements the vectors have that an expression gives; null where it gives none, or of more than one length. */
+export function lengthOf(expression: Expression, inputs: Inputs): number | null {
+  if ('col' in expression) return inputs.get(expression.col)?.length ?? null;
+  if ('lit' in expression || expression.op !== 'coalesce') return null;
+  const lengths = new Set(
+    expression.args.filter((argument) => !('lit' in argument)).map((argument) => lengthOf(argument, inputs)),
+  );
+  return lengths.size === 1 ? [...lengths][0]! : null;
+}
+
 /** Compiles an expression that typeOf accepts. The function never throws. */
 export function compileExpression(expression: Expression, inputs: Inputs): Evaluate {
   if ('col' in expression) {
     const input = inputs.get(expression.col);
     assert(input, `no input "${expression.col}"`);
     const { index } = input;
-    return (values) => (values[index] ?? null) as Value;
+    return (values) => values[index] ?? null;
   }
   if ('lit' in expression) {
     const { lit } = expression;
@@ -121,9 +139,9 @@ export function compileExpression(expression: Expression, inputs: Inputs): Evalu
   const [a, b] = args as [Evaluate, Evaluate];
   switch (expression.op) {
     case 'eq':
-      return compare(a, b, (x, y) => x === y);
+      return compare(a, b, equal);
     case 'ne':
-      return compare(a, b, (x, y) => x !== y);
+      return compare(a, b, (x, y) => !equal(x, y));
     case 'lt':
       return compare(a, b, (x, y) => x < y);
     case 'le':
@@ -150,8 +168,8 @@ export function compileExpression(expression: Expression, inputs: Inputs): Evalu
         let unknown = false;
         for (let i = 1; i < args.length; i++) {
           const y = args[i]!(values, now);
-          if (y === x) return true;
-          unknown ||= y === null;
+          if (y === null) unknown = true;
+          else if (equal(x, y)) return true;
         }
         return unknown ? null : false;
       };
@@ -164,16 +182,18 @@ export function compileExpression(expression: Expression, inputs: Inputs): Evalu
         const x = a(values, now);
         const y = b(values, now);
         if (x === null || y === null || y === 0) return null;
-        return finite((x as number) / (y as number));
+        return finite(Number(x) / Number(y));
       };
-    case 'coalesce':
+    case 'coalesce': {
+      const double = isDouble(expression, inputs);
       return (values, now) => {
         for (const argument of args) {
           const x = argument(values, now);
-          if (x !== null) return x;
+          if (x !== null) return double ? Number(x) : x;
         }
         return null;
       };
+    }
     case 'hash':
       return (values, now) => {
         const x = a(values, now);
@@ -186,9 +206,15 @@ export function compileExpression(expression: Expression, inputs: Inputs): Evalu
       };
     case 'length':
       return (values, now) => {
-        const x = a(values, now) as FeatureValue;
+        const x = a(values, now);
         if (x === null) return null;
-        return typeof x === 'string' ? Array.from(x).length : (x as readonly unknown[]).length;
+        return typeof x === 'string' ? Array.from(x).length : (x as List).length;
+      };
+    case 'contains':
+      return (values, now) => {
+        const list = a(values, now) as List | null;
+        const x = b(values, now);
+        return list === null || x === null ? null : list.some((element) => equal(element, x));
       };
     case 'now':
       return (_, now) => now;
@@ -219,11 +245,19 @@ function comparable(a: ExpressionType, b: ExpressionType): boolean {
   return a === b || a === 'null' || b === 'null' || (isNumeric(a) && isNumeric(b));
 }
 
-function compare(
-  a: Evaluate,
-  b: Evaluate,
-  test: (x: string | number | boolean, y: string | number | boolean) => boolean,
-): Evaluate {
+function elementOf(list: ExpressionType): ExpressionType {
+  return list.slice('list<'.length, -1) as ExpressionType;
+}
+
+type Present = NonNullable<Value>;
+
+/** One value, or one number: a double of 2^53 or more may equal a bigint. */
+function equal(x: Present, y: Present): boolean {
+  // biome-ignore lint/suspicious/noDoubleEquals: exact between a number and a bigint, and types were checked
+  return x === y || ((typeof x === 'bigint' || typeof y === 'bigint') && x == y);
+}
+
+function compare(a: Evaluate, b: Evaluate, test: (x: Present, y: Present) => boolean): Evaluate {
   return (values, now) => {
     const x = a(values, now);
     const y = b(values, now);
@@ -244,33 +278,36 @@ function junction(args: Evaluate[], decisive: boolean): Evaluate {
   };
 }
 
-/** Whole numbers are combined exactly, and only the result must be in range: 2^53 - 1 + 1 - 1 is 2^53 - 1. */
+/** Whole numbers are combined exactly, and only the result must be in range: 2^63 - 1 + 1 - 1 is 2^63 - 1. */
 function arithmetic(
   expression: Expression & { op: 'add' | 'sub' | 'mul' },
   inputs: Inputs,
   args: Evaluate[],
 ): Evaluate {
-  const result = typeOf(expression, inputs, true);
-  assert('type' in result, `${JSON.stringify(expression)} was never checked`);
-  const whole = result.type === 'int64';
+  const whole = !isDouble(expression, inputs);
   const { op } = expression;
   const combine = (x: number, y: number): number => (op === 'add' ? x + y : op === 'sub' ? x - y : x * y);
   const combineExactly = (x: bigint, y: bigint): bigint =>
     op === 'add' ? x + y : op === 'sub' ? x - y : x * y;
   return (values, now) => {
-    const operands = args.map((argument) => argument(values, now) as number | null);
+    const operands = args.map((argument) => argument(values, now) as Int64 | null);
     if (operands.includes(null)) return null;
-    const numbers = operands as number[];
-    let exact = true;
-    const total = numbers.reduce((x, y) => {
+    const numbers = operands as Int64[];
+    const doubles = numbers.map(Number);
+    let exact = doubles.every((x, index) => x === numbers[index]);
+    const total = doubles.reduce((x, y) => {
       const next = combine(x, y);
       exact &&= Number.isSafeInteger(next);
       return next;
     });
-    if (!whole || exact) return finite(total);
-    const precise = numbers.map(BigInt).reduce(combineExactly);
-    return Number.isSafeInteger(Number(precise)) ? Number(precise) : null;
+    return !whole || exact ? finite(total) : toInt64(numbers.map(BigInt).reduce(combineExactly));
   };
+}
+
+function isDouble(expression: Expression, inputs: Inputs): boolean {
+  const result = typeOf(expression, inputs, true);
+  assert('type' in result, `${JSON.stringify(expression)} was never checked`);
+  return result.type === 'float64';
 }
 
 function finite(x: number): number | null {

@@ -2,14 +2,16 @@
  * From the fields of one row to an event, or the reason why it is none. Pure; knows nothing of files or tables.
  * Every way in (CSV, Arrow, tables, later topics) goes through here, so a value means the same whichever way it came.
  *
- *   text   (CSV): int64 `-42`, float64 `1.5e3`, bool `true`, timestamp RFC 3339 with its zone; an empty unquoted cell is null,
- *          an empty quoted one the empty text in a string column and null in any other
- *   json   (topics): string; int64, float64 a number; boolean; timestamp RFC 3339 with its zone
- *   typed  (Arrow): string; int64 number or bigint; float64 number; boolean; timestamp whole epoch ms as number
+ *   text   (CSV): int64 `-42`, float64 `1.5e3`, bool `true`, timestamp RFC 3339 with its zone, a list as a JSON array; an empty
+ *          unquoted cell is null, an empty quoted one the empty text in a string column and null in any other
+ *   json   (topics): string; int64, float64 a number (codec/json.ts: bigint beyond 2^53); boolean; timestamp RFC 3339 with its zone; array
+ *   typed  (Arrow): string; int64 number or bigint; float64 number; boolean; timestamp whole epoch ms as number; array
  */
-import type { ColumnType, Source } from './definition.js';
+import { parseJson } from './codec/json.js';
+import { MAX_ELEMENTS, type ScalarType, type Source } from './definition.js';
 import { FeatureStoreError } from './error.js';
-import { columnNames, type Value } from './event.js';
+import { columnNames, type List, type Scalar, type Value } from './event.js';
+import { INT64_RANGE, type Int64, parseInt64, toInt64 } from './int64.js';
 import { formatTimestamp, MAX_TIMESTAMP, MIN_TIMESTAMP, parseTimestamp } from './time.js';
 
 export type Form = 'text' | 'json' | 'typed';
@@ -31,7 +33,7 @@ export interface Ingested {
   arrivedAt: number;
   /** `arrivedAt` was not in the data but event time + arrivalDelayMs. */
   arrivalAssumed: boolean;
-  order: number;
+  order: Int64;
   /** The declared id as text, at most 1,024 bytes of UTF-8; null when the source declares none. */
   id: string | null;
   /** In the order of `columnNames(source)`. */
@@ -59,7 +61,7 @@ export function createIngest(
   const columns = names.map((name) => source.columns[name]!);
   const required = new Set([source.eventTime, source.id, source.sequence]);
   const nullable = names.map((name, i) => columns[i]!.nullable && !required.has(name));
-  const parsers = columns.map(({ type }) => PARSERS[options.form][type]);
+  const parsers = columns.map((column) => parserOf(column, options.form));
   const isTimestamp = columns.map(({ type }) => type === 'timestamp');
   const at = (name: string | null): number => (name === null ? -1 : names.indexOf(name));
   const eventTime = at(source.eventTime);
@@ -104,7 +106,7 @@ export function createIngest(
       timestamp,
       arrivedAt: Math.max(known, timestamp),
       arrivalAssumed: options.importedMs !== null && declared === null,
-      order: sequence === -1 ? 0 : (values[sequence] as number),
+      order: sequence === -1 ? 0 : (values[sequence] as Int64),
       id: declaredId,
       values,
     };
@@ -126,18 +128,17 @@ class Refusal {
   constructor(readonly reason: string) {}
 }
 
-type Parse = (field: unknown) => Value | Refusal;
+/** Null: the field says that there is no value. */
+type Parse<V extends Value = Value> = (field: unknown) => V | null | Refusal;
 const wanted = (field: unknown, what: string): Refusal => new Refusal(`is ${describe(field)}, not ${what}`);
-const INT64 = 'a whole number within ±(2^53 - 1)';
 const FLOAT64 = 'a finite number below 2^960';
 
-const PARSERS_BY_FORM: Record<'text' | 'typed', Record<ColumnType, Parse>> = {
+const PARSERS_BY_FORM: Record<'text' | 'typed', Record<ScalarType, Parse<Scalar>>> = {
   text: {
     string: (field) => toText(field),
     int64: (field) => {
       if (field === '') return null;
-      if (typeof field !== 'string' || !/^-?[0-9]{1,20}$/.test(field)) return wanted(field, INT64);
-      return toInt(Number(field), field);
+      return (typeof field === 'string' ? parseInt64(field) : null) ?? wanted(field, INT64_RANGE);
     },
     float64: (field) => {
       if (field === '') return null;
@@ -153,10 +154,10 @@ const PARSERS_BY_FORM: Record<'text' | 'typed', Record<ColumnType, Parse>> = {
   },
   typed: {
     string: (field) => toText(field),
-    int64: (field) =>
-      typeof field === 'number' || typeof field === 'bigint'
-        ? toInt(Number(field), field)
-        : wanted(field, INT64),
+    int64: (field) => {
+      if (typeof field === 'bigint') return toInt64(field) ?? wanted(field, INT64_RANGE);
+      return Number.isSafeInteger(field) ? (field as number) + 0 : wanted(field, INT64_RANGE); // + 0: no negative zero
+    },
     float64: (field) =>
       typeof field === 'number' || (typeof field === 'bigint' && Number.isSafeInteger(Number(field)))
         ? toFloat(Number(field), field)
@@ -169,10 +170,52 @@ const PARSERS_BY_FORM: Record<'text' | 'typed', Record<ColumnType, Parse>> = {
   },
 };
 
-const PARSERS: Record<Form, Record<ColumnType, Parse>> = {
+const PARSERS: Record<Form, Record<ScalarType, Parse<Scalar>>> = {
   ...PARSERS_BY_FORM,
-  json: { ...PARSERS_BY_FORM.typed, timestamp: toInstant },
+  json: {
+    ...PARSERS_BY_FORM.typed,
+    // in JSON the digits of a double may be those of a whole number; as in texts, the nearest double is meant
+    float64: (field) => (typeof field === 'bigint' ? Number(field) : PARSERS_BY_FORM.typed.float64(field)),
+    timestamp: toInstant,
+  },
 };
+
+function parserOf({ type, length }: Source['columns'][string], form: Form): Parse {
+  if (!type.startsWith('list')) return PARSERS[form][type as ScalarType];
+  const element = type.slice('list<'.length, -1) as ScalarType;
+  const parse = listParser(PARSERS[form === 'text' ? 'json' : form][element], length ?? null);
+  return form === 'text' ? (field) => (field === '' ? null : parse(fromJson(field))) : parse;
+}
+
+/** @param length of a vector; null: any up to MAX_ELEMENTS */
+function listParser(parse: Parse<Scalar>, length: number | null): Parse<List> {
+  return (field) => {
+    if (field instanceof Refusal) return field;
+    if (!Array.isArray(field)) return wanted(field, 'a list');
+    if (length !== null && field.length !== length)
+      return new Refusal(`has ${field.length} elements, not ${length}`);
+    if (field.length > MAX_ELEMENTS)
+      return new Refusal(`has ${field.length} elements, more than ${MAX_ELEMENTS}`);
+    const list: Array<string | Int64> = [];
+    for (let i = 0; i < field.length; i++) {
+      const item = (field as unknown[])[i] ?? null;
+      const value = item === null ? null : parse(item);
+      if (value === null) return new Refusal(`holds a null, as element ${i + 1}`);
+      if (value instanceof Refusal) return new Refusal(`has an element ${i + 1} that ${value.reason}`);
+      list.push(value as string | Int64);
+    }
+    return list;
+  };
+}
+
+function fromJson(text: unknown): unknown {
+  try {
+    return parseJson(text as string);
+  } catch (error) {
+    if (error instanceof FeatureStoreError) return new Refusal(`is no JSON array: ${error.message}`);
+    throw error;
+  }
+}
 
 function toInstant(field: unknown): number | Refusal {
   if (typeof field !== 'string') return wanted(field, 'a timestamp');
@@ -182,11 +225,6 @@ function toInstant(field: unknown): number | Refusal {
     if (error instanceof FeatureStoreError) return new Refusal(`is ${error.message}`);
     throw error;
   }
-}
-
-function toInt(value: number, field: unknown): number | Refusal {
-  // a text or bigint beyond 2^53 rounds to at least 2^53: never to a safe integer
-  return Number.isSafeInteger(value) ? value + 0 : wanted(field, INT64); // + 0: no negative zero
 }
 
 function toFloat(value: number, field: unknown): number | Refusal {

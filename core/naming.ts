@@ -51,7 +51,7 @@ export interface NamedFeature {
   name: string;
   path: string;
   nameException: string | null;
-  /** Entities whose name it may start with: the view's own; of an on-demand view those of its inputs. */
+  /** Names it may start with: the view's entity, over sessions `session` too; of an on-demand view the entities of its inputs. */
   entities: readonly string[];
   /** null: it has no window (sql and on-demand features). */
   window: Window | null;

@@ -6,7 +6,7 @@
  * that failed (ERROR) makes every feature of the view ERROR: a number computed from a hole would look like a real one.
  */
 import { assert } from './assert.js';
-import type { ColumnType, FeatureType, OnDemandView } from './definition.js';
+import type { FeatureType, OnDemandView, ScalarType } from './definition.js';
 import type { FeatureValue, Value } from './event.js';
 import { compileExpression, type Inputs } from './expression.js';
 import { failed, type Judged, presence, type Status } from './vector.js';
@@ -14,7 +14,7 @@ import { failed, type Judged, presence, type Status } from './vector.js';
 export interface CompiledOnDemand {
   view: OnDemandView;
   /** Fields each request carries, in the order `evaluate` takes them. */
-  request: ReadonlyArray<{ name: string; type: ColumnType }>;
+  request: ReadonlyArray<{ name: string; type: ScalarType }>;
   /** Stored features it reads, in the order `evaluate` takes them. */
   inputs: ReadonlyArray<{ view: string; feature: string }>;
   /**
@@ -55,7 +55,7 @@ export function compileOnDemand(
     evaluate(requestValues, stored, at) {
       const broken = stored.findIndex((input) => input.status === 'ERROR');
       if (broken >= 0) return failed(view, `input ${view.inputs[broken]} failed`);
-      const row = [...requestValues, ...stored.map((input) => exactOrNull(input.value))];
+      const row = [...requestValues, ...stored.map((input) => input.value as Value)]; // no maps: check.ts
       const values = features.map((evaluate) => evaluate(row, at));
       return {
         statuses: values.map(presence),
@@ -72,9 +72,4 @@ export function splitReference(reference: string): { view: string; feature: stri
   const colon = reference.indexOf(':');
   assert(colon > 0, `feature reference "${reference}"`);
   return { view: reference.slice(0, colon), feature: reference.slice(colon + 1) };
-}
-
-// Expressions count in whole numbers within ±(2^53 - 1) and give null beyond; a greater sum that comes in follows the same rule.
-function exactOrNull(value: FeatureValue): FeatureValue {
-  return typeof value === 'bigint' ? null : value;
 }

@@ -265,7 +265,7 @@ function inheritedDifferences(view: View, before: Definitions, after: Definition
     found.push(...differences({ keys: oldEntity.keys }, { keys: newEntity.keys }, 'entity'));
   const [oldSource, newSource] = [sourceOf(view, before), sourceOf(view, after)];
   if (view.kind === 'aggregation' && oldSource && newSource) {
-    const read = new Set(columnsRead(view));
+    const read = new Set([oldSource, newSource].flatMap((source) => columnsRead(view, source)));
     const meaning = (source: Source) => ({
       ...pick(source, [
         'kind',
@@ -275,6 +275,7 @@ function inheritedDifferences(view: View, before: Definitions, after: Definition
         'arrivalDelayMs',
         'id',
         'sequence',
+        'retracts',
         'allowedLatenessMs',
       ]),
       columns: Object.fromEntries(Object.entries(source.columns).filter(([name]) => read.has(name))),
@@ -377,7 +378,8 @@ function archiveProblems(old: Source, after: Definitions, archived: Archived): P
     const next = Object.hasOwn(source.columns, name) ? source.columns[name]! : null;
     if (next === null) {
       const readers = after.views.filter(
-        (view) => view.kind === 'aggregation' && view.source === old.name && columnsRead(view).includes(name),
+        (view) =>
+          view.kind === 'aggregation' && view.source === old.name && columnsRead(view, source).includes(name),
       );
       if (readers.length > 0)
         refuse(

@@ -43,7 +43,7 @@ export function sampleFeatures(
     for (const event of events) {
       const parts = compiled.keyOf(event);
       if (parts.includes(null)) continue;
-      const key = JSON.stringify(parts);
+      const key = JSON.stringify(parts.map((part) => [typeof part, String(part)]));
       const group = groups.get(key);
       if (group) group.push(event);
       else groups.set(key, [event]);

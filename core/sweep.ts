@@ -2,13 +2,14 @@
  * One pass over an entity's events that answers many moments: the labels of a training set, in either mode, or the ticks of
  * a range. Pure; the events are all those the caller's bound allows, in any order.
  */
-import { assert } from './assert.js';
+import { equalBytes } from './codec/bytes.js';
 import type { CompiledView } from './compile.js';
 import type { AggregationView } from './definition.js';
+import { Entering } from './entering.js';
 import type { Event } from './event.js';
 import { compareEvents } from './event.js';
 import type { Reading, State } from './state.js';
-import { advance, createState, encodeValues, fold, nextStep, readState, rebuild } from './state.js';
+import { advance, encodeValues, isBlank, nextStep, readState } from './state.js';
 import { ceilTo, floorTo } from './time.js';
 
 /** known-then: what serving could have returned. event-time: with all that is known today. */
@@ -67,21 +68,27 @@ export function sweepLabels(
     return mode === 'event-time' ? floorTo(at, cadenceMs) : known(at);
   };
 
-  const ordered = [...events].sort((a, b) => enters(a) - enters(b) || compareEvents(a, b));
+  const counting = mode === 'event-time' ? withoutRetracted(compiled, events) : [...events];
+  const ordered = counting.sort((a, b) => enters(a) - enters(b) || compareEvents(a, b));
   const moments = labels.map(momentOf);
   const order = moments.map((_, index) => index).sort((a, b) => (moments[a] ?? 0) - (moments[b] ?? 0));
   const readings = labels.map((): Reading | null => null);
-  let state = createState(compiled);
+  const entering = new Entering(compiled, ordered);
   let next = 0;
   for (const index of order) {
     const moment = moments[index]!;
     if (moment === null) continue;
-    for (; next < ordered.length && enters(ordered[next]!) <= moment; next++)
-      fold(compiled, state, ordered[next]!);
-    if (state.needsRebuild) state = rebuild(compiled, ordered.slice(0, next));
-    readings[index] = readState(compiled, state, moment);
+    entering.readAt(moment);
+    for (; next < ordered.length && enters(ordered[next]!) <= moment; next++) entering.take(ordered[next]!);
+    readings[index] = readState(compiled, entering.state, moment);
   }
   return readings;
+}
+
+/** What is known today: an event that was retracted has never been, whenever that was. */
+function withoutRetracted(compiled: CompiledView, events: readonly Event[]): Event[] {
+  const retracted = new Set(events.map((event) => compiled.retracts(event)));
+  return events.filter((event) => compiled.retracts(event) === null && !retracted.has(event.id));
 }
 
 /** at → the greatest tick published by then; null: none. A later tick may have been published earlier. */
@@ -104,9 +111,9 @@ function greatestTicks(published: readonly PublishedTick[]): (at: number) => num
 /** A tick at which something stored changed. */
 export interface TickRow {
   tick: number;
-  /** As read at the tick. */
-  reading: Reading;
-  /** What is stored, as bytes (encodeValues): the features, read at any later moment before the next row, come from it. */
+  /** As read at the tick; null: no events are left. */
+  reading: Reading | null;
+  /** What is stored, as bytes (encodeValues; none are left: empty): the features, read at any later moment before the next row, come from it. */
   stored: Uint8Array;
 }
 
@@ -121,42 +128,36 @@ export function sweepTicks(
   events: readonly Event[],
   { after, until, state: given }: { after: number; until: number; state?: State },
 ): { rows: TickRow[]; state: State } {
-  let state = given ?? createState(compiled);
-  const holdsNone = state.eventCount === 0;
   const { cadenceMs, settleMs } = ticksOf(compiled.view);
-  const entering = events
+  const due = events
     .map((event) => ({ event, tick: entryTick(event, cadenceMs, settleMs) }))
     .filter(({ tick }) => tick <= until)
     .sort((a, b) => a.tick - b.tick || compareEvents(a.event, b.event));
+  const entering = new Entering(
+    compiled,
+    due.map(({ event }) => event),
+    given,
+  );
+  let { state } = entering;
   const rows: TickRow[] = [];
-  let previous = state.eventCount > 0 ? encodeValues(compiled, state) : null;
+  let previous = encodeValues(compiled, state);
   let next = 0;
   for (;;) {
-    const step = state.eventCount > 0 ? nextStep(compiled, state) : null;
+    const step = nextStep(compiled, state);
     const tick = Math.min(
-      entering[next]?.tick ?? Number.POSITIVE_INFINITY,
+      due[next]?.tick ?? Number.POSITIVE_INFINITY,
       step === null ? Number.POSITIVE_INFINITY : ceilTo(step, cadenceMs),
     );
     if (tick > until) break;
-    for (; next < entering.length && entering[next]!.tick === tick; next++)
-      fold(compiled, state, entering[next]!.event);
-    if (state.needsRebuild) {
-      if (!holdsNone) return { rows: [], state };
-      state = rebuild(compiled, entering.slice(0, next).map(({ event }) => event)); // biome-ignore format: short
-    }
-    if (state.eventCount === 0) continue;
+    for (; next < due.length && due[next]!.tick === tick; next++) entering.take(due[next]!.event);
+    state = entering.state;
+    if (state.needsRebuild) return { rows: [], state };
+    if (isBlank(state)) continue;
     advance(compiled, state, tick);
     const values = encodeValues(compiled, state);
-    if (tick > after && !(previous && equalBytes(values, previous))) {
-      const reading = readState(compiled, state, tick);
-      assert(reading, 'a state with events has a reading');
-      rows.push({ tick, reading, stored: values });
-    }
+    if (tick > after && !equalBytes(values, previous))
+      rows.push({ tick, reading: readState(compiled, state, tick), stored: values });
     previous = values;
   }
-  return { rows, state };
-}
-
-export function equalBytes(a: Uint8Array, b: Uint8Array): boolean {
-  return a.length === b.length && a.every((byte, index) => byte === b[index]);
+  return { rows, state: entering.end() };
 }

@@ -4,14 +4,19 @@
  */
 import { compareText } from './canonical.js';
 import type { FeatureType, MapType } from './definition.js';
+import type { FeatureValue } from './event.js';
+import type { Int64 } from './int64.js';
 
-/** An int64 beyond ±(2^53 - 1) is a bigint. */
 export interface ValueMap {
-  readonly [key: string]: string | number | bigint;
+  readonly [key: string]: string | Int64;
 }
 
 export function isMap(type: FeatureType): type is MapType {
   return type.startsWith('map<');
+}
+
+export function isValueMap(value: FeatureValue): value is ValueMap {
+  return typeof value === 'object' && value !== null && !Array.isArray(value);
 }
 
 /** The type of a map's values. */
@@ -20,6 +25,6 @@ export function elementOf(type: MapType): 'string' | 'int64' | 'float64' {
 }
 
 /** In the order of keys, by UTF-16 code units: the order maps are written in everywhere. */
-export function entriesOf(map: ValueMap): Array<[string, string | number | bigint]> {
+export function entriesOf(map: ValueMap): Array<[string, string | Int64]> {
   return Object.entries(map).sort(([a], [b]) => compareText(a, b));
 }

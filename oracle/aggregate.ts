@@ -3,9 +3,9 @@
  * over those events; nothing is kept between two questions.
  */
 import type { Aggregation, Expression, RatioSide, Source } from '../core/definition.js';
-import type { Event, FeatureValue, Value } from '../core/event.js';
-import { decayed, deviation, exactSum, nearestDouble } from './exact.js';
-import { type Columns, compare, evaluate, passes, typeOf, withoutMinusZero } from './expression.js';
+import type { Event, FeatureValue, List, Scalar } from '../core/event.js';
+import { decayed, deviation, exactMean, exactSum, nearestDouble } from './exact.js';
+import { type Columns, compare, evaluate, passes, typeOf, whole, withoutMinusZero } from './expression.js';
 
 /** An event with its columns by name. */
 export interface Row {
@@ -16,7 +16,7 @@ export interface Row {
 /**
  * @param rows the events that count for the feature, oldest first
  * @param readAt the moment of reading, epoch ms; only timeSince and what decays depend on it
- * @returns null where the definition says so for what is empty, and where a float64 result is beyond the doubles
+ * @returns null where the definition says so for what is empty, and where the result is beyond 64 bits or the doubles
  */
 export function aggregate(
   aggregation: Aggregation,
@@ -28,38 +28,42 @@ export function aggregate(
     case 'count':
       return rows.length;
     case 'sum': {
-      const numbers = present(aggregation.value, source, rows).map(Number);
-      if (typeOf(aggregation.value, source) === 'float64') return nearestDouble(exactSum(numbers));
-      return wholeSum(numbers);
+      const terms = numbers(aggregation.value, source, rows);
+      if (typeOf(aggregation.value, source) === 'float64') return nearestDouble(exactSum(terms));
+      return whole(terms.map(BigInt).reduce((a, b) => a + b, 0n));
     }
     case 'mean': {
-      const numbers = present(aggregation.value, source, rows).map(Number);
-      return numbers.length === 0 ? null : quotient(nearestDouble(exactSum(numbers)), numbers.length);
+      if (typeOf(aggregation.value, source) === 'list<float64>') {
+        const vectors = values(aggregation.value, source, rows) as number[][];
+        return vectors.at(0)?.map((_, i) => exactMean(vectors.map((vector) => vector[i]!))!) ?? null;
+      }
+      const terms = numbers(aggregation.value, source, rows);
+      return terms.length === 0 ? null : quotient(nearestDouble(exactSum(terms)), terms.length);
     }
     case 'decayedSum':
     case 'decayedCount': {
       const terms = rows.flatMap(({ event, columns }) => {
         const value = aggregation.op === 'decayedSum' ? evaluate(aggregation.value, source, columns) : 1;
-        return value === null ? [] : [{ value: Number(value), timestamp: event.timestamp }];
+        return value === null ? [] : [{ value: value as number | bigint, timestamp: event.timestamp }];
       });
       return decayed(terms, readAt, aggregation.halfLifeMs);
     }
     case 'variance':
     case 'stddev': {
-      const numbers = present(aggregation.value, source, rows).map(Number);
-      const over = aggregation.population ? numbers.length : numbers.length - 1;
-      return deviation(numbers, aggregation.op === 'stddev', over);
+      const terms = numbers(aggregation.value, source, rows);
+      const over = aggregation.population ? terms.length : terms.length - 1;
+      return deviation(terms, aggregation.op === 'stddev', over);
     }
     case 'min':
       return present(aggregation.value, source, rows).sort(compare).at(0) ?? null;
     case 'max':
       return present(aggregation.value, source, rows).sort(compare).at(-1) ?? null;
     case 'last':
-      return present(aggregation.value, source, rows).at(-1) ?? null;
+      return values(aggregation.value, source, rows).at(-1) ?? null;
     case 'lastN':
       return listed(present(aggregation.value, source, rows).reverse().slice(0, aggregation.n));
     case 'first':
-      return present(aggregation.value, source, rows).at(0) ?? null;
+      return values(aggregation.value, source, rows).at(0) ?? null;
     case 'firstN':
       return listed(present(aggregation.value, source, rows).slice(0, aggregation.n));
     case 'distinct':
@@ -71,17 +75,17 @@ export function aggregate(
     case 'bucketed':
       return bucketed(aggregation, source, rows, readAt);
     case 'histogram': {
-      const numbers = present(aggregation.value, source, rows).map(Number);
+      const terms = numbers(aggregation.value, source, rows);
       const bounds = [Number.NEGATIVE_INFINITY, ...aggregation.edges, Number.POSITIVE_INFINITY];
       return bounds
         .slice(1)
-        .map((end, index) => numbers.filter((value) => bounds[index]! <= value && value < end).length);
+        .map((end, index) => terms.filter((value) => bounds[index]! <= value && value < end).length);
     }
     case 'percentile': {
-      const numbers = present(aggregation.value, source, rows).map(Number).sort(compare);
-      if (numbers.length === 0) return null;
-      const rank = (BigInt(Math.round(aggregation.quantile * 10_000)) * BigInt(numbers.length - 1)) / 10_000n;
-      return sketched(numbers[Number(rank)]!, typeOf(aggregation.value, source) === 'int64');
+      const sizes = numbers(aggregation.value, source, rows).map(Number).sort(compare);
+      if (sizes.length === 0) return null;
+      const rank = (BigInt(Math.round(aggregation.quantile * 10_000)) * BigInt(sizes.length - 1)) / 10_000n;
+      return sketched(sizes[Number(rank)]!, typeOf(aggregation.value, source) === 'int64');
     }
     case 'cart':
       return cart(aggregation, source, rows);
@@ -99,15 +103,23 @@ export function aggregate(
 }
 
 /** The non-null values of an expression, oldest first. */
-function present(expression: Expression, source: Source, rows: readonly Row[]): NonNullable<Value>[] {
+function values(expression: Expression, source: Source, rows: readonly Row[]): Array<Scalar | List> {
   return rows.map((row) => evaluate(expression, source, row.columns)).filter((value) => value !== null);
 }
 
-/** The exact sum of whole numbers; a bigint beyond ±(2^53 - 1); of none: 0. */
-function wholeSum(numbers: readonly number[]): number | bigint {
-  let sum = 0n;
-  for (const value of numbers) sum += BigInt(value);
-  return -(2n ** 53n) < sum && sum < 2n ** 53n ? Number(sum) : sum;
+/** The same of one that gives scalars. */
+function present(expression: Expression, source: Source, rows: readonly Row[]): Scalar[] {
+  return values(expression, source, rows).map((value) => {
+    if (typeof value === 'object') throw new Error('a list is no scalar');
+    return value;
+  });
+}
+
+/** The same of one that gives numbers. */
+function numbers(expression: Expression, source: Source, rows: readonly Row[]): Array<number | bigint> {
+  return present(expression, source, rows).map((value) =>
+    typeof value === 'bigint' ? value : Number(value),
+  );
 }
 
 /** a / b as doubles; null when either is null, b is 0, or the result is not finite. */
@@ -127,7 +139,7 @@ function different(
 }
 
 /** How many different ones there are: up to `exactTo` their number; of more the estimate, but not so few. */
-function roughly(values: readonly NonNullable<Value>[], exactTo: number): number {
+function roughly(values: readonly Scalar[], exactTo: number): number {
   const exact = new Set(values).size;
   return exact <= exactTo ? exact : Math.max(exactTo + 1, estimated(values));
 }
@@ -136,7 +148,7 @@ function roughly(values: readonly NonNullable<Value>[], exactTo: number): number
  * HyperLogLog over 2^12 registers: the first 12 of 64 bits choose one, which holds the greatest rank met, the place of the first one
  * among the 40 bits that follow (41: there is none). The estimate is Ertl's (arXiv:1702.01284, equation 26 with algorithms 4 to 6).
  */
-function estimated(values: readonly NonNullable<Value>[]): number {
+function estimated(values: readonly Scalar[]): number {
   const m = 4096;
   const ranks = new Map<string, number>();
   for (const value of values) {
@@ -186,7 +198,7 @@ function ratioSide(side: RatioSide, source: Source, rows: readonly Row[]): numbe
     case 'count':
       return own.length;
     case 'sum':
-      return nearestDouble(exactSum(present(side.value, source, own).map(Number)));
+      return nearestDouble(exactSum(numbers(side.value, source, own)));
     case 'distinct':
       return different(side, source, own);
   }
@@ -194,12 +206,12 @@ function ratioSide(side: RatioSide, source: Source, rows: readonly Row[]): numbe
 
 /** The k keys of greatest positive exact total, heaviest first, ties by key ascending. Null key or weight: skipped; no weight: 1. */
 function topK(key: Expression, weight: Expression | null, k: number, source: Source, rows: readonly Row[]) {
-  const weights = new Map<NonNullable<Value>, number[]>();
+  const weights = new Map<Scalar, Array<number | bigint>>();
   for (const { columns } of rows) {
-    const keyHere = evaluate(key, source, columns);
-    const weightHere = weight === null ? 1 : evaluate(weight, source, columns);
+    const keyHere = evaluate(key, source, columns) as Scalar | null;
+    const weightHere = weight === null ? 1 : (evaluate(weight, source, columns) as number | bigint | null);
     if (keyHere === null || weightHere === null) continue;
-    weights.set(keyHere, [...(weights.get(keyHere) ?? []), Number(weightHere)]);
+    weights.set(keyHere, [...(weights.get(keyHere) ?? []), weightHere]);
   }
   const heaviestFirst = [...weights]
     .map(([key, all]) => ({ key, total: exactSum(all) }))
@@ -258,10 +270,10 @@ function sketched(value: number, whole: boolean): number {
  * added or removed since the clear, the 10,000 of which that is least long ago count.
  */
 function cart(definition: Extract<Aggregation, { op: 'cart' }>, source: Source, rows: readonly Row[]) {
-  let items: NonNullable<Value>[] = [];
-  let touched: NonNullable<Value>[] = [];
+  let items: Scalar[] = [];
+  let touched: Scalar[] = [];
   for (const { columns } of rows) {
-    const item = evaluate(definition.item, source, columns);
+    const item = evaluate(definition.item, source, columns) as Scalar | null;
     const isAdd = passes(definition.add, source, columns);
     const isRemove = !isAdd && passes(definition.remove, source, columns);
     const isClear =
@@ -276,7 +288,7 @@ function cart(definition: Extract<Aggregation, { op: 'cart' }>, source: Source, 
 }
 
 /** A list value; lists hold strings or numbers. */
-function listed(values: readonly NonNullable<Value>[]): Array<string | number> {
+function listed(values: readonly Scalar[]): List {
   return values.map((value) => {
     if (typeof value === 'boolean') throw new Error('a list holds strings or numbers, not bools');
     return value;

@@ -11,15 +11,16 @@
 const TWO_52 = 2n ** 52n;
 const BITS_OF_INFINITY = 2047n * TWO_52;
 
-/** The units of 2^-1074 in a finite double, exactly. */
-export function unitsOf(value: number): bigint {
+/** The units of 2^-1074 in a finite double, or in a whole number of any size, exactly. */
+export function unitsOf(value: number | bigint): bigint {
+  if (typeof value === 'bigint') return value * 2n ** 1074n;
   if (!Number.isFinite(value)) throw new Error(`${value} is no finite number`);
   const magnitude = unitsOfBits(bitsOf(Math.abs(value)));
   return value < 0 ? -magnitude : magnitude;
 }
 
-/** The exact sum of finite doubles, in units of 2^-1074; of none: 0. */
-export function exactSum(values: readonly number[]): bigint {
+/** The exact sum of finite doubles and whole numbers, in units of 2^-1074; of none: 0. */
+export function exactSum(values: ReadonlyArray<number | bigint>): bigint {
   let sum = 0n;
   for (const value of values) sum += unitsOf(value);
   return sum;
@@ -63,11 +64,27 @@ function nearestBySearch(isBelow: (halves: bigint) => boolean, isAt: (halves: bi
   return bits >= BITS_OF_INFINITY ? null : doubleOf(bits);
 }
 
+/** The mean of some doubles, rounded once. @param values one at least */
+export function exactMean(values: readonly number[]): number | null {
+  const sum = exactSum(values);
+  const size = sum < 0n ? -sum : sum;
+  const n = BigInt(values.length);
+  const double = nearestBySearch(
+    (halves) => halves * n < 2n * size,
+    (halves) => halves * n === 2n * size,
+  );
+  return double !== null && sum < 0n ? 0 - double : double;
+}
+
 /**
- * The variance, or its root, of some doubles: the mean of the squares of what they lie off their mean, over all of them or one
+ * The variance, or its root, of some numbers: the mean of the squares of what they lie off their mean, over all of them or one
  * less. n times a difference from the mean is a whole number of units: n * value - sum.
  */
-export function deviation(values: readonly number[], root: boolean, over: number): number | null {
+export function deviation(
+  values: ReadonlyArray<number | bigint>,
+  root: boolean,
+  over: number,
+): number | null {
   if (over < 1) return null;
   const n = BigInt(values.length);
   const sum = exactSum(values);
@@ -88,7 +105,7 @@ export function deviation(values: readonly number[], root: boolean, over: number
  * binary digits of the rest name, in doubles. Null when beyond the greatest double.
  */
 export function decayed(
-  terms: ReadonlyArray<{ value: number; timestamp: number }>,
+  terms: ReadonlyArray<{ value: number | bigint; timestamp: number }>,
   at: number,
   halfLifeMs: number,
 ): number | null {

@@ -4,7 +4,7 @@
  */
 import { createHash } from 'node:crypto';
 import type { ColumnType, Expression, Operator, Source } from '../core/definition.js';
-import type { Event, Value } from '../core/event.js';
+import type { Event, List, Scalar, Value } from '../core/event.js';
 
 /** The columns of one event, by name. */
 export type Columns = ReadonlyMap<string, Value>;
@@ -51,6 +51,7 @@ export function typeOf(expression: Expression, source: Source): ColumnType | nul
     case 'not':
     case 'isNull':
     case 'in':
+    case 'contains':
       return 'bool';
     case 'add':
     case 'sub':
@@ -87,17 +88,17 @@ function evaluateAny(expression: Expression, source: Source, columns: Columns): 
   if (args.includes(null) && !SPEAK_OF_NULL.includes(op)) return null;
   switch (op) {
     case 'eq':
-      return compare(args[0]!, args[1]!) === 0;
+      return compare(scalar(args[0]!), scalar(args[1]!)) === 0;
     case 'ne':
-      return compare(args[0]!, args[1]!) !== 0;
+      return compare(scalar(args[0]!), scalar(args[1]!)) !== 0;
     case 'lt':
-      return compare(args[0]!, args[1]!) < 0;
+      return compare(scalar(args[0]!), scalar(args[1]!)) < 0;
     case 'le':
-      return compare(args[0]!, args[1]!) <= 0;
+      return compare(scalar(args[0]!), scalar(args[1]!)) <= 0;
     case 'gt':
-      return compare(args[0]!, args[1]!) > 0;
+      return compare(scalar(args[0]!), scalar(args[1]!)) > 0;
     case 'ge':
-      return compare(args[0]!, args[1]!) >= 0;
+      return compare(scalar(args[0]!), scalar(args[1]!)) >= 0;
     case 'and':
       if (args.map(boolOrNull).includes(false)) return false;
       return args.includes(null) ? null : true;
@@ -111,7 +112,7 @@ function evaluateAny(expression: Expression, source: Source, columns: Columns): 
     case 'in': {
       const [wanted, ...list] = args;
       if (wanted === null) return null;
-      if (list.some((item) => item !== null && compare(wanted!, item) === 0)) return true;
+      if (list.some((item) => item !== null && compare(scalar(wanted!), scalar(item)) === 0)) return true;
       return list.includes(null) ? null : false;
     }
     case 'add':
@@ -119,29 +120,34 @@ function evaluateAny(expression: Expression, source: Source, columns: Columns): 
     case 'mul':
       return typeOf(expression, source) === 'int64'
         ? wholeArithmetic(op, args.map(number))
-        : doubleArithmetic(op, args.map(number));
+        : doubleArithmetic(op, args.map(double));
     case 'div': {
-      const quotient = number(args[0]!) / number(args[1]!);
+      const quotient = double(args[0]!) / double(args[1]!);
       return Number.isFinite(quotient) ? quotient : null; // by zero: infinite or NaN
     }
-    case 'coalesce':
-      return args.find((arg) => arg !== null) ?? null;
+    case 'coalesce': {
+      const found = args.find((arg) => arg !== null) ?? null;
+      return found !== null && typeOf(expression, source) === 'float64' ? double(found) : found;
+    }
     case 'hash': {
-      const text = typeof args[0] === 'number' ? BigInt(args[0]).toString() : string(args[0]!);
+      const text = typeof args[0] === 'string' ? args[0] : BigInt(number(args[0]!)).toString();
       const digest = createHash('sha256').update(text.normalize('NFC'), 'utf8').digest('hex');
       return Number.parseInt(digest.slice(0, 13), 16); // 13 hex digits are 52 bits
     }
     case 'lower':
       return string(args[0]!).toLowerCase();
     case 'length':
-      return Array.from(string(args[0]!)).length; // by code points, not UTF-16 code units
+      // of a text by code points, not UTF-16 code units
+      return Array.isArray(args[0]) ? args[0].length : Array.from(string(args[0]!)).length;
+    case 'contains':
+      return (args[0] as List).some((element) => compare(element, scalar(args[1]!)) === 0);
     case 'now':
       throw new Error('an aggregation view has no "now"');
   }
 }
 
-/** Left to right in whole numbers without bound; null when the result lies outside ±(2^53 - 1). */
-function wholeArithmetic(op: 'add' | 'sub' | 'mul', operands: readonly number[]): number | null {
+/** Left to right in whole numbers without bound; null when the result has no place in 64 bits. */
+function wholeArithmetic(op: 'add' | 'sub' | 'mul', operands: ReadonlyArray<number | bigint>) {
   const [first, ...rest] = operands.map(BigInt);
   let result = first!;
   for (const operand of rest) {
@@ -149,8 +155,13 @@ function wholeArithmetic(op: 'add' | 'sub' | 'mul', operands: readonly number[])
     else if (op === 'sub') result -= operand;
     else result *= operand;
   }
-  const asNumber = Number(result);
-  return Number.isSafeInteger(asNumber) ? asNumber : null;
+  return whole(result);
+}
+
+/** A whole number as values hold it: a bigint from ±2^53 on; null outside of 64 bits. */
+export function whole(value: bigint): number | bigint | null {
+  if (value < -(2n ** 63n) || value >= 2n ** 63n) return null;
+  return -(2n ** 53n) < value && value < 2n ** 53n ? Number(value) : value;
 }
 
 /** Left to right in doubles, each step rounded; null when not finite. */
@@ -165,11 +176,11 @@ function doubleArithmetic(op: 'add' | 'sub' | 'mul', operands: readonly number[]
   return Number.isFinite(result) ? result : null;
 }
 
-/** Negative, 0 or positive: strings by UTF-16 code units, numbers by size, false before true. */
-export function compare(a: string | number | boolean, b: string | number | boolean): number {
-  if (typeof a !== typeof b) throw new Error(`${typeof a} and ${typeof b} cannot be compared`);
-  if (a === b) return 0;
-  return a < b ? -1 : 1;
+/** Negative, 0 or positive: strings by UTF-16 code units, numbers by size, exactly, false before true. */
+export function compare(a: Scalar, b: Scalar): number {
+  const kind = (value: Scalar): string => (typeof value === 'bigint' ? 'number' : typeof value);
+  if (kind(a) !== kind(b)) throw new Error(`${typeof a} and ${typeof b} cannot be compared`);
+  return a < b ? -1 : a > b ? 1 : 0;
 }
 
 /** -0 as 0; every other value as it is. */
@@ -184,7 +195,7 @@ const OPERANDS: Record<Operator, readonly [least: number, most: number]> = {
   eq: [2, 2], ne: [2, 2], lt: [2, 2], le: [2, 2], gt: [2, 2], ge: [2, 2],
   and: [1, MANY], or: [1, MANY], not: [1, 1], isNull: [1, 1], in: [1, MANY],
   add: [2, MANY], sub: [2, MANY], mul: [2, MANY], div: [2, 2],
-  coalesce: [1, MANY], hash: [1, 1], lower: [1, 1], length: [1, 1], now: [0, 0],
+  coalesce: [1, MANY], hash: [1, 1], lower: [1, 1], length: [1, 1], contains: [2, 2], now: [0, 0],
 };
 
 function expectOperands(op: Operator, args: readonly Value[]): void {
@@ -194,18 +205,29 @@ function expectOperands(op: Operator, args: readonly Value[]): void {
   }
 }
 
-function number(value: string | number | boolean | null): number {
-  if (typeof value !== 'number') throw new Error(`${JSON.stringify(value)} is no number`);
+function scalar(value: NonNullable<Value>): Scalar {
+  if (typeof value === 'object') throw new Error('a list is no scalar');
   return value;
 }
 
-function string(value: string | number | boolean): string {
-  if (typeof value !== 'string') throw new Error(`${JSON.stringify(value)} is no string`);
+function number(value: Value): number | bigint {
+  if (typeof value !== 'number' && typeof value !== 'bigint')
+    throw new Error(`${String(value)} is no number`);
   return value;
 }
 
-function bool(value: string | number | boolean): boolean {
-  if (typeof value !== 'boolean') throw new Error(`${JSON.stringify(value)} is no bool`);
+/** The double nearest to a number. */
+function double(value: Value): number {
+  return Number(number(value));
+}
+
+function string(value: NonNullable<Value>): string {
+  if (typeof value !== 'string') throw new Error(`${String(value)} is no string`);
+  return value;
+}
+
+function bool(value: NonNullable<Value>): boolean {
+  if (typeof value !== 'boolean') throw new Error(`${String(value)} is no bool`);
   return value;
 }
 

@@ -7,14 +7,16 @@ import type {
   AggregationFeature,
   AggregationView,
   FeatureLiteral,
+  Sessions,
   Source,
   SqlView,
   Window,
 } from '../core/definition.js';
-import type { Event, FeatureValue } from '../core/event.js';
+import type { Event, FeatureValue, Value } from '../core/event.js';
 import { aggregate, type Row } from './aggregate.js';
 import { periodAt } from './calendar.js';
 import { columnsOf, passes, withoutMinusZero } from './expression.js';
+import { endedSessions, sessionSource } from './sessions.js';
 
 export type Question =
   /**
@@ -52,7 +54,7 @@ export interface StoredAnswer {
   status: EntityStatus;
   /** Of the newest event inside, epoch ms; null when not found. */
   eventTimestamp: number | null;
-  /** By feature name; an int64 sum beyond ±(2^53 - 1) is a bigint. */
+  /** By feature name; whole numbers beyond ±(2^53 - 1) are bigints. */
   values: Record<string, FeatureValue>;
   /** By feature name: the entity's status, or where that is PRESENT, PRESENT or NULL_VALUE. */
   statuses: Record<string, string>;
@@ -62,8 +64,10 @@ export interface Answer extends StoredAnswer {
   /** Of the oldest event inside, epoch ms; null when not found. */
   firstEventTimestamp: number | null;
   eventCount: number;
-  /** The known events that belong to the view, oldest first, whether or not a feature counts them. */
+  /** The known events that belong to the view, or make its sessions, oldest first, whether or not a feature counts them. */
   included: Event[];
+  /** The known retractions. */
+  retractions: Event[];
 }
 
 export interface SqlAnswer extends StoredAnswer {
@@ -80,7 +84,11 @@ export interface SqlRow {
   values: Record<string, FeatureValue>;
 }
 
-/** @param events of one entity, in any order; those it does not know yet, or that do not belong, are left out */
+/**
+ * Of a view over sessions, status, timestamps and count are those of the archived events that make sessions; its features are over
+ * the sessions of those known that have ended at the moment of reading.
+ * @param events of one entity, in any order; those it does not know yet, or that do not belong, are left out
+ */
 export function answer(
   view: AggregationView,
   source: Source,
@@ -88,30 +96,51 @@ export function answer(
   question: Question,
 ): Answer {
   const scope = scopeOf(view, question);
+  const unsays = (event: Event): Value =>
+    source.retracts === undefined ? null : (columnsOf(source, event).get(source.retracts) ?? null);
+  const retractions = events.filter((event) => unsays(event) !== null && scope.knowsRetraction(event));
+  const unsaid = new Set(retractions.map((event) => String(unsays(event))));
   const rows = events
-    .filter((event) => scope.knows(event))
+    .filter((event) => unsays(event) === null && scope.knows(event) && !unsaid.has(event.id))
     .map((event): Row => ({ event, columns: columnsOf(source, event) }))
-    .filter((row) => passes(view.where, source, row.columns))
+    .filter((row) => passes(view.sessions ? view.sessions.where : view.where, source, row.columns))
     .sort(compareRows);
 
   const eventTimestamp = rows.at(-1)?.event.timestamp ?? null;
   const firstEventTimestamp = rows.at(0)?.event.timestamp ?? null;
   const status = judge(view, scope.judgedAt, eventTimestamp, firstEventTimestamp, rows.length);
-  const timestamps = rows.map((row) => row.event.timestamp);
+  const { from, counted } = view.sessions
+    ? sessionsOf(view, view.sessions, source, rows, scope.readAt)
+    : { from: source, counted: rows };
+  const timestamps = counted.map((row) => row.event.timestamp);
   const valueFor = (feature: AggregationFeature): FeatureValue => {
-    const counting = rows.filter(
+    const counting = counted.filter(
       (row) =>
-        passes(feature.where, source, row.columns) &&
+        passes(feature.where, from, row.columns) &&
         isInWindow(windowOf(feature), row.event.timestamp, scope.readAt, timestamps),
     );
-    return aggregate(feature.aggregation, source, counting, scope.readAt);
+    return aggregate(feature.aggregation, from, counting, scope.readAt);
   };
   return {
     ...tell(status, eventTimestamp, view.features, valueFor),
     firstEventTimestamp,
     eventCount: rows.length,
     included: rows.map((row) => row.event),
+    retractions,
   };
+}
+
+/** The sessions that have ended by then and pass the view's filter, as rows of a source of their own. */
+function sessionsOf(
+  view: AggregationView,
+  sessions: Sessions,
+  source: Source,
+  rows: readonly Row[],
+  readAt: number,
+): { from: Source; counted: Row[] } {
+  const from = sessionSource(sessions, view.key, source);
+  const ended = endedSessions(sessions, view.key, source, rows, readAt);
+  return { from, counted: ended.filter((row) => passes(view.where, from, row.columns)) };
 }
 
 /**
@@ -138,6 +167,8 @@ export function answerSql(
 /** Which events are known, when values are read, and when the status is judged. */
 interface Scope {
   knows: (event: Event) => boolean;
+  /** As an event; but to event time a retraction is known always. */
+  knowsRetraction: (event: Event) => boolean;
   readAt: number;
   judgedAt: number;
 }
@@ -147,35 +178,50 @@ function scopeOf(view: AggregationView, question: Question): Scope {
     case 'record': {
       const archived = (event: Event) => event.sequence <= question.sequence;
       if (view.mode.type === 'streaming') {
-        return { knows: archived, readAt: question.at, judgedAt: question.at };
+        return { knows: archived, knowsRetraction: archived, readAt: question.at, judgedAt: question.at };
       }
       if (question.tick === undefined) {
         throw new Error(`the record of batch view "${view.name}" is of a tick, and none is given`);
       }
       const seen = seenByTick(view, question.tick);
+      const knows = (event: Event) => archived(event) && seen(event);
       return {
-        knows: (event) => archived(event) && seen(event),
+        knows,
+        knowsRetraction: knows,
         readAt: question.tick,
         judgedAt: question.at,
       };
     }
-    case 'tick':
-      return { knows: seenByTick(view, question.tick), readAt: question.tick, judgedAt: question.at };
+    case 'tick': {
+      const seen = seenByTick(view, question.tick);
+      return { knows: seen, knowsRetraction: seen, readAt: question.tick, judgedAt: question.at };
+    }
     case 'training': {
       const at = question.strict ? question.at - 1 : question.at;
       if (view.mode.type === 'streaming') {
+        const arrived = (event: Event) => event.timestamp <= at && event.arrivedAt <= at;
         return question.mode === 'known-then'
-          ? { knows: (event) => event.timestamp <= at && event.arrivedAt <= at, readAt: at, judgedAt: at }
-          : { knows: (event) => event.timestamp <= at, readAt: at, judgedAt: at };
+          ? { knows: arrived, knowsRetraction: arrived, readAt: at, judgedAt: at }
+          : {
+              knows: (event) => event.timestamp <= at,
+              knowsRetraction: () => true,
+              readAt: at,
+              judgedAt: at,
+            };
       }
       if (question.mode === 'event-time') {
         const tick = Math.floor(at / view.mode.cadenceMs) * view.mode.cadenceMs;
-        return { knows: (event) => event.timestamp <= tick, readAt: tick, judgedAt: at };
+        return {
+          knows: (event) => event.timestamp <= tick,
+          knowsRetraction: () => true,
+          readAt: tick,
+          judgedAt: at,
+        };
       }
       const ticks = question.published.filter(({ publishedAt }) => publishedAt <= at).map(({ tick }) => tick);
       const tick = ticks.sort((a, b) => a - b).at(-1);
-      if (tick === undefined) return { knows: () => false, readAt: at, judgedAt: at };
-      return { knows: seenByTick(view, tick), readAt: tick, judgedAt: at };
+      const seen = tick === undefined ? () => false : seenByTick(view, tick);
+      return { knows: seen, knowsRetraction: seen, readAt: tick ?? at, judgedAt: at };
     }
   }
 }
@@ -239,7 +285,7 @@ function windowOf({ aggregation, window }: AggregationFeature): Window {
 /** By timestamp, then declared order, then id by UTF-16 code units. */
 function compareRows(a: Row, b: Row): number {
   if (a.event.timestamp !== b.event.timestamp) return a.event.timestamp - b.event.timestamp;
-  if (a.event.order !== b.event.order) return a.event.order - b.event.order;
+  if (a.event.order !== b.event.order) return a.event.order < b.event.order ? -1 : 1;
   if (a.event.id !== b.event.id) return a.event.id < b.event.id ? -1 : 1;
   return 0;
 }

@@ -4,7 +4,9 @@
  */
 import { Kafka, logLevel, type Producer } from 'kafkajs';
 import { z } from 'zod';
+import { writeJson } from '../core/codec/json.js';
 import type { Config } from '../core/config.js';
+import { MAX_ELEMENTS } from '../core/definition.js';
 import { FeatureStoreError } from '../core/error.js';
 import { columnNames } from '../core/event.js';
 import { createIngest } from '../core/ingest.js';
@@ -12,10 +14,15 @@ import { streamOf, topicName } from '../core/stream.js';
 import { getSource } from './resolve.js';
 import type { Pool } from './sql.js';
 
+const Scalar = z.union([z.string(), z.number(), z.bigint(), z.boolean()]);
+
 export const PushBody = z.strictObject({
   push_source_name: z.string().min(1).max(200),
   /** Columns by name, all of one length. */
-  df: z.record(z.string(), z.array(z.union([z.string(), z.number(), z.boolean(), z.null()])).max(10_000)),
+  df: z.record(
+    z.string(),
+    z.array(z.union([Scalar, z.null(), z.array(Scalar).max(MAX_ELEMENTS)])).max(10_000),
+  ),
   /** Feast's; here the archive always comes first and online follows. */
   to: z.enum(['online', 'offline', 'online_and_offline']).exactOptional(),
   allow_registry_cache: z.boolean().exactOptional(),
@@ -122,7 +129,7 @@ export async function push(
         row: i,
         column: outcome.column,
       });
-    const message = JSON.stringify(Object.fromEntries(columns.map((column) => [column, df[column]![i]])));
+    const message = writeJson(Object.fromEntries(columns.map((column) => [column, df[column]![i]])));
     const bytes = Buffer.byteLength(message);
     if (bytes > PIECE_BYTES)
       throw new FeatureStoreError(

@@ -2,14 +2,15 @@
  * The way to Postgres, for the registry and the activities: pools that never hang, names that are quoted in one place, types
  * that arrive exact, errors that say what to do. Holds no query of its own.
  *
- * What arrives in JavaScript: bigint as number, refused beyond ±(2^53 - 1) (key hashes use all 64 bits: read them as ::text);
- * timestamptz as whole epoch milliseconds, as everywhere inside; a timestamp without zone is refused.
+ * What arrives in JavaScript: bigint in its one form (core/int64.ts: number while safe; key hashes are read as ::text, and made
+ * bigints always); timestamptz as whole epoch milliseconds, as everywhere inside; a timestamp without zone is refused.
  */
 import { Readable } from 'node:stream';
 import pg from 'pg';
 import type { Config } from '../core/config.js';
 import type { ColumnType, Entity, FeatureType } from '../core/definition.js';
 import { FeatureStoreError } from '../core/error.js';
+import { type Int64, narrow } from '../core/int64.js';
 import { parseTimestamp } from '../core/time.js';
 
 export type Pool = pg.Pool;
@@ -38,6 +39,9 @@ export const ARCHIVE_TYPE = {
   float64: 'double precision',
   bool: 'boolean',
   timestamp: 'bigint',
+  'list<string>': 'text[]',
+  'list<int64>': 'bigint[]',
+  'list<float64>': 'double precision[]',
 } as const satisfies Record<ColumnType, string>;
 
 /** Types of the rows that people read. */
@@ -259,7 +263,6 @@ export function translate(error: unknown): unknown {
 }
 
 const INT8 = 20;
-const JSONB = 3802;
 const TIMESTAMP = 1114;
 const TIMESTAMPTZ = 1184;
 const TEXT_LIST = 1009;
@@ -291,21 +294,9 @@ function getTypeParser(oid: number, format?: string): (text: string) => unknown 
   }
 }
 
-/** As a query's `types`: whole numbers beyond ±(2^53 - 1), as sums may be, come as bigint; jsonb, which may hold some, as its text. */
-export const EXACT_TYPES = {
-  getTypeParser(oid: number, format?: string): (text: string) => unknown {
-    if (format !== 'binary' && oid === INT8)
-      return (text) => (Number.isSafeInteger(Number(text)) ? Number(text) : BigInt(text));
-    return format !== 'binary' && oid === JSONB ? (text) => text : getTypeParser(oid, format);
-  },
-} as pg.CustomTypesConfig;
-
-function parseInt8(text: string): number {
+function parseInt8(text: string): Int64 {
   const value = Number(text);
-  if (Number.isSafeInteger(value)) return value;
-  throw new FeatureStoreError('FS_NUMBER_RANGE', `${text} is beyond ±(2^53 - 1)`, {
-    fix: 'keep int64 values within ±9,007,199,254,740,991, or read the column as text',
-  });
+  return Number.isSafeInteger(value) ? value : narrow(BigInt(text));
 }
 
 function parseTimestamptz(text: string): number {

@@ -310,7 +310,7 @@ export function readViewProgress(pool: Pool, reference: string): Promise<ViewPro
         view.kind === 'sql'
           ? `select count(*) as rows, count(distinct key) as entities from ${rowsTable(id)}`
           : `select (select count(*) from ${rowsTable(id)}) as rows,
-                    (select count(*) from snapshot where version_id = ${id}) as entities`,
+                    (select count(event_ms) from snapshot where version_id = ${id}) as entities`,
       );
       const { rows: backfills } = await client.query<{
         id: number; start: number; end: number; state: 'running' | 'finished';

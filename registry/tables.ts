@@ -59,7 +59,7 @@ export async function createArchive(client: PoolClient, source: Source): Promise
   const found = await archiveColumnTypes(client, source.name);
   const wrong = columnNames(source).filter((name) => {
     const type = found.get(name);
-    return type !== undefined && type !== ARCHIVE_TYPE[source.columns[name]!.type];
+    return type !== undefined && type !== archiveType(source.columns[name]!);
   });
   if (wrong.length > 0) {
     await client.query(`lock table ${table} in access exclusive mode`);
@@ -71,7 +71,7 @@ export async function createArchive(client: PoolClient, source: Source): Promise
   if (missing.length > 0)
     await client.query(
       `alter table ${table} ${missing
-        .map((name) => `add column ${archiveColumn(name)} ${ARCHIVE_TYPE[source.columns[name]!.type]}`)
+        .map((name) => `add column ${archiveColumn(name)} ${columnSql(name, source.columns[name]!)}`)
         .join(', ')}`,
     );
   // Rows come in order of sequence, and nearly so of arrival: what arrived since a tick is found by a few block ranges.
@@ -134,15 +134,30 @@ export async function findArchiveConflicts(
   const found = await archiveColumnTypes(client, source.name);
   const wrong = columnNames(source).filter((name) => {
     const type = found.get(name);
-    return type !== undefined && type !== ARCHIVE_TYPE[source.columns[name]!.type];
+    return type !== undefined && type !== archiveType(source.columns[name]!);
   });
   if (wrong.length === 0) return [];
   const { rowCount } = await client.query(`select 1 from ${archiveTable(source.name)} limit 1`);
   return rowCount === 0 ? [] : wrong.map((name) => typeConflict(source, name, found));
 }
 
+type Column = Source['columns'][string];
+
+/** Of a vector with its length, which Postgres' own types do not keep: a constraint does. */
+function archiveType({ type, length }: Column): string {
+  return length === undefined ? ARCHIVE_TYPE[type] : `double precision[${length}]`;
+}
+
+function columnSql(name: string, column: Column): string {
+  const { length } = column;
+  return length === undefined
+    ? archiveType(column)
+    : `${archiveType(column)} check (cardinality(${archiveColumn(name)}) = ${length})`;
+}
+
 function typeConflict(source: Source, column: string, found: ReadonlyMap<string, string>): FeatureStoreError {
-  const type = source.columns[column]!.type;
+  const { type: plain, length } = source.columns[column]!;
+  const type = length === undefined ? plain : `vector(${length})`;
   return new FeatureStoreError(
     'FS_CONFLICT',
     `source "${source.name}" declares column "${column}" as ${type}; its archived events hold ${found.get(column)}`,
@@ -155,13 +170,17 @@ function typeConflict(source: Source, column: string, found: ReadonlyMap<string,
 }
 
 async function archiveColumnTypes(client: Pool | PoolClient, source: string): Promise<Map<string, string>> {
-  const { rows } = await client.query<{ name: string; type: string }>(
-    `select substr(attname, 3) as name, format_type(atttypid, atttypmod) as type
+  const { rows } = await client.query<{ name: string; type: string; length: string | null }>(
+    `select substr(attname, 3) as name, format_type(atttypid, atttypmod) as type,
+            (select substring(pg_get_constraintdef(oid) from 'cardinality\\(.*\\) = (\\d+)') from pg_constraint
+              where conrelid = attrelid and contype = 'c' and conkey = array[attnum]) as length
        from pg_attribute
       where attrelid = to_regclass($1) and attnum > 0 and not attisdropped and attname like 'c\\_%'`,
     [archiveTable(source)],
   );
-  return new Map(rows.map(({ name, type }) => [name, type]));
+  return new Map(
+    rows.map(({ name, type, length }) => [name, length === null ? type : type.replace('[]', `[${length}]`)]),
+  );
 }
 
 function createIndex(client: PoolClient, name: string, on: string): Promise<void> {

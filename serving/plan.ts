@@ -4,7 +4,7 @@
  */
 import { valueEncoder } from '../core/codec/json.js';
 import { compileView } from '../core/compile.js';
-import type { ColumnType, Entity, FeatureType, StoredView } from '../core/definition.js';
+import type { Entity, FeatureType, ScalarType, StoredView } from '../core/definition.js';
 import { FeatureStoreError } from '../core/error.js';
 import type { FeatureValue } from '../core/event.js';
 import { type CompiledOnDemand, compileOnDemand, splitReference } from '../core/on-demand.js';
@@ -31,7 +31,8 @@ export interface StoredReader {
   entity: Entity;
   view: StoredView;
   cadenceMs: number | null;
-  read(record: Uint8Array, at: number): Reading;
+  /** Null: it has no events. */
+  read(record: Uint8Array, at: number): Reading | null;
 }
 
 /** Everything needed to answer one list of features, decided before any value is seen. */
@@ -39,7 +40,7 @@ export interface Vector {
   /** Join keys by name; each value list is checked against its type. */
   joinKeys: ReadonlyMap<string, 'string' | 'int64'>;
   /** Fields of on-demand views by name. */
-  requestFields: ReadonlyMap<string, ColumnType>;
+  requestFields: ReadonlyMap<string, ScalarType>;
   groups: readonly EntityGroup[];
   /** Version ids whose newest published tick is needed. */
   tickFields: readonly string[];
@@ -166,7 +167,7 @@ function compileVector(
   ofService: boolean,
 ): Vector {
   const joinKeys = new Map<string, 'string' | 'int64'>();
-  const requestFields = new Map<string, ColumnType>();
+  const requestFields = new Map<string, ScalarType>();
   const groups: EntityGroup[] = [];
   const onDemand: Array<{ compiled: CompiledOnDemand; inputs: StoredFeature[] }> = [];
   const versions: Record<string, number> = Object.create(null) as Record<string, number>;

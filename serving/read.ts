@@ -7,9 +7,10 @@
 import type { Redis } from 'ioredis';
 import { jsonPointer, valueEncoder, wireTimestamp } from '../core/codec/json.js';
 import { encodeKey, onlineKey } from '../core/codec/key.js';
-import type { ColumnType, Entity } from '../core/definition.js';
+import type { Entity, ScalarType } from '../core/definition.js';
 import { FeatureStoreError } from '../core/error.js';
 import type { Value } from '../core/event.js';
+import { INT64_RANGE, isInt64 } from '../core/int64.js';
 import { generationKey, progressKey } from '../core/serving-plan.js';
 import { parseTimestamp } from '../core/time.js';
 import { failed, type Judged, judge, type Status, tickAt } from '../core/vector.js';
@@ -86,23 +87,25 @@ function checkInputs(vector: Vector, { columns, rows }: OnlineRequest): Inputs {
   return { rows, columns: checked };
 }
 
-const TYPE_WORDS: Record<ColumnType, string> = {
+const TYPE_WORDS: Record<ScalarType, string> = {
   string: 'text',
-  int64: 'a whole number within ±(2^53 - 1)',
+  int64: INT64_RANGE,
   float64: 'a number',
   bool: 'true or false',
   timestamp: 'an RFC 3339 text with its zone',
 };
 
 /** A request field may be null; then what is computed from it is null. */
-function checkField(name: string, type: ColumnType, value: Value, row: number): Value {
+function checkField(name: string, type: ScalarType, value: Value, row: number): Value {
   if (value === null) return null;
   if (type === 'timestamp' && typeof value === 'string')
     return located(['entities', name, row], () => parseTimestamp(value));
+  if (type === 'float64' && typeof value === 'bigint') return Number(value); // as of any digits, the nearest double
   const fits =
     (type === 'string' && typeof value === 'string') ||
     (type === 'bool' && typeof value === 'boolean') ||
-    (typeof value === 'number' && (type === 'float64' || (type === 'int64' && Number.isSafeInteger(value))));
+    (type === 'float64' && typeof value === 'number') ||
+    (type === 'int64' && isInt64(value));
   if (!fits)
     invalid(
       ['entities', name, row],

@@ -14,7 +14,8 @@ import { from as copyFrom, to as copyTo } from 'pg-copy-streams';
 import { encodeKey } from '../../core/codec/key.js';
 import type { ColumnType, Entity, Source } from '../../core/definition.js';
 import { FeatureStoreError } from '../../core/error.js';
-import { columnNames, compareEvents, type Event, type Value } from '../../core/event.js';
+import { columnNames, compareEvents, type Event, type List, type Value } from '../../core/event.js';
+import { type Int64, narrow } from '../../core/int64.js';
 import {
   archiveColumn,
   keyHashOf,
@@ -25,6 +26,7 @@ import {
   translate,
 } from '../../registry/sql.js';
 import { archiveTable } from '../../registry/tables.js';
+import { copyField } from './copy.js';
 
 export const MIN_HASH = -(2n ** 63n);
 export const MAX_HASH = 2n ** 63n - 1n;
@@ -100,18 +102,11 @@ export async function appendEvents(
 function copyText(rows: readonly ArchiveRow[]): string {
   let text = '';
   for (const { partition, offset, arrivalAssumed, event } of rows) {
-    text += `${partition}\t${offset}\t${event.sequence}\t${event.timestamp}\t${event.arrivedAt}\t${arrivalAssumed ? 't' : 'f'}\t${event.order}\t${escapeText(event.id)}`;
-    for (const value of event.values)
-      text += `\t${value === null ? '\\N' : typeof value === 'string' ? escapeText(value) : value}`;
+    text += `${partition}\t${offset}\t${event.sequence}\t${event.timestamp}\t${event.arrivedAt}\t${arrivalAssumed ? 't' : 'f'}\t${event.order}\t${copyField(event.id)}`;
+    for (const value of event.values) text += `\t${copyField(value)}`;
     text += '\n';
   }
   return text;
-}
-
-function escapeText(value: string): string {
-  return /[\\\t\n\r]/.test(value)
-    ? value.replace(/[\\\t\n\r]/g, (c) => ({ '\\': '\\\\', '\t': '\\t', '\n': '\\n', '\r': '\\r' })[c]!)
-    : value;
 }
 
 /** Whose events: an entity, found in a source by these of its columns, one per join key. */
@@ -431,12 +426,16 @@ const STRING = 0;
 const INT64 = 1;
 const FLOAT64 = 2;
 const BOOL = 3;
+const LIST_OF = 4; // and the kind of its elements
 const KIND: Record<ColumnType, number> = {
   string: STRING,
   int64: INT64,
   timestamp: INT64,
   float64: FLOAT64,
   bool: BOOL,
+  'list<string>': LIST_OF + STRING,
+  'list<int64>': LIST_OF + INT64,
+  'list<float64>': LIST_OF + FLOAT64,
 };
 const TWO_32 = 4_294_967_296;
 
@@ -505,9 +504,9 @@ class RowParser {
       this.#hash = bytes.readBigInt64BE(start + 4);
     }
     // the platform's own bigints: 12 bytes each, never null
-    const timestamp = int64(bytes, start + 16);
-    const arrivedAt = int64(bytes, start + 28);
-    const sequence = int64(bytes, start + 40);
+    const timestamp = int64(bytes, start + 16) as number;
+    const arrivedAt = int64(bytes, start + 28) as number;
+    const sequence = int64(bytes, start + 40) as number;
     const order = int64(bytes, start + 52);
     let at = start + 60;
     let length = bytes.readInt32BE(at);
@@ -545,11 +544,29 @@ function decode(kind: number, bytes: Buffer, at: number, length: number): Value 
       return int64(bytes, at);
     case FLOAT64:
       return bytes.readDoubleBE(at);
-    default:
+    case BOOL:
       return bytes[at] === 1;
+    default:
+      return decodeList(kind - LIST_OF, bytes, at);
   }
 }
 
-function int64(bytes: Buffer, at: number): number {
-  return bytes.readInt32BE(at) * TWO_32 + bytes.readUInt32BE(at + 4);
+function int64(bytes: Buffer, at: number): Int64 {
+  const value = bytes.readInt32BE(at) * TWO_32 + bytes.readUInt32BE(at + 4);
+  return Number.isSafeInteger(value) ? value : narrow(bytes.readBigInt64BE(at));
+}
+
+/**
+ * An array in binary: dimensions (4 bytes; 0: it is empty), has nulls (4), type of its elements (4), per dimension its length (4) and
+ * first index (4), then per element its length (4) and bytes. The archive's have one dimension and no nulls.
+ */
+function decodeList(kind: number, bytes: Buffer, at: number): List {
+  const length = bytes.readInt32BE(at) === 0 ? 0 : bytes.readInt32BE(at + 12);
+  let place = at + 20;
+  return Array.from({ length }, () => {
+    const size = bytes.readInt32BE(place);
+    const element = decode(kind, bytes, place + 4, size);
+    place += 4 + size;
+    return element as List[number];
+  });
 }

@@ -4,7 +4,7 @@
  */
 import { type FileHandle, open } from 'node:fs/promises';
 import { DataType, type Field, RecordBatchReader, type Schema, type Vector } from 'apache-arrow';
-import type { ColumnType, Source } from '../../core/definition.js';
+import type { ColumnType, ScalarType, Source } from '../../core/definition.js';
 import { FeatureStoreError } from '../../core/error.js';
 import { columnNames } from '../../core/event.js';
 
@@ -99,26 +99,35 @@ function checkSchema(schema: Schema, source: Source): Array<number | null> {
 function cannotBe(type: ColumnType, found: DataType): string | null {
   const inner = DataType.isDictionary(found) ? (found.dictionary as DataType) : found;
   if (DataType.isNull(inner)) return null;
+  const name = String((found as { toString(): string }).toString());
+  if (type.startsWith('list')) {
+    const isList = DataType.isList(inner) || DataType.isFixedSizeList(inner);
+    return isList && cannotBe(elementOf(type), inner.children[0]!.type as DataType) === null ? null : name;
+  }
   const fits = {
     string: DataType.isUtf8(inner) || DataType.isLargeUtf8(inner),
     int64: DataType.isInt(inner),
     float64: DataType.isFloat(inner) || DataType.isInt(inner),
     bool: DataType.isBool(inner),
     timestamp: DataType.isTimestamp(inner) && Boolean(inner.timezone),
-  }[type];
+  }[type as ScalarType];
   if (fits) return null;
-  const name = String((found as { toString(): string }).toString());
   return DataType.isTimestamp(inner) && !inner.timezone ? `${name} without a time zone` : name;
 }
 
+function elementOf(list: ColumnType): ScalarType {
+  return list.slice('list<'.length, -1) as ScalarType;
+}
+
 function fixOf(type: ColumnType): string {
+  if (type.startsWith('list')) return `write it as a list (of fixed size or not): ${fixOf(elementOf(type))}`;
   return {
     string: 'write it as utf8 or large_utf8',
     int64: 'write it as int64',
     float64: 'write it as float64',
     bool: 'write it as bool',
     timestamp: "write it as timestamp with a time zone (pyarrow: pa.timestamp('ms', tz='UTC'))",
-  }[type];
+  }[type as ScalarType];
 }
 
 function getterOf(vector: Vector, field: Field): (row: number) => unknown {
@@ -128,6 +137,11 @@ function getterOf(vector: Vector, field: Field): (row: number) => unknown {
     return (row) => {
       const value: unknown = vector.get(row);
       return typeof value === 'number' ? Math.floor(value) : value;
+    };
+  if (DataType.isList(type) || DataType.isFixedSizeList(type))
+    return (row) => {
+      const list = vector.get(row) as Iterable<unknown> | null;
+      return list && Array.from(list);
     };
   return (row) => vector.get(row);
 }

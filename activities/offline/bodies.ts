@@ -1,6 +1,6 @@
 /** What tells a repeated event from a new one: the bodies archived under its id. The caller holds the source's lock. */
 import type { Source } from '../../core/definition.js';
-import { columnNames, type Value } from '../../core/event.js';
+import { columnNames, sameValue, type Value } from '../../core/event.js';
 import { archiveColumn, type PoolClient } from '../../registry/sql.js';
 import { archiveTable } from '../../registry/tables.js';
 
@@ -43,6 +43,6 @@ export async function archivedBodies(
 /** The first column in which two bodies differ, the arrival aside. */
 export function differs(source: Source, a: readonly Value[], b: readonly Value[]): string | null {
   const names = columnNames(source);
-  const index = names.findIndex((name, i) => name !== source.arrival && a[i] !== b[i]);
+  const index = names.findIndex((name, i) => name !== source.arrival && !sameValue(a[i]!, b[i]!));
   return index === -1 ? null : names[index]!;
 }

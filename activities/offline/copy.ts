@@ -1,17 +1,11 @@
 /** Rows into Postgres by COPY in text form. */
 import { pipeline } from 'node:stream/promises';
 import { from as copyFrom } from 'pg-copy-streams';
+import type { List, Value } from '../../core/event.js';
 import type { PoolClient } from '../../registry/sql.js';
 
 /** A value of a typed column: bigint and number columns, text, boolean, timestamptz as text, lists, bytea. */
-export type CopyValue =
-  | string
-  | number
-  | bigint
-  | boolean
-  | null
-  | ReadonlyArray<string | number>
-  | Uint8Array;
+export type CopyValue = Value | Uint8Array;
 
 /** One line of COPY's text form. */
 export function copyLine(values: readonly CopyValue[]): string {
@@ -32,7 +26,7 @@ export function copyField(value: CopyValue): string {
 }
 
 /** A list as Postgres writes it: {"a","b"}. */
-function listText(list: ReadonlyArray<string | number>): string {
+function listText(list: List): string {
   const items = list.map((item) =>
     typeof item === 'string' ? `"${item.replace(/["\\]/g, (c) => `\\${c}`)}"` : String(item),
   );

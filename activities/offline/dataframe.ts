@@ -8,9 +8,10 @@
  */
 import { join } from 'node:path';
 import { DataType, DateUnit, Field, type RecordBatch, Schema, type Vector } from 'apache-arrow';
-import type { ColumnType } from '../../core/definition.js';
+import type { ScalarType } from '../../core/definition.js';
 import { FeatureStoreError } from '../../core/error.js';
 import type { Value } from '../../core/event.js';
+import { INT64_RANGE, isInt64, parseInt64 } from '../../core/int64.js';
 import { formatTimestamp, MAX_TIMESTAMP, MIN_TIMESTAMP, parseTimestamp } from '../../core/time.js';
 import {
   encodeArrowFile,
@@ -34,7 +35,7 @@ export interface DataframeRules {
   /** Join keys of the entities of the wanted views. */
   keys: ReadonlyArray<{ name: string; type: 'string' | 'int64' }>;
   /** Fields of the wanted on-demand views. */
-  request: ReadonlyArray<{ name: string; type: ColumnType }>;
+  request: ReadonlyArray<{ name: string; type: ScalarType }>;
   /** Names the answer's columns will have. */
   features: ReadonlySet<string>;
   /** Labels after this are refused, epoch ms. */
@@ -62,8 +63,8 @@ export async function prepareDataframe(
 }
 
 /** What each column must be; the others may be anything. */
-function requiredTypes(rules: DataframeRules): Map<string, ColumnType> {
-  const required = new Map<string, ColumnType>();
+function requiredTypes(rules: DataframeRules): Map<string, ScalarType> {
+  const required = new Map<string, ScalarType>();
   for (const { name, type } of [...rules.request, ...rules.keys]) required.set(name, type);
   required.set(EVENT_TIMESTAMP, 'timestamp');
   return required;
@@ -149,8 +150,8 @@ function checkKey(name: string, value: Value, row: number): void {
       column: name,
     });
   if (value === null) throw bad('is null', 'drop the row, or fill the key');
-  if (typeof value === 'number' && !Number.isSafeInteger(value))
-    throw bad('is not a whole number within ±(2^53 - 1)', 'give such keys as text, in definitions too');
+  if ((typeof value === 'number' || typeof value === 'bigint') && !isInt64(value))
+    throw bad(`is not ${INT64_RANGE}`, 'give such keys as text, in definitions too');
   if (typeof value !== 'string') return;
   if (!value.isWellFormed()) throw bad('is no well-formed Unicode', 'write the column again as UTF-8');
   if (value.includes('\0')) throw bad('holds a NUL character', 'remove it');
@@ -163,18 +164,12 @@ function checkKey(name: string, value: Value, row: number): void {
 const INT64 = /^(0|-?[1-9][0-9]{0,18})$/;
 const FLOAT64 = /^[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]{1,4})?$/;
 const LEADING_ZERO = /^-?0[0-9]/;
-const MAX_INT64 = 2n ** 63n - 1n;
 
 /** Parses a cell of a column of a known type; `undefined` when it is none. */
-const PARSE: Record<ColumnType, (cell: string) => Value | bigint | undefined> = {
+const PARSE: Record<ScalarType, (cell: string) => Value | undefined> = {
   string: (cell) => cell,
   bool: (cell) => (cell === 'true' ? true : cell === 'false' ? false : undefined),
-  int64: (cell) => {
-    if (!INT64.test(cell)) return undefined;
-    if (cell.length < 16) return Number(cell);
-    const exact = BigInt(cell);
-    return exact <= MAX_INT64 && exact >= -MAX_INT64 ? exact : undefined;
-  },
+  int64: (cell) => (INT64.test(cell) ? (parseInt64(cell) ?? undefined) : undefined),
   float64: (cell) => (FLOAT64.test(cell) && Number.isFinite(Number(cell)) ? Number(cell) : undefined),
   timestamp: (cell) => parseTimestamp(cell),
 };
@@ -189,7 +184,7 @@ async function prepareCsv(
   const keys = new Set(rules.keys.map((key) => key.name));
   let names: string[] = [];
   /** Of each column that is not required: what every cell so far could be, narrowest first. */
-  let could: Array<ColumnType[] | null> = [];
+  let could: Array<ScalarType[] | null> = [];
   let rows = 0;
   for await (const cells of csvRows(path, beat)) {
     if (cells.row === 0) {
@@ -220,18 +215,18 @@ async function prepareCsv(
 }
 
 /** The narrowest type; a column of nulls alone is a string one. */
-function couldBe(types: readonly ColumnType[]): ColumnType {
+function couldBe(types: readonly ScalarType[]): ScalarType {
   return types.length === 4 ? 'string' : types[0]!;
 }
 
-function fits(type: ColumnType, cell: string): boolean {
+function fits(type: ScalarType, cell: string): boolean {
   if (type === 'float64' && LEADING_ZERO.test(cell)) return false;
   return PARSE[type](cell) !== undefined;
 }
 
 function checkCell(
   name: string,
-  type: ColumnType,
+  type: ScalarType,
   cell: Cell,
   row: number,
   keys: ReadonlySet<string>,
@@ -246,13 +241,10 @@ function checkCell(
     return;
   }
   const value = cell === null ? null : type === 'timestamp' ? parseAt(cell, name, row) : PARSE[type](cell);
-  // Expressions over request fields count in whole numbers within ±(2^53 - 1).
-  if (value === undefined || typeof value === 'bigint')
+  if (value === undefined)
     throw refuse(
       // errors travel through Temporal: no entity key does
-      `column "${name}" of row ${row} is ${keys.has(name) ? '' : `${JSON.stringify(cell!.slice(0, 60))}, `}not ${type}${
-        typeof value === 'bigint' ? ' within ±(2^53 - 1)' : ''
-      }`,
+      `column "${name}" of row ${row} is ${keys.has(name) ? '' : `${JSON.stringify(cell!.slice(0, 60))}, `}not ${type}`,
       { row, column: name },
       `write ${type} there${type === 'bool' ? ': true or false' : ''}`,
     );
@@ -295,19 +287,19 @@ async function* csvRows(path: string, beat: () => void): AsyncGenerator<{ row: n
 
 async function* csvBatches(
   path: string,
-  columns: ReadonlyArray<{ name: string; type: ColumnType }>,
+  columns: ReadonlyArray<{ name: string; type: ScalarType }>,
   rows: number,
   beat: () => void,
 ): AsyncGenerator<RecordBatch> {
   const schema = new Schema(columns.map(({ name, type }) => featureField(name, type)));
-  let values: Array<Array<Value | bigint>> = columns.map(() => []);
+  let values: Value[][] = columns.map(() => []);
   for await (const { row, cells } of csvRows(path, beat)) {
     if (row === 0) continue;
     cells.forEach((cell, i) => {
       values[i]!.push(cell === null ? null : (PARSE[columns[i]!.type](cell) ?? null));
     });
     if (values[0]!.length < BATCH_ROWS && row < rows) continue;
-    const children = columns.map(({ name, type }, i) => featureData(name, type, values[i]!));
+    const children = columns.map(({ type }, i) => featureData(type, values[i]!));
     yield makeBatch(schema, values[0]!.length, children);
     values = columns.map(() => []);
   }
@@ -356,8 +348,7 @@ async function checkArrow(path: string, rules: DataframeRules, beat: () => void)
         }
         const read = featureReader(column, type);
         for (let i = 0; i < batch.numRows; i++) {
-          const value = read(i);
-          checkKey(field.name, typeof value === 'bigint' ? Number(value) : (value as Value), rows + i + 1);
+          checkKey(field.name, read(i), rows + i + 1);
         }
       });
       rows += batch.numRows;
@@ -380,17 +371,16 @@ function checkInstants(column: Vector, before: number, nowMs: number): void {
   }
 }
 
-/** Expressions over request fields count in whole numbers within ±(2^53 - 1), and know no NaN. */
-function checkRequest(name: string, column: Vector, type: ColumnType, before: number): void {
+/** Expressions over request fields know no NaN; unsigned columns may pass 64 bits. */
+function checkRequest(name: string, column: Vector, type: ScalarType, before: number): void {
   if (type !== 'int64' && type !== 'float64') return;
   const read = featureReader(column, type);
   for (let i = 0; i < column.length; i++) {
-    const value = read(i) as number | bigint | null;
-    const good =
-      value === null || (type === 'int64' ? Number.isSafeInteger(value) : Number.isFinite(Number(value)));
+    const value = read(i);
+    const good = value === null || (type === 'int64' ? isInt64(value) : Number.isFinite(Number(value)));
     if (good) continue;
     throw refuse(
-      `column "${name}" of row ${before + i + 1} is ${String(value)}, not ${type === 'int64' ? 'a whole number within ±(2^53 - 1)' : 'a finite number'}`,
+      `column "${name}" of row ${before + i + 1} is ${String(value)}, not ${type === 'int64' ? INT64_RANGE : 'a finite number'}`,
       { row: before + i + 1, column: name },
       'correct the value, or make it null',
     );
@@ -398,7 +388,7 @@ function checkRequest(name: string, column: Vector, type: ColumnType, before: nu
 }
 
 /** Throws where the column cannot be read as what it must be, or cannot be written to every kind of output. */
-function checkType(field: Field, required: ColumnType | null): void {
+function checkType(field: Field, required: ScalarType | null): void {
   const type = plainType(field.type as DataType);
   const shown = String(field.type);
   if (type === null || (required === null && !isKept(type)))
@@ -460,7 +450,7 @@ function isKept(type: DataType): boolean {
 }
 
 /** The output's field: required ones as their declared type, dictionary-encoded text and what is all null as text, the rest as it is. */
-function plainField(field: Field, required: ColumnType | null): Field {
+function plainField(field: Field, required: ScalarType | null): Field {
   if (required !== null) return featureField(field.name, required);
   return isWrittenAsText(field.type as DataType)
     ? featureField(field.name, 'string')
@@ -488,7 +478,6 @@ async function* arrowBatches(
         if (type === null) return column.data[0]!;
         const read = featureReader(column, type);
         return featureData(
-          field.name,
           type,
           Array.from({ length: batch.numRows }, (_, i) => read(i)),
         );
@@ -534,7 +523,7 @@ export async function readLabels(
       const parts = keys.map(({ name, type }) => featureReader(columnOf(batch, name), type));
       for (let i = 0; i < batch.numRows; i++) {
         atMs[before + i] = at(i) as number;
-        const values = parts.map((read) => read(i) as Value);
+        const values = parts.map((read) => read(i));
         const key = encode(values);
         const name = Buffer.from(key).toString('latin1');
         const found = labels.byEntity.get(name);

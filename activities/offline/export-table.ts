@@ -68,6 +68,9 @@ const FITS: Record<ColumnType, ReadonlySet<string>> = {
   float64: new Set(['float4', 'float8', 'int2', 'int4', 'int8', 'numeric']),
   bool: new Set(['bool']),
   timestamp: new Set(['timestamptz']),
+  'list<string>': new Set(['_text', '_varchar', '_bpchar', '_uuid', '_citext', '_name']),
+  'list<int64>': new Set(['_int2', '_int4', '_int8']),
+  'list<float64>': new Set(['_float4', '_float8', '_int2', '_int4', '_int8', '_numeric']),
 };
 
 async function exportQuery(client: pg.Client, source: Source, table: string): Promise<string> {
@@ -124,6 +127,8 @@ function cellSql(name: string, type: ColumnType): string {
     return `case when ${column} >= '0001-01-01' and ${column} < '10000-01-01'
       then to_char(${column} at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"') else ${column}::text end`;
   if (type === 'float64') return `${column}::double precision`;
+  if (type === 'list<float64>') return `to_json(${column}::double precision[])::text`;
+  if (type.startsWith('list')) return `to_json(${column})::text`;
   return type === 'bool' ? `${column}::text` : column;
 }
 

@@ -5,11 +5,10 @@
 
 import { valueEncoder } from '../../core/codec/json.js';
 import { decodeKey } from '../../core/codec/key.js';
-import type { Entity, StoredView } from '../../core/definition.js';
-import { FeatureStoreError } from '../../core/error.js';
-import type { FeatureValue } from '../../core/event.js';
+import type { Entity, FeatureType, StoredView } from '../../core/definition.js';
+import type { FeatureValue, Value } from '../../core/event.js';
 import { formatTimestamp } from '../../core/time.js';
-import { isMap, type ValueMap } from '../../core/value-map.js';
+import { isMap } from '../../core/value-map.js';
 import { type Pool, type PoolClient, quote } from '../../registry/sql.js';
 import { rowsTable } from '../../registry/tables.js';
 import { type CopyText, type CopyValue, copyField, copyInto, copyLine } from './copy.js';
@@ -23,8 +22,9 @@ export interface RowsOf {
 
 export interface Row {
   tickMs: number;
-  eventMs: number;
-  /** In the view's feature order. */
+  /** null: from here on the entity has no events. */
+  eventMs: number | null;
+  /** In the view's feature order; what is missing is null. */
   values: readonly FeatureValue[];
   /** Canonical values of an aggregation view; null: a sql view's. */
   record: Uint8Array | null;
@@ -42,31 +42,22 @@ export interface RowsEntity {
   keyHash: bigint;
 }
 
-/**
- * Makes rows of an entity into lines for `insertRows`; what they share is said once. The line maker throws FS_NUMBER_RANGE for a
- * whole number that no bigint column holds.
- */
+/** Makes rows of an entity into lines for `insertRows`; what they share is said once. */
 export function rowLines({ view, entity }: RowsOf, { key, keyHash }: RowsEntity): (row: Row) => string {
   const shared = copyLine([...decodeKey(entity, key), key, keyHash]).slice(0, -1);
   const { features } = view;
   return ({ tickMs, eventMs, values, record }) => {
-    let line = `${shared}\t${tickMs}\t${eventMs}`;
+    let line = `${shared}\t${tickMs}\t${copyField(eventMs)}`;
     for (let i = 0; i < features.length; i++)
-      line += `\t${copyField(stored(view, features[i]!, values[i] ?? null))}`;
+      line += `\t${copyField(stored(features[i]!.type, values[i] ?? null))}`;
     return `${line}\t${copyField(record)}\n`;
   };
 }
 
-function stored(view: StoredView, feature: StoredView['features'][number], value: FeatureValue): CopyValue {
-  if (value !== null && feature.type === 'timestamp') return formatTimestamp(value as number);
-  if (value !== null && isMap(feature.type)) return valueEncoder(feature.type)(value);
-  if (typeof value === 'bigint' && BigInt.asIntN(64, value) !== value)
-    throw new FeatureStoreError(
-      'FS_NUMBER_RANGE',
-      `feature "${feature.name}" of view "${view.name}" is ${value} for some entity, beyond 64 bits`,
-      { fix: 'sum a smaller unit range, or a float64', view: view.name, feature: feature.name },
-    );
-  return value as Exclude<FeatureValue, ValueMap>;
+function stored(type: FeatureType, value: FeatureValue): CopyValue {
+  if (value !== null && type === 'timestamp') return formatTimestamp(value as number);
+  if (value !== null && isMap(type)) return valueEncoder(type)(value);
+  return value as Value;
 }
 
 function columns({ view, entity }: RowsOf): string {

@@ -16,7 +16,7 @@ export interface Snapshot {
   state: Uint8Array;
 }
 
-/** A state with events as a line for `writeSnapshots`. */
+/** A state that is not blank as a line for `writeSnapshots`. */
 export function snapshotLine(
   compiled: CompiledView,
   { key, keyHash }: { key: Uint8Array; keyHash: bigint },
@@ -28,7 +28,7 @@ export function snapshotLine(
     keyHash,
     state.sequence,
     state.asOf,
-    state.eventTimestamp,
+    state.eventCount > 0 ? state.eventTimestamp : null,
     nextStep(compiled, state),
     compiled.view.mode.type === 'streaming' ? refreshOf(compiled, state) : null,
     bytes,

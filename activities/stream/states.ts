@@ -7,7 +7,7 @@ import { decodeKey, encodeKey, onlineKey } from '../../core/codec/key.js';
 import { FeatureStoreError } from '../../core/error.js';
 import { columnNames, type Event } from '../../core/event.js';
 import { decodeHeader } from '../../core/record.js';
-import { advance, decodeState, fold, type State } from '../../core/state.js';
+import { advance, decodeState, fold, isBlank, type State } from '../../core/state.js';
 import { type Pool, type PoolClient, transaction } from '../../registry/sql.js';
 import type { Deps } from '../deps.js';
 import { type HashRange, readEntities, readEvents } from '../offline/archive.js';
@@ -240,7 +240,7 @@ export async function* readTouched(
       sequence: until,
       sequenceAfter: after,
       ...(hashes && { hashStart: hashes.start, hashEnd: hashes.end }),
-      columns: columnsRead(view),
+      columns: columnsRead(view, source),
       signal,
     },
   )) {
@@ -265,7 +265,7 @@ export async function loadStates(
 ): Promise<Map<string, Entity & { state: State }>> {
   const { version, compiled } = work;
   const of = { source: version.source, entity: version.entity, keyColumns: version.view.key };
-  const options = { sequence, columns: columnsRead(version.view) };
+  const options = { sequence, columns: columnsRead(version.view, version.source) };
   const loaded = new Map<string, Entity & { state: State }>();
   for (const { key, keyHash, state } of await findSnapshots(pool, version.id, keys))
     loaded.set(nameOf(key), { key, keyHash, state: decodeState(compiled, state) });
@@ -287,7 +287,7 @@ export async function loadStates(
   if (parts.length > 0)
     for await (const { key, keyHash, events } of readEntities(pool, of, parts, options)) {
       const state = rebuildAt(compiled, events, loaded.get(nameOf(key))?.state);
-      if (state.eventCount > 0) loaded.set(nameOf(key), { key, keyHash, state });
+      if (!isBlank(state)) loaded.set(nameOf(key), { key, keyHash, state });
     }
   return loaded;
 }

@@ -1,5 +1,6 @@
 /** Asks serving as a model would. With --json its answer is passed on byte for byte: no number is read on the way. */
 import { LosslessNumber, parse } from 'lossless-json';
+import { type Int64, parseInt64 } from '../../core/int64.js';
 import { findAddress } from '../address.js';
 import { type Client, createClient } from '../client.js';
 import { isFeatureStoreError, UsageError } from '../errors.js';
@@ -7,7 +8,7 @@ import type { Call } from '../program.js';
 import { formatTable, formatValue } from '../text.js';
 import { featuresOption } from './arguments.js';
 
-type Value = string | number;
+type Value = string | Int64;
 
 export default async function getOnline(
   call: Call<{ serving?: string; entity: string[]; features?: string }>,
@@ -61,10 +62,10 @@ function values(flag: string, text: string): Value[] {
   return parts.map((part) => {
     if (part.startsWith('"')) return quoted(flag, part);
     if (!/^-?(0|[1-9]\d*)$/.test(part)) return part;
-    const value = Number(part);
-    if (Number.isSafeInteger(value)) return value;
+    const value = parseInt64(part);
+    if (value !== null) return value;
     throw new UsageError(
-      `${flag}: ${part} is beyond ±(2^53 - 1)`,
+      `${flag}: ${part} is beyond 64 bits`,
       `if it is a text, write it in double quotes: '${flag} key="${part}"'`,
     );
   });
@@ -87,7 +88,7 @@ async function requestTyped(client: Client, request: OnlineRequest): Promise<str
       const column = isFeatureStoreError(error) ? error.details.column : undefined;
       const values = typeof column === 'string' ? request.entities[column] : undefined;
       if (!isFeatureStoreError(error) || error.code !== 'FS_KEY_INVALID') throw error;
-      if (!values?.some((value) => typeof value === 'number')) throw error;
+      if (!values?.some((value) => typeof value !== 'string')) throw error;
       request.entities[column as string] = values.map(String);
     }
   }

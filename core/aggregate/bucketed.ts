@@ -6,15 +6,17 @@
  * A record carries answers, not states, and a change says which of them change, by their place: most steps are of one or two keys.
  */
 import type { ByteReader, ByteWriter } from '../codec/bytes.js';
-import { compareScalars, scalarCodecs } from '../codec/scalar.js';
+import { type Codec, compareScalars, scalarCodecs } from '../codec/scalar.js';
 import type { Event } from '../event.js';
-import { wholeAdder } from '../exact.js';
-import { countPart } from './count.js';
+import { nothingAdder } from '../exact.js';
+import type { Int64 } from '../int64.js';
 import type { Part, Step } from './part.js';
 import { NEVER } from './part.js';
+import type { SumState } from './sum.js';
+import { sumPart } from './sum.js';
 
-/** What a key's value is: exact, so an int64 may be a bigint. */
-export type Answer = string | number | bigint;
+/** What a key's value is. */
+export type Answer = string | Int64;
 /** By key, ascending. */
 export type Answers = ReadonlyArray<readonly [key: string, answer: Answer]>;
 
@@ -52,7 +54,7 @@ export function bucketedPart<State, Value, InnerChange>(
   keyOf: (event: Event) => string | null,
   { part, count, answer, type }: Bucket<State, Value, InnerChange>,
 ): Part<BucketedState<State>, Answers, Change> {
-  const codec = type === 'int64' ? wholeAdder : scalarCodecs[type];
+  const codec = scalarCodecs[type] as Codec<Answer>;
 
   function valuesOf({ buckets }: BucketedState<State>): Map<string, Value> {
     return new Map(Array.from(buckets, ([key, state]) => [key, part.value(state)]));
@@ -80,9 +82,6 @@ export function bucketedPart<State, Value, InnerChange>(
     }
     return state.soonest;
   }
-
-  const encodeAnswer = codec.encode as (writer: ByteWriter, answer: Answer) => void;
-  const decodeAnswer = codec.decode as (reader: ByteReader) => Answer;
 
   return {
     create: () => ({ buckets: new Map(), soonest: NEVER }),
@@ -112,7 +111,7 @@ export function bucketedPart<State, Value, InnerChange>(
       const ranking = rank(values);
       let answers = answersOf(values, top(ranking));
       const coming = Array.from(state.buckets, ([key, bucket]) =>
-        part.steps(bucket).map(({ at, change }) => ({ at, key, change })),
+        part.steps(bucket).map(({ at, lane = 0, change }) => ({ at, key, lane, change })),
       ).flat();
       coming.sort((a, b) => a.at - b.at);
       const steps: Step<Change>[] = [];
@@ -120,9 +119,9 @@ export function bucketedPart<State, Value, InnerChange>(
         const { at } = coming[i]!;
         const touched = new Set<string>();
         for (; coming[i]?.at === at; i++) {
-          const { key, change } = coming[i]!;
+          const { key, lane, change } = coming[i]!;
           const before = values.get(key)!;
-          const value = part.apply(before, change);
+          const value = part.apply(before, change, lane);
           ranking.splice(placeOf(ranking, { key, count: count(before) }), 1);
           const after = { key, count: count(value) };
           if (after.count > 0) ranking.splice(placeOf(ranking, after), 0, after);
@@ -166,14 +165,14 @@ export function bucketedPart<State, Value, InnerChange>(
       writer.varint(changed.length);
       for (const [place, answer] of changed) {
         writer.varint(2 * place + (answer === null ? 1 : 0));
-        if (answer !== null) encodeAnswer(writer, answer);
+        if (answer !== null) codec.encode(writer, answer);
       }
       encodeAnswers(writer, entered);
     },
     decodeChange(reader) {
       const changed = Array.from({ length: reader.varint() }, () => {
         const place = reader.varint();
-        return [place >> 1, place % 2 === 1 ? null : decodeAnswer(reader)] as const;
+        return [place >> 1, place % 2 === 1 ? null : codec.decode(reader)] as const;
       });
       return { changed, entered: decodeAnswers(reader) };
     },
@@ -184,12 +183,12 @@ export function bucketedPart<State, Value, InnerChange>(
     writer.varint(answers.length);
     for (const [key, answer] of answers) {
       writer.text(key);
-      encodeAnswer(writer, answer);
+      codec.encode(writer, answer);
     }
   }
 
   function decodeAnswers(reader: ByteReader): Answers {
-    return Array.from({ length: reader.varint() }, () => [reader.text(), decodeAnswer(reader)] as const);
+    return Array.from({ length: reader.varint() }, () => [reader.text(), codec.decode(reader)] as const);
   }
 }
 
@@ -234,8 +233,8 @@ interface CountedChange<Change> {
 /** A part that does not know how many events it is of, beside one that does. Every event it is given counts. */
 export function counted<State, Value, Change>(
   part: Inner<State, Value, Change>,
-): Inner<{ count: unknown; state: State }, { count: number; value: Value }, CountedChange<Change>> {
-  const counting: Inner<unknown, number, number> = countPart() as Part<unknown, number, number>;
+): Inner<{ count: SumState<0>; state: State }, { count: number; value: Value }, CountedChange<Change>> {
+  const counting = sumPart(nothingAdder, () => nothingAdder.zero);
   return {
     create: () => ({ count: counting.create(), state: part.create() }),
     add({ count, state }, event, leaves) {
@@ -247,17 +246,18 @@ export function counted<State, Value, Change>(
       part.leave(state, until);
     },
     nextLeave: ({ count }) => counting.nextLeave(count),
-    value: ({ count, state }) => ({ count: counting.value(count), value: part.value(state) }),
+    value: ({ count, state }) => ({ count: counting.value(count).count, value: part.value(state) }),
     /** The part's value changes only when an event leaves, and then the count does. */
     steps({ count, state }) {
       const changes = new Map(part.steps(state).map(({ at, change }) => [at, { of: change }]));
-      return counting
-        .steps(count)
-        .map(({ at, change }) => ({ at, change: { left: change, change: changes.get(at) ?? null } }));
+      return counting.steps(count).map(({ at, change: { count: left } }) => ({
+        at,
+        change: { left, change: changes.get(at) ?? null },
+      }));
     },
-    apply: ({ count, value }, { left, change }) => ({
-      count: counting.apply(count, left),
-      value: change === null ? value : part.apply(value, change.of),
+    apply: ({ count, value }, { left, change }, lane) => ({
+      count: count - left,
+      value: change === null ? value : part.apply(value, change.of, lane),
     }),
     encodeState(writer, { count, state }) {
       counting.encodeState(writer, count);

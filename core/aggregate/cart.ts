@@ -8,7 +8,7 @@
  */
 import type { Scalar } from '../codec/scalar.js';
 import { compareScalars, scalarCodecs } from '../codec/scalar.js';
-import type { ColumnType } from '../definition.js';
+import type { ScalarType } from '../definition.js';
 import type { Event, Place, Value } from '../event.js';
 import { compareEvents } from '../event.js';
 import {
@@ -47,7 +47,7 @@ export const CART_KEPT = 10_000;
 export function cartPart(
   limit: number,
   kept: number,
-  type: ColumnType,
+  type: ScalarType,
   input: CartInput,
 ): Part<CartState, Scalar[], number> {
   const codec = scalarCodecs[type];
@@ -71,7 +71,7 @@ export function cartPart(
       const place = { timestamp, order, id, leaves };
       const added = input.add(event) === true;
       if (added || input.remove(event) === true) {
-        const item = input.item(event);
+        const item = input.item(event) as Scalar | null;
         if (item === null || (state.cleared && compareEvents(event, state.cleared) < 0)) return;
         const known = state.items.get(item);
         if (!known || compareEvents(known, event) < 0) state.items.set(item, { ...place, added });
@@ -121,7 +121,7 @@ export function cartPart(
         });
       return { cleared, items };
     },
-    ...listCodec(type),
+    ...listCodec(codec),
     encodeChange: (writer, left) => writer.varint(left),
     decodeChange: (reader) => reader.varint(),
   };

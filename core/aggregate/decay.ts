@@ -11,6 +11,7 @@ import type { Window } from '../definition.js';
 import type { Event } from '../event.js';
 import type { Dyadic } from '../exact.js';
 import { dyadicAdder, reduce, roundQuotient } from '../exact.js';
+import type { Int64 } from '../int64.js';
 import type { Part } from './part.js';
 import type { Sum, SumState } from './sum.js';
 import { sumPart } from './sum.js';
@@ -28,7 +29,7 @@ export function decayWindow(window: Window, halfLifeMs: number): Window {
 /** @param input null: the event is skipped */
 export function decayPart(
   halfLifeMs: number,
-  input: (event: Event) => number | null,
+  input: (event: Event) => Int64 | null,
 ): Part<SumState<Dyadic>, Sum<Dyadic>, Sum<Dyadic>> {
   const part = sumPart(dyadicAdder, (event) => {
     const x = input(event);

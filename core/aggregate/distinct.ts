@@ -5,7 +5,7 @@
  */
 import type { Scalar } from '../codec/scalar.js';
 import { compareScalars, scalarCodecs } from '../codec/scalar.js';
-import type { ColumnType } from '../definition.js';
+import type { ScalarType } from '../definition.js';
 import type { Event, Value } from '../event.js';
 import { decodeLeaves, encodeLeaves } from './newest.js';
 import type { Part, Step } from './part.js';
@@ -20,7 +20,7 @@ export interface DistinctState {
 /** @param limit the value where there are more; Infinity: exact */
 export function distinctPart(
   limit: number,
-  type: ColumnType,
+  type: ScalarType,
   input: (event: Event) => Value,
 ): Part<DistinctState, number, number> {
   const codec = scalarCodecs[type];
@@ -32,7 +32,7 @@ export function distinctPart(
   return {
     create: () => ({ leaves: new Map(), soonest: NEVER }),
     add(state, event, leaves) {
-      const value = input(event);
+      const value = input(event) as Scalar | null;
       if (value === null) return;
       const known = state.leaves.get(value);
       if (known !== undefined && known >= leaves) return;

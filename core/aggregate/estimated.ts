@@ -3,7 +3,8 @@
  * (distinct.ts), and a sketch (sketch.ts) only while there are more of them than that: as long as all values are known, with the
  * time each leaves, they make the sketch. So whether there is one, as all else, depends on the events in the window alone.
  */
-import type { ColumnType } from '../definition.js';
+import type { Scalar } from '../codec/scalar.js';
+import type { ScalarType } from '../definition.js';
 import type { Event, Value } from '../event.js';
 import type { DistinctState } from './distinct.js';
 import { distinctPart } from './distinct.js';
@@ -20,7 +21,7 @@ interface EstimatedState {
 
 export function estimatedPart(
   exactTo: number,
-  type: ColumnType,
+  type: ScalarType,
   input: (event: Event) => Value,
 ): Part<EstimatedState, number, number> {
   const most = exactTo + 1;
@@ -28,7 +29,7 @@ export function estimatedPart(
   return {
     create: () => ({ values: values.create(), sketch: null }),
     add(state, event, leaves) {
-      const value = input(event);
+      const value = input(event) as Scalar | null;
       if (value === null) return;
       values.add(state.values, event, leaves);
       if (state.sketch !== null) sketch.add(state.sketch, value, leaves);

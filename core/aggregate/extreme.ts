@@ -5,8 +5,9 @@
 
 import type { ByteReader, ByteWriter } from '../codec/bytes.js';
 import { scalarCodecs } from '../codec/scalar.js';
-import type { ColumnType } from '../definition.js';
+import type { ScalarType } from '../definition.js';
 import type { Event, Value } from '../event.js';
+import type { Int64 } from '../int64.js';
 import type { Part } from './part.js';
 import { NEVER } from './part.js';
 import type { Tiles } from './tiles.js';
@@ -14,22 +15,22 @@ import { createTiles, decodeTiles, encodeTiles, firstAtOrAfter, takeLeft } from 
 
 interface ExtremeState {
   /** Of a lifetime window: the value. */
-  forever: number | null;
-  stairs: Tiles<number>;
+  forever: Int64 | null;
+  stairs: Tiles<Int64>;
 }
 
 /** @param sign 1: the greatest; -1: the least */
 export function extremePart(
   sign: 1 | -1,
-  type: ColumnType,
+  type: ScalarType,
   input: (event: Event) => Value,
-): Part<ExtremeState, number | null, number | null> {
+): Part<ExtremeState, Int64 | null, Int64 | null> {
   const codec = scalarCodecs[type];
-  const beats = (a: number, b: number): boolean => (a - b) * sign >= 0;
+  const beats = (a: Int64, b: Int64): boolean => (sign === 1 ? a >= b : a <= b);
   return {
     create: () => ({ forever: null, stairs: createTiles() }),
     add(state, event, leaves) {
-      const value = input(event) as number | null;
+      const value = input(event) as Int64 | null;
       if (value === null) return;
       if (leaves === NEVER) {
         if (state.forever === null || beats(value, state.forever)) state.forever = value;
@@ -59,7 +60,7 @@ export function extremePart(
     },
     decodeState: (reader) => ({
       forever: decodeNullable(reader),
-      stairs: decodeTiles(reader, () => codec.decode(reader) as number),
+      stairs: decodeTiles(reader, () => codec.decode(reader) as Int64),
     }),
     encodeValue: encodeNullable,
     decodeValue: decodeNullable,
@@ -67,11 +68,11 @@ export function extremePart(
     decodeChange: decodeNullable,
   };
 
-  function encodeNullable(writer: ByteWriter, value: number | null): void {
+  function encodeNullable(writer: ByteWriter, value: Int64 | null): void {
     writer.u8(value === null ? 0 : 1);
     if (value !== null) codec.encode(writer, value);
   }
-  function decodeNullable(reader: ByteReader): number | null {
-    return reader.u8() === 0 ? null : (codec.decode(reader) as number);
+  function decodeNullable(reader: ByteReader): Int64 | null {
+    return reader.u8() === 0 ? null : (codec.decode(reader) as Int64);
   }
 }

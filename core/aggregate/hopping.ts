@@ -61,7 +61,8 @@ export function hoppingPart<State, Value, Change>(
         steps.unshift({ at: state.coming.at, change: { entered: part.value(state.coming.state) } });
       return steps;
     },
-    apply: (value, change) => ('entered' in change ? change.entered : part.apply(value, change.left)),
+    apply: (value, change, lane) =>
+      'entered' in change ? change.entered : part.apply(value, change.left, lane),
     encodeState(writer, { present, coming }) {
       part.encodeState(writer, present);
       writer.u8(coming === null ? 0 : 1);

@@ -3,8 +3,8 @@
  * be: what is newer leaves no earlier. So n elements, each with its leaving time and its place in the order, are the state.
  */
 import type { ByteReader, ByteWriter } from '../codec/bytes.js';
-import type { Scalar } from '../codec/scalar.js';
-import { scalarCodecs } from '../codec/scalar.js';
+import type { Codec, Present } from '../codec/scalar.js';
+import { manyOf, valueCodecs } from '../codec/scalar.js';
 import type { ColumnType } from '../definition.js';
 import type { Event, Place, Value } from '../event.js';
 import { compareEvents } from '../event.js';
@@ -13,7 +13,7 @@ import { NEVER } from './part.js';
 
 interface Element extends Place {
   leaves: number;
-  value: Scalar;
+  value: Present;
 }
 
 interface NewestState {
@@ -25,8 +25,8 @@ export function newestPart(
   n: number,
   type: ColumnType,
   input: (event: Event) => Value,
-): Part<NewestState, Scalar[], number> {
-  const codec = scalarCodecs[type];
+): Part<NewestState, Present[], number> {
+  const codec = valueCodecs[type];
   return {
     create: () => ({ elements: [] }),
     add({ elements }, event, leaves) {
@@ -62,24 +62,21 @@ export function newestPart(
         value: codec.decode(reader),
       })),
     }),
-    ...listCodec(type),
+    ...listCodec(codec),
     encodeChange: (writer, left) => writer.varint(left),
     decodeChange: (reader) => reader.varint(),
   };
 }
 
-/** Values as a counted list of one type. */
-export function listCodec(type: ColumnType): {
-  encodeValue(writer: ByteWriter, values: Scalar[]): void;
-  decodeValue(reader: ByteReader): Scalar[];
+/** How a part whose value is a list of such values writes it. */
+export function listCodec<V>(codec: Codec<V>): {
+  encodeValue(writer: ByteWriter, values: V[]): void;
+  decodeValue(reader: ByteReader): V[];
 } {
-  const codec = scalarCodecs[type];
+  const many = manyOf(codec);
   return {
-    encodeValue(writer, values) {
-      writer.varint(values.length);
-      for (const value of values) codec.encode(writer, value);
-    },
-    decodeValue: (reader) => Array.from({ length: reader.varint() }, () => codec.decode(reader)),
+    encodeValue: (writer, values) => many.encode(writer, values),
+    decodeValue: (reader) => many.decode(reader),
   };
 }
 
@@ -100,12 +97,12 @@ export function leavingFromTheEnd(
 
 export function encodePlace(writer: ByteWriter, place: Place): void {
   writer.signed(place.timestamp);
-  writer.signed(place.order);
+  writer.whole(place.order);
   writer.text(place.id);
 }
 
 export function decodePlace(reader: ByteReader): Place {
-  return { timestamp: reader.signed(), order: reader.signed(), id: reader.text() };
+  return { timestamp: reader.signed(), order: reader.whole(), id: reader.text() };
 }
 
 /** 0: never; 1: the time follows. */

@@ -3,8 +3,8 @@
  * place, so the state keeps the oldest n of each tile: what leaves with n older ones never comes to be among the oldest.
  */
 import type { ByteReader, ByteWriter } from '../codec/bytes.js';
-import type { Scalar } from '../codec/scalar.js';
-import { scalarCodecs } from '../codec/scalar.js';
+import type { Present } from '../codec/scalar.js';
+import { valueCodecs } from '../codec/scalar.js';
 import type { ColumnType } from '../definition.js';
 import type { Event, Place, Value } from '../event.js';
 import { compareEvents } from '../event.js';
@@ -15,7 +15,7 @@ import type { Tiles } from './tiles.js';
 import { createTiles, takeLeft, tileFor } from './tiles.js';
 
 interface Element extends Place {
-  value: Scalar;
+  value: Present;
 }
 
 /** Oldest first, in each tile and from tile to tile: what is older leaves no later. */
@@ -24,16 +24,16 @@ type OldestState = Tiles<Element[]>;
 /** So many of the oldest leave, and these come to be among the oldest n. */
 interface Moved {
   left: number;
-  entered: Scalar[];
+  entered: Present[];
 }
 
 export function oldestPart(
   n: number,
   type: ColumnType,
   input: (event: Event) => Value,
-): Part<OldestState, Scalar[], Moved> {
-  const codec = scalarCodecs[type];
-  const list = listCodec(type);
+): Part<OldestState, Present[], Moved> {
+  const codec = valueCodecs[type];
+  const list = listCodec(codec);
 
   function encodeElement(writer: ByteWriter, element: Element): void {
     encodePlace(writer, element);
@@ -62,7 +62,7 @@ export function oldestPart(
     },
     nextLeave: (state) => state.leaves[0] ?? NEVER,
     value(state) {
-      const values: Scalar[] = [];
+      const values: Present[] = [];
       for (const elements of state.contents) {
         for (const { value } of elements) if (values.length < n) values.push(value);
         if (values.length === n) break;

@@ -17,7 +17,16 @@ export const NEVER = Number.POSITIVE_INFINITY;
 /** A change of value that is certain to come unless a new event does. */
 export interface Step<Change> {
   at: number;
+  /** Which of the part's windows changes; without it, the one it has. */
+  lane?: number;
   change: Change;
+}
+
+/** Steps one after the other, none made before it is asked for. Past the last one, `at` is NEVER. */
+export interface Cursor<Change> extends Required<Step<Change>> {
+  next(): void;
+  /** The present step's change, as `encodeChange` writes it. */
+  write(writer: ByteWriter): void;
 }
 
 /** States are mutable and owned by one caller; values and changes are not mutated. */
@@ -36,9 +45,13 @@ export interface Part<State, Value, Change> {
   nextLeave(state: State): number;
   /** What a record carries: enough to read every feature of this part. Asked after `leave`. */
   value(state: State): Value;
-  /** The coming changes, times ascending and distinct. Asked after `leave`. */
+  /** How many windows it tells apart; without it, one. */
+  lanes?: number;
+  /** The coming changes, times ascending, of one time each lane at most once. Asked after `leave`. */
   steps(state: State): Step<Change>[];
-  apply(value: Value, change: Change): Value;
+  /** The same, where making them all would be waste; one at a time. */
+  cursor?(state: State): Cursor<Change>;
+  apply(value: Value, change: Change, lane: number): Value;
   encodeState(writer: ByteWriter, state: State): void;
   decodeState(reader: ByteReader): State;
   encodeValue(writer: ByteWriter, value: Value): void;
@@ -48,3 +61,41 @@ export interface Part<State, Value, Change> {
 }
 
 export type AnyPart = Part<unknown, unknown, unknown>;
+
+/** The steps of a part from where its state stands. */
+export function cursorOf(part: AnyPart, state: unknown): Cursor<unknown> {
+  return part.cursor ? part.cursor(state) : new StepsCursor(part, part.steps(state));
+}
+
+export function stepsOf<Change>(cursor: Cursor<Change>): Step<Change>[] {
+  const steps: Step<Change>[] = [];
+  for (; cursor.at < NEVER; cursor.next())
+    steps.push({ at: cursor.at, lane: cursor.lane, change: cursor.change });
+  return steps;
+}
+
+class StepsCursor implements Cursor<unknown> {
+  readonly #part: AnyPart;
+  readonly #steps: readonly Step<unknown>[];
+  #index = -1;
+  at = NEVER;
+  lane = 0;
+  change: unknown;
+
+  constructor(part: AnyPart, steps: readonly Step<unknown>[]) {
+    this.#part = part;
+    this.#steps = steps;
+    this.next();
+  }
+
+  next(): void {
+    const step = this.#steps[++this.#index];
+    this.at = step === undefined ? NEVER : step.at;
+    this.lane = step?.lane ?? 0;
+    this.change = step?.change;
+  }
+
+  write(writer: ByteWriter): void {
+    this.#part.encodeChange(writer, this.change);
+  }
+}

@@ -1,7 +1,7 @@
 /** Exact sum of a number and how many there were: the parts of sum and mean. Nulls are skipped. */
 import type { ByteReader, ByteWriter } from '../codec/bytes.js';
 import type { Event } from '../event.js';
-import type { Adder } from '../exact.js';
+import type { Total } from '../exact.js';
 import type { Part } from './part.js';
 import { NEVER } from './part.js';
 import type { Tiles } from './tiles.js';
@@ -19,7 +19,7 @@ export interface SumState<T> {
 
 /** @param term what an event adds; null: the event is skipped */
 export function sumPart<T>(
-  adder: Adder<T>,
+  adder: Total<T>,
   term: (event: Event) => T | null,
 ): Part<SumState<T>, Sum<T>, Sum<T>> {
   const plus = (a: Sum<T>, b: Sum<T>): Sum<T> => ({

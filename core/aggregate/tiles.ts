@@ -3,6 +3,7 @@
  * land in their own tile. A queue: tiles are taken from the front.
  */
 import type { ByteReader, ByteWriter } from '../codec/bytes.js';
+import type { Int64 } from '../int64.js';
 
 export interface Tiles<T> {
   leaves: number[];
@@ -65,7 +66,7 @@ export function decodeTiles<T>(reader: ByteReader, decode: () => T): Tiles<T> {
 }
 
 /** Index of the first of ascending `times` that is >= `time`; their number when there is none. The end is tried first. */
-export function firstAtOrAfter(times: readonly number[], time: number): number {
+export function firstAtOrAfter(times: readonly number[], time: Int64): number {
   let high = times.length;
   if (high === 0 || times[high - 1]! < time) return high;
   let low = 0;

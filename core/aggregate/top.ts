@@ -5,9 +5,10 @@
 import type { ByteReader, ByteWriter } from '../codec/bytes.js';
 import type { Scalar } from '../codec/scalar.js';
 import { compareScalars, scalarCodecs } from '../codec/scalar.js';
-import type { ColumnType } from '../definition.js';
+import type { ScalarType } from '../definition.js';
 import type { Event, Value } from '../event.js';
 import type { Adder } from '../exact.js';
+import type { Int64 } from '../int64.js';
 import { listCodec } from './newest.js';
 import type { Part, Step } from './part.js';
 import { NEVER } from './part.js';
@@ -24,13 +25,13 @@ interface TopState<T> {
 
 export function topPart<T>(
   k: number,
-  type: ColumnType,
+  type: ScalarType,
   adder: Adder<T>,
   key: (event: Event) => Value,
   weight: (event: Event) => Value,
 ): Part<TopState<T>, Scalar[], Scalar[]> {
   const codec = scalarCodecs[type];
-  const list = listCodec(type);
+  const list = listCodec(codec);
 
   function merge(into: Totals<T>, from: Totals<T>): Totals<T> {
     for (const [name, { count, weight }] of from) {
@@ -86,10 +87,10 @@ export function topPart<T>(
   return {
     create: () => ({ totals: new Map(), tiles: createTiles() }),
     add(state, event, leaves) {
-      const name = key(event);
-      const size = weight(event);
+      const name = key(event) as Scalar | null;
+      const size = weight(event) as Int64 | null;
       if (name === null || size === null) return;
-      const one: Totals<T> = new Map([[name, { count: 1, weight: adder.of(size as number) }]]);
+      const one: Totals<T> = new Map([[name, { count: 1, weight: adder.of(size) }]]);
       merge(state.totals, one);
       if (leaves !== NEVER) addToTile(state.tiles, leaves, one, merge);
     },

@@ -1,5 +1,5 @@
 /**
- * Writing and reading the small binary forms of records and snapshots. Varints are unsigned LEB128; signed numbers are
+ * Writing and reading the small binary forms of records and snapshots. Varints are unsigned LEB128; signed numbers
  * carry their sign in the first byte's bit 6; u64 is big-endian so that Redis can compare it.
  * Reading past the end, or a number beyond 2^53, throws FS_RECORD_CORRUPT.
  */
@@ -22,27 +22,43 @@ export class ByteWriter {
 
   /** @param value whole, 0 to 2^53 - 1 */
   varint(value: number): void {
-    assert(Number.isSafeInteger(value) && value >= 0, `varint ${value}`);
+    if (!(Number.isSafeInteger(value) && value >= 0)) assert(false, `varint ${value}`);
     this.#room(8);
-    while (value > 127) {
+    while (value > 0x7fffffff) {
       this.#bytes[this.length++] = (value % 128) | 128;
       value = Math.floor(value / 128);
+    }
+    while (value > 127) {
+      this.#bytes[this.length++] = (value & 127) | 128;
+      value >>>= 7;
     }
     this.#bytes[this.length++] = value;
   }
 
   /** First byte: more follows, sign, the low 6 bits; then the rest as a varint. @param value whole, within ±(2^53 - 1) */
   signed(value: number): void {
-    assert(Number.isSafeInteger(value), `signed ${value}`);
+    if (!Number.isSafeInteger(value)) assert(false, `signed ${value}`);
     const size = Math.abs(value);
     const rest = Math.floor(size / 64);
     this.u8((rest > 0 ? 128 : 0) | (value < 0 ? 64 : 0) | (size % 64));
     if (rest > 0) this.varint(rest);
   }
 
+  /**
+   * A whole number of any size, as `signed` writes one that is safe; a larger one is 0x40, which no other begins with (it would be -0),
+   * and a bigint.
+   */
+  whole(value: number | bigint): void {
+    if (typeof value === 'number') this.signed(value);
+    else {
+      this.u8(64);
+      this.bigint(value);
+    }
+  }
+
   /** @param value whole, 0 to 2^63 as far as a double holds it */
   u64(value: number): void {
-    assert(Number.isInteger(value) && value >= 0, `u64 ${value}`);
+    if (!(Number.isInteger(value) && value >= 0)) assert(false, `u64 ${value}`);
     this.#room(8);
     this.#view.setUint32(this.length, Math.floor(value / TWO_32));
     this.#view.setUint32(this.length + 4, value % TWO_32);
@@ -76,6 +92,16 @@ export class ByteWriter {
     this.#room(value.length);
     this.#bytes.set(value, this.length);
     this.length += value.length;
+  }
+
+  /** Forgets what was written; the room for it stays. */
+  clear(): void {
+    this.length = 0;
+  }
+
+  /** What was written, up to `end`; gone with the next write. */
+  written(end = this.length): Uint8Array {
+    return this.#bytes.subarray(0, end);
   }
 
   /** A copy of what was written. */
@@ -122,8 +148,18 @@ export class ByteReader {
 
   signed(): number {
     const first = this.u8();
-    const size = (first & 63) + (first & 128 ? this.varint() * 64 : 0);
+    return this.#signed(first, first & 128 ? this.varint() : 0);
+  }
+
+  #signed(first: number, rest: number): number {
+    const size = (first & 63) + rest * 64;
     return first & 64 ? -size : size;
+  }
+
+  whole(): number | bigint {
+    const first = this.u8();
+    if (first === 64) return this.bigint();
+    return this.#signed(first, first & 128 ? this.varint() : 0);
   }
 
   u64(): number {
@@ -164,7 +200,12 @@ export class ByteReader {
   }
 }
 
-function corrupt(why: string): never {
+export function equalBytes(a: Uint8Array, b: Uint8Array): boolean {
+  return a.length === b.length && a.every((byte, index) => byte === b[index]);
+}
+
+/** Throws FS_RECORD_CORRUPT. */
+export function corrupt(why: string): never {
   throw new FeatureStoreError('FS_RECORD_CORRUPT', `stored bytes cannot be read: ${why}`, {
     fix: 'write them again from the archive: almanac refill <view>',
   });

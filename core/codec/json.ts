@@ -1,29 +1,33 @@
 /**
  * JSON on the wire, exactly: a strict parser for what comes in, and the text of values by type for what goes out. Pure.
  *
- * In: JSON.parse takes 9007199254740993 for ...992, 1e400 for Infinity, the last of two equal keys, `__proto__` and any depth; the
+ * In: JSON.parse takes 9007199254740993 for ...992 (here: a bigint), 1e400 for Infinity, the last of two equal keys, `__proto__` and any depth; the
  * library that keeps numbers lossless takes equal duplicates, recurses without bound and cannot say where. So: one pass of our
  * own, compared with JSON.parse on generated documents in test/core/json.test.ts.
  *
- * Out, as Feast's clients read it: int64 as exact integers whatever their size, float64 always with a point or exponent (2.0),
+ * Out, as Feast's clients read it: int64 as exact integers, float64 always with a point or exponent (2.0),
  * timestamps as RFC 3339 without an empty fraction (2026-03-01T12:30:00Z), maps as objects, missing values as null.
  */
 import { assert } from '../assert.js';
-import type { ColumnType, FeatureType, MapType } from '../definition.js';
+import type { FeatureType, MapType, ScalarType } from '../definition.js';
 import { FeatureStoreError } from '../error.js';
-import type { FeatureValue } from '../event.js';
+import type { FeatureValue, List } from '../event.js';
+import { type Int64, isInt64, parseInt64, toInt64 } from '../int64.js';
 import { DAY, formatTimestamp, HOUR, MINUTE, SECOND } from '../time.js';
 import { elementOf, entriesOf, isMap, type ValueMap } from '../value-map.js';
 import type { Scalar } from './scalar.js';
 
-/** Objects have no prototype: a key named __proto__ or constructor is a key like any other. */
-export type Json = string | number | boolean | null | Json[] | { [key: string]: Json };
+/**
+ * Whole numbers are exact: bigint beyond ±(2^53 - 1), where they are written without point or exponent. Objects have no prototype: a
+ * key named __proto__ or constructor is a key like any other.
+ */
+export type Json = string | Int64 | boolean | null | Json[] | { [key: string]: Json };
 
 const NUMBER = /-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?/y;
 
 /**
  * Throws FS_REQUEST_INVALID with a JSON pointer for text that is not JSON, a key twice in one object, a whole number beyond
- * ±(2^53 - 1), a number no double holds (1e400), half of a surrogate pair, or more than `maxDepth` levels.
+ * 64 bits, a number no double holds (1e400), half of a surrogate pair, or more than `maxDepth` levels.
  */
 export function parseJson(text: string, maxDepth = 16): Json {
   const path: Array<string | number> = [];
@@ -131,20 +135,21 @@ export function parseJson(text: string, maxDepth = 16): Json {
     return value;
   }
 
-  function parseNumber(): number {
+  function parseNumber(): Int64 {
     NUMBER.lastIndex = at;
     if (!NUMBER.test(text)) unexpected('a value');
     const literal = text.slice(at, NUMBER.lastIndex);
     const value = Number(literal);
     const shown = literal.length > 40 ? `${literal.slice(0, 40)}…` : literal;
     if (!Number.isFinite(value)) refuse(`${shown} is beyond every double`, 'give a number below 1.8e308');
-    if (!Number.isSafeInteger(value) && !/[.eE]/.test(literal))
-      refuse(
-        `${shown} is beyond ±(2^53 - 1), the range of int64 here`,
-        'give an id as text, a double with a point or an exponent',
-      );
+    let exact: Int64 | null = value + 0; // no negative zero
+    if (!Number.isSafeInteger(value) && !/[.eE]/.test(literal)) {
+      exact = literal.length > 20 ? null : toInt64(BigInt(literal));
+      if (exact === null)
+        refuse(`${shown} is beyond 64 bits`, 'give an id as text, a double with a point or an exponent');
+    }
     at = NUMBER.lastIndex;
-    return value + 0; // no negative zero
+    return exact as Int64;
   }
 
   function parseWord<T>(word: string, value: T): T {
@@ -182,6 +187,17 @@ export function parseJson(text: string, maxDepth = 16): Json {
   }
 }
 
+/** As JSON.stringify, of plain data, so that parseJson gives it back: bigints as digits, a whole double beyond 2^53 with an exponent. */
+export function writeJson(value: unknown): string {
+  if (typeof value === 'bigint') return String(value);
+  if (typeof value === 'number' && Number.isInteger(value) && !Number.isSafeInteger(value))
+    return value.toExponential();
+  if (typeof value !== 'object' || value === null) return JSON.stringify(value);
+  if (Array.isArray(value)) return `[${value.map(writeJson).join(',')}]`;
+  const fields = Object.entries(value).filter(([, field]) => field !== undefined);
+  return `{${fields.map(([key, field]) => `${JSON.stringify(key)}:${writeJson(field)}`).join(',')}}`;
+}
+
 /** RFC 6901; '' is the whole document. Long keys are cut: a pointer is for people. */
 export function jsonPointer(path: ReadonlyArray<string | number>): string {
   return path
@@ -195,7 +211,7 @@ export function valueEncoder(type: FeatureType): (value: FeatureValue) => string
     ? mapEncoder(type)
     : type.startsWith('list<')
       ? listEncoder(type.slice(5, -1) as FeatureType)
-      : (scalarEncoders[type as ColumnType] as (value: FeatureValue) => string);
+      : (scalarEncoders[type as ScalarType] as (value: FeatureValue) => string);
   return (value) => (value === null ? 'null' : encode(value));
 }
 
@@ -222,10 +238,10 @@ function dateText(day: number): string {
   return text;
 }
 
-const scalarEncoders: Record<ColumnType, (value: Scalar | bigint) => string> = {
+const scalarEncoders: Record<ScalarType, (value: Scalar) => string> = {
   string: (value) => JSON.stringify(value),
   int64: (value) => {
-    assert(typeof value === 'bigint' || Number.isInteger(value), `int64 ${String(value)}`);
+    assert(isInt64(value), `int64 ${String(value)}`);
     return String(value);
   },
   float64: (value) => {
@@ -240,7 +256,7 @@ const scalarEncoders: Record<ColumnType, (value: Scalar | bigint) => string> = {
 
 function listEncoder(element: FeatureType): (value: FeatureValue) => string {
   const encode = valueEncoder(element);
-  return (value) => `[${(value as ReadonlyArray<string | number>).map(encode).join(',')}]`;
+  return (value) => `[${(value as List).map(encode).join(',')}]`;
 }
 
 function mapEncoder(type: MapType): (value: FeatureValue) => string {
@@ -258,7 +274,5 @@ export function decodeMap(type: MapType, text: string): ValueMap {
     found.startsWith('"') ? found : `"${found}"`,
   );
   const entries = Object.entries(JSON.parse(quoted) as Record<string, string>);
-  return Object.fromEntries(
-    entries.map(([key, whole]) => [key, Number.isSafeInteger(Number(whole)) ? Number(whole) : BigInt(whole)]),
-  );
+  return Object.fromEntries(entries.map(([key, whole]) => [key, parseInt64(whole)!]));
 }

@@ -12,6 +12,7 @@
 import type { Entity } from '../definition.js';
 import { FeatureStoreError } from '../error.js';
 import type { Value } from '../event.js';
+import { INT64_RANGE, type Int64, isInt64, narrow } from '../int64.js';
 
 const INT64 = 1;
 const STRING = 2;
@@ -23,7 +24,7 @@ const decoder = new TextDecoder('utf-8', { fatal: true });
 
 /**
  * @param parts values of the entity's join keys, in its order
- * Throws FS_KEY_INVALID for a null, a wrong type, a number beyond ±(2^53 - 1), a lone surrogate, text over 1,024 bytes,
+ * Throws FS_KEY_INVALID for a null, a wrong type, a number beyond 64 bits, a lone surrogate, text over 1,024 bytes,
  * or a key over 2,048 bytes.
  */
 export function encodeKey(entity: Entity, parts: readonly Value[]): Uint8Array {
@@ -46,7 +47,7 @@ export function encodeKey(entity: Entity, parts: readonly Value[]): Uint8Array {
 }
 
 /** The join key values of an entity key made by encodeKey. */
-export function decodeKey(entity: Entity, key: Uint8Array): Array<string | number> {
+export function decodeKey(entity: Entity, key: Uint8Array): Array<string | Int64> {
   let at = 0;
   return entity.keys.map(() => {
     const tag = key[at++];
@@ -61,7 +62,7 @@ export function decodeKey(entity: Entity, key: Uint8Array): Array<string | numbe
     if (tag === STRING) return decoder.decode(body);
     let value = BigInt((body[0] ?? 0) >= 128 ? -1 : 0);
     for (const byte of body) value = (value << 8n) | BigInt(byte);
-    return Number(value);
+    return narrow(value);
   });
 }
 
@@ -70,8 +71,7 @@ export function onlineKey(environment: string, entity: string, key: Uint8Array):
 }
 
 function encodeInt(name: string, part: Value): number[] {
-  if (typeof part !== 'number' || !Number.isSafeInteger(part))
-    return refuse(name, part, 'a whole number within ±(2^53 - 1)');
+  if (!isInt64(part)) return refuse(name, part, INT64_RANGE);
   const bytes: number[] = [];
   let rest = BigInt(part);
   do {
@@ -92,7 +92,7 @@ function encodeText(name: string, part: Value): Uint8Array {
 function refuse(name: string, part: Value, wanted: string): never {
   throw new FeatureStoreError(
     'FS_KEY_INVALID',
-    `join key "${name}" is ${part === null ? 'null' : typeof part === 'string' ? `text of ${part.length} characters` : `${typeof part} ${part}`}, not ${wanted}`,
+    `join key "${name}" is ${part === null ? 'null' : typeof part === 'string' ? `text of ${part.length} characters` : `${typeof part} ${String(part)}`}, not ${wanted}`,
     { fix: `give ${name} as ${wanted}`, column: name },
   );
 }

@@ -428,7 +428,7 @@ const breakOrder: Breakage<OrderRow> = {
     (row) => ({ ...row, event_time: zoneless(row.event_time) }),
     (row) => ({ ...row, user_id: null }),
     (row) => ({ ...row, quantity: 'NaN' }),
-    (row) => ({ ...row, sales_cents: '9007199254740993' }),
+    (row) => ({ ...row, sales_cents: '9223372036854775808' }),
     (row) => ({ ...row, sales_cents: '12.5' }),
     (row) => ({ ...row, arrived_time: earlier(row.event_time) }), // known an hour before it happened
   ],

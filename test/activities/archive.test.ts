@@ -52,6 +52,9 @@ const source: Source = {
     amount: { type: 'float64', nullable: true },
     flag: { type: 'bool', nullable: true },
     'odd "name"': { type: 'string', nullable: true },
+    texts: { type: 'list<string>', nullable: true },
+    wholes: { type: 'list<int64>', nullable: true },
+    vector: { type: 'list<float64>', nullable: true, length: 2 },
   },
   eventTime: 'at',
   arrival: null,
@@ -74,7 +77,7 @@ await transaction(pool, async (client) => {
 
 interface Given {
   timestamp: number;
-  order: number;
+  order: Event['order'];
   values: Record<string, Value>;
 }
 
@@ -135,15 +138,31 @@ const text = fc.oneof(
   ),
   fc.string({ unit: 'grapheme', maxLength: 8 }).filter((value) => !value.includes('\0')),
 );
+const double = fc.double({ noNaN: true, noDefaultInfinity: true }).map((value) => value + 0);
+const WHOLES = [
+  0,
+  -1,
+  7,
+  256,
+  2 ** 53 - 1,
+  -(2 ** 53 - 1),
+  2n ** 53n,
+  -(2n ** 53n),
+  2n ** 63n - 1n,
+  -(2n ** 63n),
+];
 const given: fc.Arbitrary<Given> = fc.record({
   timestamp: fc.integer({ min: -(10 ** 12), max: 2 * 10 ** 12 }),
-  order: fc.integer({ min: -3, max: 3 }),
+  order: fc.constantFrom(...WHOLES),
   values: fc.record({
     name: fc.option(text, { freq: 8 }),
-    number: fc.option(fc.constantFrom(0, -1, 7, 2 ** 53 - 1, -(2 ** 53 - 1), 256), { freq: 8 }),
-    amount: fc.option(fc.double({ noNaN: true, noDefaultInfinity: true }).map((value) => value + 0)),
+    number: fc.option(fc.constantFrom(...WHOLES), { freq: 8 }),
+    amount: fc.option(double),
     flag: fc.option(fc.boolean()),
     'odd "name"': fc.option(text),
+    texts: fc.option(fc.array(text, { maxLength: 4 })),
+    wholes: fc.option(fc.array(fc.constantFrom(...WHOLES), { maxLength: 4 })),
+    vector: fc.option(fc.tuple(double, double)),
   }),
 });
 

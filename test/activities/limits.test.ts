@@ -74,7 +74,7 @@ test('an id and a key of the greatest length are archived, computed and stored',
   const toLine = rowLines(work.version, one);
   for (const { tick, reading, stored } of rows)
     lines.rows.add(
-      toLine({ tickMs: tick, eventMs: reading.eventTimestamp, values: reading.values, record: stored }),
+      toLine({ tickMs: tick, eventMs: reading!.eventTimestamp, values: reading!.values, record: stored }),
     );
   lines.snapshots.add(snapshotLine(work.compiled, one, state));
   await transaction(deps.pool, async (client) => {

@@ -105,7 +105,7 @@ describe('misuse: exit 2, three lines, nothing asked of a server', () => {
     [['get-online', 's'], /no entity was given/],
     [['get-online', 's', '--entity', 'user_id'], /names no value/],
     [['get-online', 's', '--entity', 'a=1', '--entity', 'a=2'], /given twice/],
-    [['get-online', 's', '--entity', 'a=9007199254740993'], /beyond/],
+    [['get-online', 's', '--entity', 'a=9223372036854775808'], /beyond/],
     [['get-online', '--features', 'a', '--entity', 'a=1'], /"a" is not a feature/],
     [['get-historical', 'a.csv', '--service', 's'], /required option '--out/],
     [['get-historical', 'a.csv', '--service', 's', '--out', 'x.xlsx'], /which format to write/],

@@ -4,6 +4,7 @@ import { valueEncoder } from '../../core/codec/json.js';
 import { compileView } from '../../core/compile.js';
 import type { Aggregation, AggregationView, BucketAggregation, Window } from '../../core/definition.js';
 import type { Event, FeatureValue, Value } from '../../core/event.js';
+import { MAX_INT64 } from '../../core/int64.js';
 import { encodeRecord, readRecord, recordSteps } from '../../core/record.js';
 import { createState, decodeState, encodeState, fold, readState } from '../../core/state.js';
 import { HOUR, MINUTE } from '../../core/time.js';
@@ -62,7 +63,7 @@ function valueAt(aggregation: Aggregation, given: Given, minute: number, window 
       readState(compiled, state, at)!,
       readState(compiled, copy, at)!,
     ])
-      expect(reading.values[0]).toEqual(truth);
+      expect(reading!.values[0]).toEqual(truth);
   }
   return truth;
 }
@@ -100,6 +101,9 @@ test.each<{ why: string; of: Aggregation; given: Given; at: number; gives: Featu
   { why: 'whole numbers are keys as decimal text', of: bucketed({ op: 'count' }, 9, 'amount'), given: [[0, 'x', 10], [0, 'x', -9], [0, 'x', 9], [0, 'x', 10]], at: 0, gives: { '-9': 1, '10': 2, '9': 1 } },
   { why: 'ties of whole numbers go by their text', of: bucketed({ op: 'count' }, 1, 'amount'), given: [[0, 'x', 9], [0, 'x', 10]], at: 0, gives: { '10': 1 } },
   { why: 'a sum beyond 2^53 is exact', of: sums(9), given: [[0, 'x', Number.MAX_SAFE_INTEGER], [1, 'x', Number.MAX_SAFE_INTEGER]], at: 1, gives: { x: 18014398509481982n } },
+  { why: 'a key whose sum is beyond 64 bits is left out, and takes its place', of: sums(2), given: [[0, 'x', MAX_INT64], [1, 'x', 1], [2, 'y', 7], [2, 'z', 7]], at: 2, gives: { y: 7 } },
+  { why: 'it is back once enough has left', of: sums(2), given: [[0, 'x', 1], [1, 'x', MAX_INT64], [2, 'y', 7]], at: 60, gives: { x: MAX_INT64, y: 7 } },
+  { why: 'a key of 64 bits', of: bucketed({ op: 'max', value: { col: 'amount' } }, 9, 'amount'), given: [[0, 'x', MAX_INT64], [0, 'x', -3]], at: 0, gives: { '9223372036854775807': MAX_INT64, '-3': -3 } },
   { why: 'a mean', of: bucketed({ op: 'mean', value: { col: 'amount' } }, 9), given: BASKET, at: 3, gives: { x: 1.5, y: 7, z: 1 } },
   { why: 'the least', of: bucketed({ op: 'min', value: { col: 'amount' } }, 9), given: BASKET, at: 3, gives: { x: -2, y: 7, z: 1 } },
   { why: 'the greatest, and the next once it has left', of: bucketed({ op: 'max', value: { col: 'amount' } }, 9), given: BASKET, at: 60, gives: { x: -2, y: 7, z: 1 } },

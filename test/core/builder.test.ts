@@ -44,6 +44,7 @@ import {
   topK,
   tumbling,
   variance,
+  vector,
 } from '../../core/index.js';
 
 const owner = 'tests';
@@ -84,6 +85,71 @@ const spend = aggregationView('user_spend', {
       window: lifetime(),
     },
   },
+});
+
+test('lists and vectors', () => {
+  const looks = source('looks', {
+    ...described,
+    input: file('arrow'),
+    columns: {
+      user_id: 'string',
+      at: 'timestamp',
+      tags: 'list<string>?',
+      ids: 'list<int64>',
+      taste: vector(64),
+      other: vector(64, { nullable: true }),
+    },
+    eventTime: 'at',
+  });
+  expect(looks.json.columns).toMatchObject({
+    tags: { type: 'list<string>', nullable: true },
+    taste: { type: 'list<float64>', nullable: false, length: 64 },
+    other: { type: 'list<float64>', nullable: true, length: 64 },
+  });
+  const view = aggregationView('user_looks', {
+    ...described,
+    entity: user,
+    source: looks,
+    mode: streaming(),
+    where: looks.col('tags').contains('new').or(looks.col('ids').contains(7)),
+    features: {
+      user_taste: {
+        description: 'a vector',
+        aggregation: mean(looks.col('other').coalesce(looks.col('taste'))),
+        window: lifetime(),
+      },
+      user_tags: {
+        description: 'tags',
+        aggregation: last(looks.col('tags')),
+        window: lifetime(),
+        coldStart: ['a'],
+      },
+      user_tag_count: {
+        description: 'how many',
+        aggregation: sum(looks.col('tags').length()),
+        window: lifetime(),
+      },
+    },
+  });
+  const [all] = define([view]).views as [typeof view.json];
+  expect(all.features.map(({ name, type, coldStart }) => ({ name, type, coldStart }))).toEqual([
+    { name: 'user_tag_count', type: 'int64', coldStart: 0 },
+    { name: 'user_tags', type: 'list<string>', coldStart: ['a'] },
+    { name: 'user_taste', type: 'list<float64>', coldStart: null },
+  ]);
+  // @ts-expect-error: texts hold no numbers
+  looks.col('tags').contains(7);
+  // @ts-expect-error: a list is no number
+  sum(looks.col('taste'));
+  // @ts-expect-error: nor has it an order
+  distinct(looks.col('tags'));
+  const tagged = {
+    ...described,
+    input: file('csv'),
+    columns: { at: 'timestamp', tags: 'list<string>' },
+  } as const;
+  // @ts-expect-error: an id is a scalar
+  source('wrong', { ...tagged, eventTime: 'at', id: 'tags' });
 });
 
 test('a whole repository, from what a service reaches', () => {
@@ -377,6 +443,43 @@ function thrown(run: () => Definitions): FeatureStoreError {
   throw new Error('nothing was thrown');
 }
 
+test('sessions of a source: what a view is over', () => {
+  const sessions = orders.sessions({
+    by: 'user_id',
+    gap: '30min',
+    where: orders.col('paid'),
+    sums: { total: orders.col('cents') },
+  });
+  const view = aggregationView('user_sessions', {
+    ...described,
+    entity: user,
+    source: sessions,
+    mode: streaming(),
+    where: sessions.col('event_count').gt(1),
+    features: {
+      session_total: { description: 'x', aggregation: sum(sessions.col('total')), window: lifetime() },
+      session_newest: {
+        description: 'x',
+        aggregation: last(sessions.col('ended_at')),
+        window: lifetime(),
+        where: sessions.col('user_id').ne('robot'),
+      },
+    },
+  });
+  expect(view.json).toMatchObject({
+    source: 'orders',
+    key: ['user_id'],
+    sessions: {
+      gapMs: 1_800_000,
+      where: { col: 'paid' },
+      sums: [{ name: 'total', value: { col: 'cents' } }],
+    },
+    where: { op: 'gt', args: [{ col: 'event_count' }, { lit: 1 }] },
+  });
+  expect(view.json.features.map(({ type }) => type)).toEqual(['int64', 'timestamp']);
+  expect(define([view]).sources.map(({ name }) => name)).toEqual(['orders']);
+});
+
 // Each `@ts-expect-error` fails the type check if the line below it becomes legal. Nothing throws: see above.
 test('what the compiler refuses', () => {
   // @ts-expect-error no such column
@@ -409,6 +512,15 @@ test('what the compiler refuses', () => {
   aggregationView('v', { ...of, where: other.col('term').eq('a'), features: {} });
   // @ts-expect-error no such key column
   aggregationView('v', { ...of, key: ['buyer'], features: {} });
+  const sessions = orders.sessions({ by: 'user_id', gap: '1h' });
+  // @ts-expect-error a column of the source
+  sessions.col('cents');
+  // @ts-expect-error by no such column
+  orders.sessions({ by: 'buyer', gap: '1h' });
+  // @ts-expect-error a text is not summed
+  orders.sessions({ by: 'user_id', gap: '1h', sums: { items: orders.col('item') } });
+  // @ts-expect-error they are by their key already
+  aggregationView('v', { ...of, source: sessions, key: ['user_id'], features: {} });
   aggregationView('v', {
     ...of,
     // @ts-expect-error a cold start of another type

@@ -7,6 +7,7 @@ import type {
   Definitions,
   Entity,
   OnDemandView,
+  Sessions,
   Source,
   SqlView,
   Window,
@@ -207,10 +208,39 @@ describe('the version of an aggregation view', () => {
     'assumed arrival': ({ source }) => (source.arrivalDelayMs = 1),
     id: ({ source }) => (source.id = null),
     sequence: ({ source }) => (source.sequence = 'cents'),
+    retractions: ({ source }) => (source.retracts = 'unread'),
     'type of a column read': ({ source }) => (source.columns.cents!.type = 'float64'),
     'another source': ({ source, view }) => (source.name = view.source = 'returns'),
     'another place': ({ source }) => (source.input = { type: 'table', connection: 'env:A', table: 'orders' }),
   };
+  /** A view over sessions has the version of a view over them, whatever the order of the sums. */
+  const inSessions = (change: (sessions: Sessions) => void = () => {}): string =>
+    hashOf(aggregation, ({ view }) => {
+      view.sessions = {
+        gapMs: 1_800_000,
+        where: null,
+        sums: [
+          { name: 'total', value: { col: 'cents' } },
+          { name: 'ids', value: { col: 'id' } },
+        ],
+      };
+      change(view.sessions);
+    });
+  test('is new over sessions, and with another gap, filter or sum; not with their order', () => {
+    const changes: Array<(sessions: Sessions) => void> = [
+      () => {},
+      (sessions) => (sessions.gapMs = 1),
+      (sessions) => (sessions.where = { lit: true }),
+      (sessions) => (sessions.sums[0]!.name = 'sum'),
+      (sessions) => (sessions.sums[0]!.value = { lit: 1 }),
+      (sessions) => sessions.sums.pop(),
+    ];
+    const hashes = [hashOf(aggregation), ...changes.map(inSessions)];
+    expect(new Set(hashes).size).toBe(hashes.length);
+    expect(inSessions((sessions) => sessions.sums.reverse())).toBe(inSessions());
+    expect(inSessions()).toBe('2c7d19da3e9550b0c6d78345b490a2023b10703677b4153a29d31341909e3d5e');
+  });
+
   test.each(Object.entries(meaning))('is new with another %s', (_, change) =>
     expect(hashOf(aggregation, change)).not.toBe(hashOf(aggregation)),
   );
@@ -308,7 +338,19 @@ test('columns read: key, filters and values, once each', () => {
     numerator: { op: 'count', where: { col: 'a' } },
     denominator: { op: 'sum', value: { col: 'b' }, where: { col: 'c' } },
   };
-  expect(columnsRead(view).sort()).toEqual(['a', 'b', 'c', 'cents', 'unread', 'user_id']);
+  expect(columnsRead(view, source).sort()).toEqual(['a', 'b', 'c', 'cents', 'unread', 'user_id']);
+  expect(columnsRead(view, { retracts: 'unsays' })).toContain('unsays');
+});
+
+test('columns read of a view over sessions: key, and what makes them and their sums', () => {
+  const view = structuredClone(aggregation);
+  view.sessions = {
+    gapMs: 1,
+    where: { op: 'isNull', args: [{ col: 'unread' }] },
+    sums: [{ name: 'total', value: { col: 'a' } }],
+  };
+  view.where = { op: 'gt', args: [{ col: 'duration_ms' }, { lit: 0 }] };
+  expect(columnsRead(view, source).sort()).toEqual(['a', 'unread', 'user_id']);
 });
 
 test('definitions have one order; keys and the features of a service keep theirs', () => {

@@ -26,6 +26,7 @@ import {
   table,
   timeSince,
   topK,
+  vector,
 } from '../../core/index.js';
 
 const described = { description: 'x', owner: 'tests' };
@@ -38,6 +39,9 @@ const orders = source('orders', {
     user_id: 'string',
     item: 'string?',
     cents: 'int64',
+    taste: vector(3, { nullable: true }),
+    loose: 'list<float64>?',
+    tags: 'list<string>?',
     paid: 'bool',
     at: 'timestamp',
   },
@@ -217,6 +221,10 @@ cases('sources', [
   { why: 'an arrival that is no time', change: ({ source: of }) => (of('visits').arrival = 'user_id'), code: 'type', path: 'sources.visits.arrival' },
   { why: 'an id that may be missing', change: ({ source: of }) => (of('orders').id = 'item'), code: 'type', path: 'sources.orders.id' },
   { why: 'a sequence of text', change: ({ source: of }) => (of('orders').sequence = 'id'), code: 'type', path: 'sources.orders.sequence' },
+  { why: 'no such column of retractions', change: ({ source: of }) => (of('orders').retracts = 'items'), code: 'unknown-column', path: 'sources.orders.retracts', fix: /did you mean "item"/ },
+  { why: 'retractions without ids', change: ({ source: of }) => Object.assign(of('orders'), { id: null, retracts: 'item' }), code: 'source', path: 'sources.orders.retracts', fix: /id: / },
+  { why: 'a retraction by another type than the id', change: ({ source: of }) => { of('orders').retracts = 'cents'; of('orders').columns.cents.nullable = true; }, code: 'type', path: 'sources.orders.retracts', says: /int64.*"id" is string/, fix: /type string/ },
+  { why: 'a retraction in every row', change: ({ source: of }) => (of('orders').retracts = 'user_id'), code: 'type', path: 'sources.orders.retracts', fix: /'string\?'/ },
   { why: 'a table that is none', change: ({ source: of }) => (of('visits').input.table = 'visits; drop table x'), code: 'source', path: 'sources.visits.input.table' },
   { why: 'later than it is kept', change: ({ source: of }) => (of('orders').allowedLatenessMs = 366 * 86_400_000), code: 'source', path: 'sources.orders.allowedLatenessMs', says: /366d.*365d/ },
   { why: 'a snapshot has no events', change: ({ source: of }) => (of('visits').kind = 'snapshot'), code: 'source', path: 'views.user_presence.source', fix: /sql view/ },
@@ -227,6 +235,45 @@ cases('keys', [
   { why: 'too few columns', change: ({ view }) => (view('user_spend').key = ['user_id', 'id']), code: 'key', path: 'views.user_spend.key', fix: /user_id/ },
   { why: 'no such column', change: ({ view }) => (view('user_spend').key = ['userid']), code: 'unknown-column', path: 'views.user_spend.key', fix: /user_id/ },
   { why: 'another type', change: ({ view }) => (view('user_spend').key = ['cents']), code: 'key', path: 'views.user_spend.key', says: /int64.*string/ },
+]);
+
+/** A view over sessions of orders, with a change. */
+const inSessions = (change: (view: Loose) => void) => (parts: Parts) => {
+  const view = parts.view('user_presence');
+  const sums = [{ name: 'total', value: { col: 'cents' } }];
+  Object.assign(view, { source: 'orders', sessions: { gapMs: 1_800_000, where: null, sums } });
+  change(view);
+};
+
+test('a view over sessions has no problems; a feature of it may be named after them', () => {
+  const json = changed((parts) => {
+    inSessions((view) => (view.features[0].name = 'session_age_days'))(parts);
+    parts.service('ranking').features = ['user_spend:user_spend_7d'];
+  });
+  expect(checkDefinitions(json).problems).toEqual([]);
+});
+
+const VISITS = 'views.user_presence';
+// biome-ignore format: a table, one case a line
+cases('sessions', [
+  { why: 'no gap', change: inSessions((view) => (view.sessions.gapMs = 0)), code: 'structure', path: `${VISITS}.sessions.gapMs` },
+  { why: 'a gap beyond all events', change: inSessions((view) => (view.sessions.gapMs = 3_155_760_000_001)), code: 'structure', path: `${VISITS}.sessions.gapMs` },
+  { why: 'no such column in what makes them', change: inSessions((view) => (view.sessions.where = { op: 'gt', args: [{ col: 'cent' }, { lit: 1 }] })), code: 'unknown-column', path: `${VISITS}.sessions.where`, fix: /did you mean "cents"/ },
+  { why: 'what makes them is no condition', change: inSessions((view) => (view.sessions.where = { col: 'cents' })), code: 'type', path: `${VISITS}.sessions.where`, fix: /bool/ },
+  { why: 'a sum of texts', change: inSessions((view) => (view.sessions.sums[0].value = { col: 'item' })), code: 'type', path: `${VISITS}.sessions.sums.total.value`, fix: /int64 or float64/ },
+  { why: 'a sum of an unknown column', change: inSessions((view) => (view.sessions.sums[0].value = { col: 'duration_ms' })), code: 'unknown-column', path: `${VISITS}.sessions.sums.total.value` },
+  { why: 'a sum that is no name', change: inSessions((view) => (view.sessions.sums[0].name = 'Total')), code: 'name', path: `${VISITS}.sessions.sums.Total` },
+  { why: 'a sum called like what every session has', change: inSessions((view) => (view.sessions.sums[0].name = 'event_count')), code: 'duplicate', path: `${VISITS}.sessions.sums.event_count`, fix: /rename/ },
+  { why: 'a sum called like a key column', change: inSessions((view) => (view.sessions.sums[0].name = 'user_id')), code: 'duplicate', path: `${VISITS}.sessions.sums.user_id` },
+  { why: 'two sums of one name', change: inSessions((view) => view.sessions.sums.push(view.sessions.sums[0])), code: 'duplicate', path: `${VISITS}.sessions.sums` },
+  { why: 'by no such column', change: inSessions((view) => (view.key = ['userid'])), code: 'unknown-column', path: `${VISITS}.key`, fix: /user_id/ },
+  { why: 'by too many columns', change: inSessions((view) => (view.key = ['user_id', 'id'])), code: 'key', path: `${VISITS}.key` },
+  { why: 'by a column called like what every session has', change: (parts) => { inSessions((view) => (view.key = ['duration_ms']))(parts); parts.source('orders').columns.duration_ms = { type: 'string', nullable: true }; }, code: 'duplicate', path: `${VISITS}.key`, fix: /source/ },
+  { why: 'a filter over a column of the source', change: inSessions((view) => (view.where = { op: 'gt', args: [{ col: 'cents' }, { lit: 1 }] })), code: 'unknown-column', path: `${VISITS}.where`, fix: /total/ },
+  { why: 'a feature over a column of the source', change: inSessions((view) => (view.features[0].where = { col: 'paid' })), code: 'unknown-column', path: `${VISITS}.features.user_age_days.where` },
+  { why: 'a type that a sum does not have', change: inSessions((view) => Object.assign(view.features[0], { type: 'float64', aggregation: { op: 'max', value: { col: 'total' } } })), code: 'type', path: `${VISITS}.features.user_age_days.type`, fix: /int64/ },
+  { why: 'a session of sessions', change: inSessions((view) => Object.assign(view.features[0], { nameException: 'x', window: { type: 'session', gapMs: 86_400_000 } })), code: 'window', path: `${VISITS}.features.user_age_days.window`, says: /of sessions/, fix: /gap of 30min/ },
+  { why: 'a window that the source does not keep', change: inSessions((view) => Object.assign(view.features[0], { nameException: 'x', aggregation: { op: 'count' }, window: { type: 'tumbling', ms: 365 * 86_400_000 } })), code: 'window', path: `${VISITS}.features.user_age_days.window`, says: /a gap of 30min/ },
 ]);
 
 const aggregation = (view: string, name: string, value: unknown) => (parts: Parts) =>
@@ -270,6 +317,19 @@ cases('types', [
   { why: 'a percentile too fine', change: aggregation('user_spend', 'user_items', { op: 'percentile', value: { col: 'cents' }, quantile: 0.99999 }), code: 'structure', path: 'views.user_spend.features.user_items.aggregation.quantile', fix: /four decimals/ },
   { why: 'a window of which nothing is left', change: ({ feature }) => Object.assign(feature('user_spend', 'user_spend_7d'), { type: 'float64', aggregation: { op: 'decayedCount', halfLifeMs: 3_600_000 } }), code: 'window', path: `${SPEND}.window`, says: /64 half-lives of 1h/, fix: /lifetime/ },
   { why: 'values kept for ever', change: ({ feature }) => Object.assign(feature('user_spend', 'user_items'), { type: 'int64', coldStart: 0, window: { type: 'lifetime' }, aggregation: { op: 'distinct', value: { col: 'item' } } }), code: 'window', path: 'views.user_spend.features.user_items.aggregation.limit', fix: /approxDistinct/ },
+  { why: 'a mean of lists of any length', change: aggregation('user_spend', 'user_spend_7d', { op: 'mean', value: { col: 'loose' } }), code: 'type', path: `${SPEND}.aggregation.value`, says: /without a length/, fix: /vector\(64\)/ },
+  { why: 'a mean of lists of texts', change: aggregation('user_spend', 'user_spend_7d', { op: 'mean', value: { col: 'tags' } }), code: 'type', path: `${SPEND}.aggregation.value`, says: /is list<string>/ },
+  { why: 'a sum of vectors', change: aggregation('user_spend', 'user_spend_7d', { op: 'sum', value: { col: 'taste' } }), code: 'type', path: `${SPEND}.aggregation.value`, fix: /int64 or float64/ },
+  { why: 'different lists', change: aggregation('user_spend', 'user_spend_7d', { op: 'distinct', value: { col: 'tags' } }), code: 'type', path: `${SPEND}.aggregation.value`, says: /is list<string>/ },
+  { why: 'the newest lists', change: aggregation('user_spend', 'user_items', { op: 'lastN', value: { col: 'tags' }, n: 2 }), code: 'type', path: 'views.user_spend.features.user_items.aggregation.value' },
+  { why: 'lists compared', change: ({ view }) => (view('user_spend').where = { op: 'eq', args: [{ col: 'tags' }, { col: 'tags' }] }), code: 'expression', path: 'views.user_spend.where', fix: /two scalars/ },
+  { why: 'a list that contains another type', change: ({ view }) => (view('user_spend').where = { op: 'contains', args: [{ col: 'tags' }, { lit: 1 }] }), code: 'expression', path: 'views.user_spend.where', says: /contains\(list<string>, int64\)/ },
+  { why: 'a vector of texts', change: ({ source: of }) => (of('orders').columns.tags.length = 3), code: 'type', path: 'sources.orders.columns.tags.length', fix: /list<float64>/ },
+  { why: 'a vector too long', change: ({ source: of }) => (of('orders').columns.taste.length = 4097), code: 'structure', path: 'sources.orders.columns.taste.length' },
+  { why: 'a list as a key', change: ({ view }) => (view('user_spend').key = ['tags']), code: 'key', path: 'views.user_spend.key', says: /list<string>/ },
+  { why: 'a list as an id', change: ({ source: of }) => (of('orders').id = 'tags'), code: 'type', path: 'sources.orders.id', fix: /string or int64/ },
+  { why: 'a cold start of another length', change: ({ feature }) => Object.assign(feature('user_spend', 'user_items'), { type: 'list<float64>', coldStart: [0, 0], aggregation: { op: 'mean', value: { col: 'taste' } } }), code: 'cold-start', path: 'views.user_spend.features.user_items.coldStart', says: /the feature has 3$/, fix: /give 3, or null/ },
+  { why: 'a list in a request', change: ({ view }) => (view('price_fit').request.price = 'list<int64>'), code: 'structure', path: 'views.price_fit.request.price' },
   { why: 'a type that it does not give', change: ({ feature }) => (feature('user_spend', 'user_items').type = 'list<int64>'), code: 'type', path: 'views.user_spend.features.user_items.type', fix: /list<string>/ },
   { why: 'a cold start of another type', change: ({ feature }) => (feature('user_spend', 'user_spend_7d').coldStart = 'none'), code: 'cold-start', path: `${SPEND}.coldStart`, fix: /whole number/ },
   { why: 'a cold start that is a fraction', change: ({ feature }) => (feature('user_spend', 'user_spend_7d').coldStart = 0.5), code: 'cold-start', path: `${SPEND}.coldStart` },

@@ -6,10 +6,12 @@ import type {
   AggregationView,
   BucketAggregation,
   Expression,
+  Sessions,
   Source,
   Window,
 } from '../../core/definition.js';
 import type { Event, Value } from '../../core/event.js';
+import { compareEvents } from '../../core/event.js';
 import { DAY, HOUR, MINUTE, SECOND, WEEK } from '../../core/time.js';
 
 export const source: Source = {
@@ -27,6 +29,8 @@ export const source: Source = {
     amount: { type: 'int64', nullable: true },
     score: { type: 'float64', nullable: true },
     at: { type: 'timestamp', nullable: false },
+    vector: { type: 'list<float64>', nullable: true, length: 3 },
+    visits: { type: 'list<int64>', nullable: true },
   },
   eventTime: 'at',
   arrival: null,
@@ -84,115 +88,198 @@ const CLOCK_CHANGES: readonly number[] = [
   Date.UTC(2006, 9, 29, 2, 31), // St John's: 0:01 is 23:01 again
 ];
 
-const where: fc.Arbitrary<Expression | null> = fc.constantFrom<Expression | null>(
-  null,
-  is('kind', 'a'),
-  { op: 'gt', args: [col('amount'), { lit: 0 }] },
-  { op: 'or', args: [is('kind', 'b'), { op: 'isNull', args: [col('item')] }] },
-  { op: 'not', args: [{ op: 'in', args: [col('item'), { lit: 'x' }, { lit: null }] }] },
-);
+/** Expressions over columns: of the source, or of its sessions. */
+interface Over {
+  where: fc.Arbitrary<Expression | null>;
+  number: fc.Arbitrary<Expression>;
+  text: fc.Arbitrary<Expression>;
+  /** Of type int64. */
+  whole: Expression;
+  /** What only lists are made into. */
+  lists: Aggregation[];
+  cart: { item: Expression; add: Expression; remove: Expression; clear: Expression };
+}
 
-const number: fc.Arbitrary<Expression> = fc.constantFrom<Expression>(
-  col('amount'),
-  col('score'),
-  { op: 'mul', args: [col('amount'), { lit: 3 }] },
-  { op: 'div', args: [col('score'), col('amount')] },
-  { op: 'coalesce', args: [col('score'), { lit: 0.1 }] },
-  { op: 'add', args: [col('amount'), col('amount'), { lit: -1 }] },
-);
+const overEvents: Over = {
+  where: fc.constantFrom<Expression | null>(
+    null,
+    is('kind', 'a'),
+    { op: 'gt', args: [col('amount'), { lit: 0 }] },
+    { op: 'or', args: [is('kind', 'b'), { op: 'isNull', args: [col('item')] }] },
+    { op: 'not', args: [{ op: 'in', args: [col('item'), { lit: 'x' }, { lit: null }] }] },
+    { op: 'contains', args: [col('visits'), col('amount')] },
+    { op: 'eq', args: [col('amount'), { op: 'coalesce', args: [col('score'), { lit: 2 ** 53 }] }] },
+  ),
+  number: fc.constantFrom<Expression>(
+    col('amount'),
+    col('score'),
+    { op: 'mul', args: [col('amount'), { lit: 3 }] },
+    { op: 'div', args: [col('score'), col('amount')] },
+    { op: 'coalesce', args: [col('score'), { lit: 0.1 }] },
+    { op: 'add', args: [col('amount'), col('amount'), { lit: -1 }] },
+    { op: 'sub', args: [{ op: 'mul', args: [col('amount'), { lit: 2 }] }, col('amount')] },
+    { op: 'sub', args: [col('amount'), col('score')] },
+    { op: 'coalesce', args: [col('amount'), col('score')] },
+    { op: 'length', args: [col('visits')] },
+  ),
+  text: fc.constantFrom<Expression>(col('item'), { op: 'lower', args: [col('kind')] }),
+  whole: col('amount'),
+  lists: [
+    { op: 'last', value: col('vector') },
+    { op: 'first', value: col('visits') },
+    { op: 'mean', value: col('vector') },
+    { op: 'mean', value: { op: 'coalesce', args: [{ lit: null }, col('vector')] } },
+  ],
+  cart: { item: col('item'), add: is('kind', 'a'), remove: is('kind', 'b'), clear: is('kind', 'c') },
+};
 
-const text: fc.Arbitrary<Expression> = fc.constantFrom<Expression>(col('item'), {
-  op: 'lower',
-  args: [col('kind')],
+const moreThan = (name: string, value: number): Expression => ({
+  op: 'gt',
+  args: [col(name), { lit: value }],
 });
-const scalar = fc.oneof(number, text, fc.constant<Expression>({ op: 'hash', args: [col('item')] }));
-const side = fc.oneof(
-  fc.record({ op: fc.constant('count' as const), where }),
-  fc.record({ op: fc.constant('sum' as const), value: number, where }),
-  fc.record({ op: fc.constant('distinct' as const), value: scalar, where }),
-);
+const overSessions: Over = {
+  where: fc.constantFrom<Expression | null>(
+    null,
+    moreThan('duration_ms', 0),
+    { op: 'or', args: [{ op: 'isNull', args: [col('amounts')] }, moreThan('event_count', 1)] },
+    { op: 'ne', args: [col('user_id'), { lit: 'u' }] },
+    { op: 'lt', args: [{ op: 'sub', args: [col('ended_at'), col('started_at')] }, { lit: MINUTE }] },
+  ),
+  number: fc.constantFrom<Expression>(
+    col('duration_ms'),
+    col('event_count'),
+    col('amounts'),
+    col('scores'),
+    { op: 'div', args: [col('scores'), col('event_count')] },
+    { op: 'sub', args: [col('ended_at'), { lit: HOUR }] },
+  ),
+  text: fc.constant<Expression>({ op: 'lower', args: [col('user_id')] }),
+  whole: col('event_count'),
+  lists: [],
+  cart: {
+    item: col('event_count'),
+    add: moreThan('amounts', 0),
+    remove: moreThan('scores', 0),
+    clear: { op: 'eq', args: [col('duration_ms'), { lit: 0 }] },
+  },
+};
+
+const sessions: fc.Arbitrary<Sessions> = fc.record({
+  gapMs: fc.constantFrom(1, 5 * MINUTE, HOUR, 2 * DAY),
+  where: fc.oneof({ weight: 3, arbitrary: fc.constant(null) }, { weight: 1, arbitrary: overEvents.where }),
+  sums: fc
+    .record({
+      amounts: fc.constantFrom<Expression>(col('amount'), {
+        op: 'coalesce',
+        args: [col('amount'), { lit: 7 }],
+      }),
+      scores: fc.constantFrom<Expression>(col('score'), { op: 'mul', args: [col('score'), col('amount')] }),
+    })
+    .map(({ amounts, scores }) => [
+      { name: 'scores', value: scores },
+      { name: 'amounts', value: amounts },
+    ]),
+});
 
 const halfLife = fc.constantFrom(1, 7, MINUTE, 100_003, HOUR, DAY, 400 * DAY);
 
-const aggregation: fc.Arbitrary<Aggregation> = fc.oneof(
-  fc.constant<Aggregation>({ op: 'count' }),
-  fc.record({
-    op: fc.constantFrom('sum' as const, 'mean' as const, 'min' as const, 'max' as const),
-    value: number,
-  }),
-  fc.record({
-    op: fc.constantFrom('variance' as const, 'stddev' as const),
-    value: number,
-    population: fc.boolean(),
-  }),
-  fc.record({ op: fc.constant('decayedSum' as const), value: number, halfLifeMs: halfLife }),
-  fc.record({ op: fc.constant('decayedCount' as const), halfLifeMs: halfLife }),
-  fc.record({ op: fc.constantFrom('first' as const, 'last' as const), value: scalar }),
-  fc.record({
-    op: fc.constantFrom('firstN' as const, 'lastN' as const),
-    value: scalar,
-    n: fc.integer({ min: 1, max: 4 }),
-  }),
-  fc
-    .record({
-      op: fc.constant('distinct' as const),
+function aggregationOver({ where, number, text, whole, lists, cart }: Over): fc.Arbitrary<Aggregation> {
+  const scalar = fc.oneof(
+    number,
+    text,
+    fc.oneof(text, fc.constant(whole)).map((value): Expression => ({ op: 'hash', args: [value] })),
+  );
+  const side = fc.oneof(
+    fc.record({ op: fc.constant('count' as const), where }),
+    fc.record({ op: fc.constant('sum' as const), value: number, where }),
+    fc.record({ op: fc.constant('distinct' as const), value: scalar, where }),
+  );
+  return fc.oneof(
+    fc.constant<Aggregation>({ op: 'count' }),
+    ...(lists.length > 0 ? [fc.constantFrom(...lists)] : []),
+    fc.record({
+      op: fc.constantFrom('sum' as const, 'mean' as const, 'min' as const, 'max' as const),
+      value: number,
+    }),
+    fc.record({
+      op: fc.constantFrom('variance' as const, 'stddev' as const),
+      value: number,
+      population: fc.boolean(),
+    }),
+    fc.record({ op: fc.constant('decayedSum' as const), value: number, halfLifeMs: halfLife }),
+    fc.record({ op: fc.constant('decayedCount' as const), halfLifeMs: halfLife }),
+    fc.record({ op: fc.constantFrom('first' as const, 'last' as const), value: scalar }),
+    fc.record({
+      op: fc.constantFrom('firstN' as const, 'lastN' as const),
       value: scalar,
-      limit: fc.option(fc.integer({ min: 1, max: 6 })),
-    })
-    .map(({ limit, ...rest }) => (limit === null ? rest : { ...rest, limit })),
-  fc.record({
-    op: fc.constant('approxDistinct' as const),
-    value: scalar,
-    exactTo: fc.constantFrom(0, 1, 2, 4, 256),
-  }),
-  fc.record({
-    op: fc.constant('topK' as const),
-    key: text,
-    weight: fc.option(number),
-    k: fc.integer({ min: 1, max: 3 }),
-  }),
-  fc.record({
-    op: fc.constant('bucketed' as const),
-    by: fc.oneof(text, fc.constantFrom<Expression>(col('amount'), { op: 'length', args: [col('item')] })),
-    aggregation: fc.oneof(
-      fc.constant<BucketAggregation>({ op: 'count' }),
-      fc.record({
-        op: fc.constantFrom('sum' as const, 'mean' as const, 'min' as const, 'max' as const),
-        value: number,
-      }),
-      fc.record({ op: fc.constant('last' as const), value: scalar }),
-    ),
-    limit: fc.integer({ min: 1, max: 5 }),
-  }),
-  fc.record({
-    op: fc.constant('histogram' as const),
-    value: number,
-    edges: fc.constantFrom<number[]>(
-      [0],
-      [-3, -1, 0.1, 2, 1e16],
-      [Number.MIN_SAFE_INTEGER, 0, Number.MAX_SAFE_INTEGER],
-    ),
-  }),
-  fc.record({
-    op: fc.constant('percentile' as const),
-    value: number,
-    quantile: fc.constantFrom(0, 0.29, 0.5, 0.95, 0.9999, 1),
-  }),
-  fc.record({
-    op: fc.constant('cart' as const),
-    item: fc.constant(col('item')),
-    add: fc.constant(is('kind', 'a')),
-    remove: fc.constant(is('kind', 'b')),
-    clear: fc.constantFrom(null, is('kind', 'c')),
-    limit: fc.integer({ min: 1, max: 5 }),
-  }),
-  fc.record({ op: fc.constant('ratio' as const), numerator: side, denominator: side }),
-  fc.record({
-    op: fc.constant('timeSince' as const),
-    edge: fc.constantFrom('first' as const, 'last' as const),
-    unitMs: fc.constantFrom(1, MINUTE),
-  }),
-);
+      n: fc.integer({ min: 1, max: 4 }),
+    }),
+    fc
+      .record({
+        op: fc.constant('distinct' as const),
+        value: scalar,
+        limit: fc.option(fc.integer({ min: 1, max: 6 })),
+      })
+      .map(({ limit, ...rest }) => (limit === null ? rest : { ...rest, limit })),
+    fc.record({
+      op: fc.constant('approxDistinct' as const),
+      value: scalar,
+      exactTo: fc.constantFrom(0, 1, 2, 4, 256),
+    }),
+    fc.record({
+      op: fc.constant('topK' as const),
+      key: fc.oneof(text, fc.constant(whole)),
+      weight: fc.option(number),
+      k: fc.integer({ min: 1, max: 3 }),
+    }),
+    fc.record({
+      op: fc.constant('bucketed' as const),
+      by: fc.oneof(
+        text,
+        fc.constant(whole),
+        text.map((value): Expression => ({ op: 'length', args: [value] })),
+      ),
+      aggregation: fc.oneof(
+        fc.constant<BucketAggregation>({ op: 'count' }),
+        fc.record({
+          op: fc.constantFrom('sum' as const, 'mean' as const, 'min' as const, 'max' as const),
+          value: number,
+        }),
+        fc.record({ op: fc.constant('last' as const), value: scalar }),
+      ),
+      limit: fc.integer({ min: 1, max: 5 }),
+    }),
+    fc.record({
+      op: fc.constant('histogram' as const),
+      value: number,
+      edges: fc.constantFrom<number[]>(
+        [0],
+        [-3, -1, 0.1, 2, 1e16],
+        [Number.MIN_SAFE_INTEGER, 0, Number.MAX_SAFE_INTEGER],
+        [-(2 ** 63), 2 ** 53, 2 ** 53 + 2, 2 ** 63],
+      ),
+    }),
+    fc.record({
+      op: fc.constant('percentile' as const),
+      value: number,
+      quantile: fc.constantFrom(0, 0.29, 0.5, 0.95, 0.9999, 1),
+    }),
+    fc.record({
+      op: fc.constant('cart' as const),
+      item: fc.constant(cart.item),
+      add: fc.constant(cart.add),
+      remove: fc.constant(cart.remove),
+      clear: fc.constantFrom(null, cart.clear),
+      limit: fc.integer({ min: 1, max: 5 }),
+    }),
+    fc.record({ op: fc.constant('ratio' as const), numerator: side, denominator: side }),
+    fc.record({
+      op: fc.constant('timeSince' as const),
+      edge: fc.constantFrom('first' as const, 'last' as const),
+      unitMs: fc.constantFrom(1, MINUTE),
+    }),
+  );
+}
 
 /** Of 64 half-lives, less than a month, no window may be longer. */
 function needsLifetime(aggregation: Aggregation): boolean {
@@ -201,18 +288,19 @@ function needsLifetime(aggregation: Aggregation): boolean {
 }
 
 // The engine does not look at a feature's declared type or cold start beyond what the status needs.
-const feature: fc.Arbitrary<AggregationFeature> = fc
-  .record({ where, window, aggregation })
-  .map(({ where, window, aggregation }) => ({
-    name: 'feature',
-    description: 'generated',
-    type: 'int64',
-    coldStart: -1,
-    nameException: null,
-    where,
-    window: needsLifetime(aggregation) ? { type: 'lifetime' } : window,
-    aggregation,
-  }));
+const featureOver = (over: Over): fc.Arbitrary<AggregationFeature> =>
+  fc
+    .record({ where: over.where, window, aggregation: aggregationOver(over) })
+    .map(({ where, window, aggregation }) => ({
+      name: 'feature',
+      description: 'generated',
+      type: 'int64',
+      coldStart: -1,
+      nameException: null,
+      where,
+      window: needsLifetime(aggregation) ? { type: 'lifetime' } : window,
+      aggregation,
+    }));
 
 const mode: fc.Arbitrary<AggregationView['mode']> = fc.oneof(
   fc.constant<AggregationView['mode']>({ type: 'streaming', rowsEveryMs: HOUR }),
@@ -223,33 +311,50 @@ const mode: fc.Arbitrary<AggregationView['mode']> = fc.oneof(
   ),
 );
 
-export const view: fc.Arbitrary<AggregationView> = fc
-  .record({
-    mode,
-    zone,
-    where: fc.oneof({ weight: 3, arbitrary: fc.constant(null) }, { weight: 1, arbitrary: where }),
-    features: fc.array(feature, { minLength: 1, maxLength: 5 }),
-    ttlMs: fc.constantFrom(null, 1, HOUR, 3 * DAY),
-    minAgeMs: fc.constantFrom(0, 0, HOUR),
-    minEvents: fc.constantFrom(0, 0, 3),
-  })
-  .map(({ features, zone, ...rest }) => ({
-    kind: 'aggregation',
-    name: 'generated',
-    description: 'generated',
-    owner: 'test',
-    tags: [],
-    entity: 'user',
-    freshness: { tier: 'hourly', expectedEveryMs: HOUR },
-    source: 'events',
-    key: ['user_id'],
-    ...rest,
-    features: features.map(({ window, ...each }, index) => ({
-      ...each,
-      window: window.type === 'calendar' ? { ...window, zone } : window,
-      name: `feature_${index}`,
-    })),
+const viewOver = (over: Over): fc.Arbitrary<AggregationView> =>
+  fc
+    .record({
+      mode,
+      zone,
+      where: fc.oneof({ weight: 3, arbitrary: fc.constant(null) }, { weight: 1, arbitrary: over.where }),
+      features: fc.array(featureOver(over), { minLength: 1, maxLength: 5 }),
+      ttlMs: fc.constantFrom(null, 1, HOUR, 3 * DAY),
+      minAgeMs: fc.constantFrom(0, 0, HOUR),
+      minEvents: fc.constantFrom(0, 0, 3),
+    })
+    .map(({ features, zone, ...rest }) => ({
+      kind: 'aggregation',
+      name: 'generated',
+      description: 'generated',
+      owner: 'test',
+      tags: [],
+      entity: 'user',
+      freshness: { tier: 'hourly', expectedEveryMs: HOUR },
+      source: 'events',
+      key: ['user_id'],
+      ...rest,
+      features: features.map(({ window, ...each }, index) => ({
+        ...each,
+        window: window.type === 'calendar' ? { ...window, zone } : window,
+        name: `feature_${index}`,
+      })),
+    }));
+
+/** Sessions of sessions there are none. */
+export const sessionView: fc.Arbitrary<AggregationView> = fc
+  .record({ view: viewOver(overSessions), sessions })
+  .map(({ view, sessions }) => ({
+    ...view,
+    sessions,
+    features: view.features.map((each) =>
+      each.window.type === 'session' ? { ...each, window: { type: 'lifetime' } } : each,
+    ),
   }));
+
+export const view: fc.Arbitrary<AggregationView> = fc.oneof(
+  { weight: 3, arbitrary: viewOver(overEvents) },
+  { weight: 1, arbitrary: sessionView },
+);
 
 const HOT: readonly number[] = [-DAY, -1, 0, 1, SECOND, MINUTE, 30 * MINUTE, HOUR - 1, HOUR, HOUR + 1, DAY];
 
@@ -263,9 +368,18 @@ const moment: fc.Arbitrary<number> = fc.oneof(
 const amount: fc.Arbitrary<Value> = fc.oneof(
   fc.integer({ min: -3, max: 3 }),
   fc.constantFrom(null, Number.MAX_SAFE_INTEGER, Number.MIN_SAFE_INTEGER),
+  fc.constantFrom(2n ** 53n, 2n ** 53n + 1n, -(2n ** 53n) - 1n, 2n ** 63n - 1n, -(2n ** 63n)),
+);
+const double = fc.constantFrom(0, 0.1, -0.2, 0.3, 5e-324, -1e-300, 2 ** 900, -(2 ** 959), 1e16);
+const vector: fc.Arbitrary<Value> = fc.oneof(fc.constant(null), fc.tuple(double, double, double));
+const visits: fc.Arbitrary<Value> = fc.option(
+  fc.array(
+    amount.map((value) => (value ?? 0) as number),
+    { maxLength: 3 },
+  ),
 );
 const score: fc.Arbitrary<Value> = fc.oneof(
-  fc.constantFrom(null, 0.1, 0.2, -0.3, 1e-300, 5e-324, 2 ** 900, -(2 ** 900), 1e16),
+  fc.constantFrom(null, 2 ** 53, 0.1, 0.2, -0.3, 1e-300, 5e-324, 2 ** 900, -(2 ** 900), 1e16),
   fc.double({ noNaN: true, noDefaultInfinity: true, min: -1e6, max: 1e6 }).map((x) => x + 0),
 );
 
@@ -278,7 +392,67 @@ export const events: fc.Arbitrary<Event[]> = fc.oneof(
     .chain((change) => stream(fc.integer({ min: -DAY, max: DAY }).map((near) => change + near))),
 );
 
-function stream(timestamp: fc.Arbitrary<number>): fc.Arbitrary<Event[]> {
+/** The same source, with retractions. */
+const retracting: Source = {
+  ...source,
+  columns: {
+    ...source.columns,
+    event_id: { type: 'string', nullable: false },
+    unsays: { type: 'string', nullable: true },
+  },
+  id: 'event_id',
+  retracts: 'unsays',
+};
+
+/** Events over a source: with retractions in half of the cases. */
+export interface History {
+  source: Source;
+  events: Event[];
+}
+export const history: fc.Arbitrary<History> = fc.oneof(
+  events.map((list) => ({ source, events: list })),
+  retracted(events),
+  retracted(stream(moment, 2)),
+);
+
+/** Retractions of a few events: before and after them, of the newest, of each other, of none, some twice; and ids that come again. */
+function retracted(list: fc.Arbitrary<Event[]>): fc.Arbitrary<History> {
+  const retraction = fc.record({
+    of: fc.oneof({ weight: 4, arbitrary: fc.nat(40) }, { weight: 1, arbitrary: fc.constantFrom(-1, 1000) }),
+    happens: fc.oneof(fc.constantFrom(0, -HOUR, -1, 1, MINUTE, DAY), fc.integer({ min: -HOUR, max: HOUR })),
+    arrives: fc.oneof(fc.constantFrom(0, -1, 1, HOUR, 2 * DAY), fc.integer({ min: -HOUR, max: HOUR })),
+  });
+  return fc.tuple(list, fc.array(retraction, { maxLength: 8 }), fc.nat(12)).map(([events, some, again]) => {
+    const all = events.map((event, index) => {
+      const twin = events[index - 1];
+      const taken = index % 13 === again && twin && twin.timestamp !== event.timestamp;
+      const values = [...event.values.slice(0, 2), event.id, ...event.values.slice(2, 5), null, 'u'];
+      return { ...event, values, id: taken ? twin.id : event.id };
+    });
+    const newest = [...all].sort(compareEvents).at(-1);
+    some.forEach(({ of, happens, arrives }, index) => {
+      const target = of === -1 ? newest : all[of];
+      const timestamp = (target?.timestamp ?? 0) + happens;
+      const id = `r${String((index * 7919) % 1000).padStart(3, '0')}-${index}`;
+      all.push({
+        timestamp,
+        arrivedAt: Math.max(timestamp, (target?.arrivedAt ?? 0) + arrives),
+        order: 0,
+        id,
+        sequence: 0,
+        // amount, at, event_id, item, kind, score, unsays, user_id
+        values: [7, timestamp, id, 'x', 'a', 0.5, target?.id ?? 'nothing', 'u'],
+      });
+    });
+    all.sort((a, b) => a.arrivedAt - b.arrivedAt);
+    return {
+      source: retracting,
+      events: all.map((event, index) => ({ ...event, sequence: 1 + Math.floor(index / 3) })),
+    };
+  });
+}
+
+function stream(timestamp: fc.Arbitrary<number>, maxLength = 40): fc.Arbitrary<Event[]> {
   return fc
     .array(
       fc.record({
@@ -288,13 +462,15 @@ function stream(timestamp: fc.Arbitrary<number>): fc.Arbitrary<Event[]> {
           fc.integer({ min: 0, max: 2 * HOUR }),
           fc.constantFrom(MINUTE, DAY, 5 * DAY),
         ),
-        order: fc.constantFrom(0, 0, 1),
+        order: fc.constantFrom<Event['order']>(0, 0, 1, 2n ** 63n - 1n, -(2n ** 63n)),
         kind: fc.constantFrom('a', 'b', 'c'),
         item: fc.constantFrom(null, 'x', 'y', 'é', 'Z'),
         amount,
         score,
+        vector,
+        visits,
       }),
-      { maxLength: 40, size: 'large' },
+      { maxLength, size: 'large' },
     )
     .map((list) =>
       list
@@ -304,14 +480,14 @@ function stream(timestamp: fc.Arbitrary<number>): fc.Arbitrary<Event[]> {
           id: `e${String((index * 7919) % 1000).padStart(3, '0')}-${index}`,
         }))
         .sort((a, b) => a.arrivedAt - b.arrivedAt)
-        .map(({ timestamp, arrivedAt, order, id, kind, item, amount, score }, index) => ({
+        .map(({ timestamp, arrivedAt, order, id, kind, item, amount, score, vector, visits }, index) => ({
           timestamp,
           arrivedAt,
           order,
           id,
           sequence: 1 + Math.floor(index / 3),
-          // columns sorted by name: amount, at, item, kind, score, user_id
-          values: [amount, timestamp, item, kind, score, 'u'],
+          // columns sorted by name: amount, at, item, kind, score, user_id, vector, visits
+          values: [amount, timestamp, item, kind, score, 'u', vector, visits],
         })),
     );
 }

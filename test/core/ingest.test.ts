@@ -1,7 +1,8 @@
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
+import { parseJson } from '../../core/codec/json.js';
 import type { Source } from '../../core/definition.js';
-import { columnNames } from '../../core/event.js';
+import { columnNames, compareEvents } from '../../core/event.js';
 import { createIngest, type IngestOptions, positionId } from '../../core/ingest.js';
 import { HOUR, MINUTE, SECOND } from '../../core/time.js';
 
@@ -24,6 +25,9 @@ const source: Source = {
     gift: { type: 'bool', nullable: true },
     note: { type: 'string', nullable: true },
     step: { type: 'int64', nullable: false },
+    tags: { type: 'list<string>', nullable: true },
+    seen: { type: 'list<int64>', nullable: true },
+    point: { type: 'list<float64>', nullable: true, length: 3 },
   },
   eventTime: 'at',
   arrival: 'known',
@@ -52,7 +56,10 @@ describe('texts', () => {
   test.each([
     ['count', '-42', -42, 'a whole number'],
     ['count', '007', 7, 'leading zeros say nothing'],
-    ['count', '9007199254740991', 2 ** 53 - 1, 'the greatest there is'],
+    ['count', '9007199254740991', 2 ** 53 - 1, 'the greatest number'],
+    ['count', '9007199254740993', 9007199254740993n, 'beyond, to the digit'],
+    ['count', '9223372036854775807', 2n ** 63n - 1n, 'the greatest there is'],
+    ['count', '-9223372036854775808', -(2n ** 63n), 'the least there is'],
     ['count', '-0', 0, 'no negative zero'],
     ['count', '', null, 'a quoted empty cell is no number'],
     ['count', null, null, 'an empty cell'],
@@ -65,14 +72,23 @@ describe('texts', () => {
     ['note', '', '', 'a quoted empty cell is a text'],
     ['note', 'ça 😀', 'ça 😀', 'any well-formed text'],
     ['known', '2026-03-01T13:00:00+01:00', T, 'a zone'],
-  ])('%s %j → %j: %s', (column, field, value, _why) => expect(read(column, field)).toBe(value));
+  ])('%s %s → %s: %s', (column, field, value, _why) => expect(read(column, field)).toBe(value));
 
   test.each([
     ['count', '1.0', 'a fraction'],
     ['count', '1e3', 'an exponent in a whole number'],
     ['count', ' 1', 'a space'],
-    ['count', '9007199254740992', 'beyond 2^53 - 1'],
-    ['count', '9007199254740993', 'beyond, and would round'],
+    ['count', '9223372036854775808', 'beyond 64 bits'],
+    ['count', '-9223372036854775809', 'beyond, below'],
+    ['count', '9'.repeat(400), 'far beyond'],
+    ['tags', 'a,b', 'no JSON'],
+    ['tags', '{"a":1}', 'no array'],
+    ['tags', '["a",1]', 'a number among texts'],
+    ['tags', '[["a"]]', 'a list in a list'],
+    ['seen', '[1.5]', 'a fraction'],
+    ['seen', '[9223372036854775808]', 'an element beyond 64 bits'],
+    ['point', '[0.1,NaN,2]', 'NaN is no JSON'],
+    ['point', '[0.1,1e400,2]', 'an element no double holds'],
     ['amount', 'NaN', 'no number'],
     ['amount', 'Infinity', 'not finite'],
     ['amount', '1e400', 'overflows'],
@@ -93,7 +109,7 @@ describe('texts', () => {
 
   test('the reason names column, value and what is wanted, and cuts a long value', () => {
     expect(read('count', 'x'.repeat(1000))).toMatchObject({
-      reason: `column "count" is "${'x'.repeat(57)}...", not a whole number within ±(2^53 - 1)`,
+      reason: `column "count" is "${'x'.repeat(57)}...", not a whole number of 64 bits (-2^63 to 2^63 - 1)`,
     });
   });
 });
@@ -102,16 +118,20 @@ describe('typed values', () => {
   test.each([
     ['count', 7n, 7, 'a bigint'],
     ['count', 7, 7, 'a number'],
+    ['count', 2n ** 53n + 1n, 2n ** 53n + 1n, 'a bigint beyond 2^53'],
+    ['count', -(2n ** 63n), -(2n ** 63n), 'the least'],
     ['amount', 3n, 3, 'a whole number in a float column'],
     ['amount', -0, 0, 'no negative zero'],
     ['gift', false, false, 'a boolean'],
     ['known', T, T, 'epoch milliseconds'],
-  ])('%s %s → %j: %s', (column, field, value, _why) => expect(read(column, field, 'typed')).toBe(value));
+  ])('%s %s → %s: %s', (column, field, value, _why) => expect(read(column, field, 'typed')).toBe(value));
 
   test.each([
     ['count', '7', 'a text'],
     ['count', 7.5, 'a fraction'],
-    ['count', 2n ** 53n, 'beyond 2^53 - 1'],
+    ['count', 2 ** 53, 'a number beyond 2^53 - 1: it may have been another'],
+    ['count', 2n ** 63n, 'beyond 64 bits'],
+    ['amount', 2n ** 53n + 1n, 'a whole number that no double holds'],
     ['amount', Number.NaN, 'NaN'],
     ['amount', Number.POSITIVE_INFINITY, 'infinite'],
     ['gift', 1, 'a number'],
@@ -121,6 +141,55 @@ describe('typed values', () => {
   ])('%s %s is invalid: %s', (column, field, _why) =>
     expect(read(column, field, 'typed')).toMatchObject({ outcome: 'invalid', column }),
   );
+});
+
+describe('lists', () => {
+  test.each([
+    { why: 'texts', column: 'tags', json: '["a","","é😀"]', is: ['a', '', 'é😀'] },
+    { why: 'whole numbers, to the digit', column: 'seen', json: '[1,-0,9223372036854775807]', is: [1, 0, 2n ** 63n - 1n] },
+    { why: 'a vector; whole numbers are doubles, -0 is 0', column: 'point', json: '[0.1,-0.0,3]', is: [0.1, 0, 3] },
+    { why: 'an empty one', column: 'tags', json: '[]', is: [] },
+    { why: 'as many as there may be', column: 'seen', json: JSON.stringify(Array(4096).fill(7)), is: Array<number>(4096).fill(7) },
+  ])('$why', ({ column, json, is }) => {
+    expect(read(column, json)).toEqual(is);
+    expect((read(column, json) as unknown[]).some((item) => Object.is(item, -0))).toBe(false);
+    const known = '2026-03-01T12:00:00Z';
+    const typed = ingest({ id: 'a', at: known, step: 0, [column]: parseJson(json) }, { form: 'json' });
+    expect(typed).toMatchObject({ outcome: 'event' });
+    expect(read(column, parseJson(json), 'typed')).toEqual(is);
+  });
+
+  test.each([
+    { why: 'a null', column: 'tags', field: ['a', null], reason: 'column "tags" holds a null, as element 2' },
+    { why: 'NaN', column: 'point', field: [0, 1, Number.NaN], reason: 'column "point" has an element 3 that is NaN, not a finite number below 2^960' },
+    { why: 'a shorter vector', column: 'point', field: [0, 1], reason: 'column "point" has 2 elements, not 3' },
+    { why: 'a longer vector', column: 'point', field: [0, 1, 2, 3], reason: 'column "point" has 4 elements, not 3' },
+    { why: 'too many', column: 'seen', field: Array<number>(4097).fill(1), reason: 'column "seen" has 4097 elements, more than 4096' },
+    { why: 'no list', column: 'seen', field: 7, reason: 'column "seen" is 7, not a list' },
+    { why: 'a NUL', column: 'tags', field: ['a\0'], reason: 'column "tags" has an element 1 that holds a NUL character, which Postgres cannot store' },
+  ])('$why is invalid, and says where', ({ column, field, reason }) =>
+    expect(read(column, field, 'typed')).toEqual({ outcome: 'invalid', column, reason }),
+  );
+
+  test('a missing list is null', () => {
+    expect(read('tags', null)).toBeNull();
+    expect(read('tags', '')).toBeNull();
+  });
+}); // biome-ignore format: tables
+
+test('in JSON the digits of a double may be those of a whole number', () => {
+  const fields = { id: 'a', at: '2026-03-01T12:00:00Z', step: 0, amount: parseJson('1152921504606847000') };
+  expect(ingest(fields, { form: 'json' })).toMatchObject({ outcome: 'event' });
+});
+
+test('a sequence beyond 2^53 orders to the digit', () => {
+  const result = ingest({ ...row, step: '9007199254740993' });
+  expect(result).toMatchObject({ event: { order: 9007199254740993n } });
+  const place = (order: number | bigint) => ({ timestamp: 0, order, id: '' });
+  const orders = [5n + 2n ** 62n, 3, 2n ** 53n + 1n, -(2n ** 63n), 2n ** 53n, 2 ** 53 - 1].map(place);
+  expect(orders.sort(compareEvents).map(({ order }) => order)).toEqual([
+    -(2n ** 63n), 3, 2 ** 53 - 1, 2n ** 53n, 2n ** 53n + 1n, 5n + 2n ** 62n,
+  ]); // biome-ignore format: one list
 });
 
 describe('times', () => {

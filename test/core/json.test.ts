@@ -7,10 +7,12 @@ import {
   parseJson,
   valueEncoder,
   wireTimestamp,
+  writeJson,
 } from '../../core/codec/json.js';
 import type { FeatureType, MapType } from '../../core/definition.js';
 import { FeatureStoreError } from '../../core/error.js';
 import type { FeatureValue } from '../../core/event.js';
+import { MAX_INT64, MIN_INT64, narrow } from '../../core/int64.js';
 import { DAY, floorTo, MAX_TIMESTAMP, MIN_TIMESTAMP } from '../../core/time.js';
 import { entriesOf } from '../../core/value-map.js';
 
@@ -30,7 +32,7 @@ describe('in', () => {
     fc.assert(
       fc.property(fc.json({ maxDepth: 6 }), fc.constantFrom(0, 2, '\t'), (text, indent) => {
         const given = JSON.stringify(JSON.parse(text), null, indent);
-        fc.pre(!/[0-9]{16}/.test(given)); // whole numbers beyond 2^53 are refused on purpose
+        fc.pre(!/[0-9]{16}/.test(given)); // whole numbers beyond 2^53 are bigints on purpose
         expect(plain(parseJson(given))).toEqual(plain(JSON.parse(given) as Json));
       }),
       { numRuns: 2_000 },
@@ -67,8 +69,9 @@ describe('in', () => {
   });
 
   test.each([
-    { text: '{"entities":{"id":[1,9007199254740993]}}', pointer: '/entities/id/1', why: '2^53 + 1' },
-    { text: '{"a":-9007199254740992}', pointer: '/a', why: '-2^53: no double tells it from its neighbour' },
+    { text: '{"entities":{"id":[1,9223372036854775808]}}', pointer: '/entities/id/1', why: '2^63' },
+    { text: '{"a":-9223372036854775809}', pointer: '/a', why: 'below -2^63' },
+    { text: `[${'9'.repeat(1_000_000)}]`, pointer: '/0', why: 'a million digits' },
     { text: '[1e400]', pointer: '/0', why: 'no double' },
     { text: '{"a":1,"a":1}', pointer: '/a', why: 'equal twins too' },
     { text: '{"a":{"b":1,"\\u0062":2}}', pointer: '/a/b', why: 'twins by another spelling' },
@@ -96,6 +99,34 @@ describe('in', () => {
     const parsed = parseJson('{"__proto__":{"x":1},"constructor":2,"toString":3}') as Record<string, Json>;
     expect(Object.keys(parsed)).toEqual(['__proto__', 'constructor', 'toString']);
     expect(({} as Record<string, unknown>).x).toBeUndefined();
+  });
+
+  test.each([
+    ['9007199254740991', 9007199254740991],
+    ['9007199254740992', 9007199254740992n],
+    ['-9007199254740993', -9007199254740993n],
+    ['9223372036854775807', 9223372036854775807n],
+    ['-9223372036854775808', -9223372036854775808n],
+    ['9007199254740993.0', 9007199254740992],
+    ['1e18', 1e18],
+  ])('%s is %s', (text, value) => expect(parseJson(text)).toBe(value));
+
+  test('what is written is read again, whole numbers to the digit', () => {
+    const document = { a: [1, -9223372036854775808n, 'x"\n', null, true], b: { c: [], d: 0.1 } };
+    expect(plain(parseJson(writeJson({ ...document, left: undefined })))).toEqual(plain(document));
+  });
+
+  test('any double and any whole number of 64 bits is written so that it is read as what it was', () => {
+    const number = fc.oneof(
+      fc.double({ noNaN: true, noDefaultInfinity: true }).map((value) => value + 0),
+      fc.constantFrom(2 ** 53, -(2 ** 63), 1e20, 1e21, 1152921504606847000),
+      fc.bigInt({ min: MIN_INT64, max: MAX_INT64 }).map(narrow),
+    );
+    fc.assert(
+      fc.property(number, (value) => {
+        expect(parseJson(writeJson(value))).toBe(value);
+      }),
+    );
   });
 
   test('negative zero is zero', () => expect(Object.is(parseJson('-0.0'), 0)).toBe(true));

@@ -125,6 +125,15 @@ describe('the lint', () => {
     expect(problems[0]?.path).toBe('here');
   });
 
+  test('over sessions it may be named after them', () => {
+    const names = ['user_avg_session_duration_1h', 'session_page_view_count_1h'];
+    expect(names.flatMap((name) => lint(name, sliding('1h'), null, ['user', 'session']))).toEqual([]);
+    expect(lint('session_page_view_count_total', lifetime).map(({ code }) => code)).toEqual([
+      'name-entity-first',
+    ]);
+    expect(lint('session_page_view_count_total', lifetime, null, ['user', 'session'])).toEqual([]);
+  });
+
   test('says everything at once', () =>
     expect(lint('tot_amt_30d', sliding('7d')).map((problem) => problem.code)).toEqual([
       'name-entity-first',

@@ -45,12 +45,12 @@ function state() {
   return { compiled, state };
 }
 
-test('a record of layout 1', () => {
+test('a record of layout 3', () => {
   const { compiled, state: one } = state();
   const bytes = encodeRecord(compiled, one);
   expect(hex(bytes)).toBe(
     [
-      '01', // layout
+      '03', // layout
       '0000000000000007', // sequence
       '00100000000f55c8', // as-of + 2^52
       '00', // flags
@@ -63,13 +63,13 @@ test('a record of layout 1', () => {
       '01', // the count
       '01', // one step
       'b501', // 181 units of 10 s after 1,000,000: at 2,810,000
-      '00', // of slot 0
+      '00', // in lane 0
       '01', // one leaves
     ].join(''),
   );
   expect(recordSteps(compiled, bytes)).toEqual([2_810_000]);
-  expect(readRecord(compiled, bytes, 2_809_999).values).toEqual([1]);
-  expect(readRecord(compiled, bytes, 2_810_000).values).toEqual([0]);
+  expect(readRecord(compiled, bytes, 2_809_999)!.values).toEqual([1]);
+  expect(readRecord(compiled, bytes, 2_810_000)!.values).toEqual([0]);
   expect(decodeHeader(bytes)).toEqual({
     batch: false,
     sequence: 7,
@@ -102,13 +102,50 @@ test.each([
   expect(heads[1]! < heads[3]!).toBe(true);
 });
 
-test('a snapshot of layout 1', () => {
+test('a snapshot of layout 2', () => {
   const { compiled, state: one } = state();
   const bytes = encodeState(compiled, one);
   expect(hex(bytes)).toBe(
-    ['01', '88d77a', '07', '88d77a', '00', '64', '01', '01', '01', '9082d702', '01'].join(''),
+    ['02', '88d77a', '07', '88d77a', '00', '64', '01', '01', '01', '9904', '01'].join(''),
   );
   expect(encodeState(compiled, decodeState(compiled, bytes))).toEqual(bytes);
+});
+
+const retracting = {
+  ...source,
+  columns: { unsays: { type: 'string' as const, nullable: true } },
+  retracts: 'unsays',
+};
+const row = { timestamp: 1_005_000, arrivedAt: 1_005_100, sequence: 7, order: 0, id: 'e' };
+
+test('a snapshot of layout 3, with and without events, and a record of none', () => {
+  const compiled = compileView({ ...view, key: [] }, retracting);
+  const one = createState(compiled);
+  fold(compiled, one, { ...row, id: 'r', values: ['x'] });
+  const none = encodeState(compiled, one);
+  const ids = ['01', '0178'];
+  expect(hex(none)).toBe(['03', ...ids, '00', '88d77a', '07', '00', '00'].join(''));
+  expect(encodeState(compiled, decodeState(compiled, none))).toEqual(none);
+
+  const record = encodeRecord(compiled, one);
+  expect(hex(record)).toBe(['03', '0000000000000007', '00100000000f55c8', '04', '07', '88d77a'].join(''));
+  expect(readRecord(compiled, record, 2_000_000)).toBe(null);
+  expect(decodeHeader(record)).toMatchObject({
+    sequence: 7,
+    asOf: 1_005_000,
+    eventCount: 0,
+    refreshAt: null,
+  });
+  expect(decodeHeader(encodeRecord(compiled, one, { tick: { tick: 1_005_000, committedAt: 0 } })).batch).toBe(
+    true,
+  );
+
+  fold(compiled, one, { ...row, values: [null] });
+  const some = encodeState(compiled, one);
+  expect(hex(some)).toBe(
+    ['03', ...ids, '01', '88d77a', '07', '88d77a', '00', '64', '01', '01', '01', '9904', '01'].join(''),
+  );
+  expect(encodeState(compiled, decodeState(compiled, some))).toEqual(some);
 });
 
 test('a row of a sql view', () => {

@@ -60,7 +60,7 @@ function countAt(window: Window, timestamps: readonly number[], at: number): num
   if (state.needsRebuild) state = rebuild(compiled, events);
   const record = encodeRecord(compiled, state);
   const counts = [
-    readRecord(compiled, record, at).values[0],
+    readRecord(compiled, record, at)!.values[0],
     readState(compiled, state, at)!.values[0],
     answer(view, source, events, { type: 'record', sequence: 1, at }).values.count,
   ];
@@ -271,7 +271,7 @@ test('a tick sweep that was given a state hands the question back; of all events
   expect(resumed.rows).toEqual([]);
   expect([resumed.state.needsRebuild, resumed.state.sequence]).toEqual([true, 2]);
   const whole = sweepTicks(compiled, [...early, late], { after: 2 * GAP, until: 3 * GAP });
-  expect(whole.rows.map(({ tick, reading }) => [tick, reading.values[0]])).toEqual([
+  expect(whole.rows.map(({ tick, reading }) => [tick, reading!.values[0]])).toEqual([
     [2 * GAP + HOUR / 6, 3],
     [3 * GAP, 0],
   ]);

@@ -167,7 +167,7 @@ test.each(SOURCES)('%s: an importer counts what the simulation says', (name) => 
       continue;
     }
     const { id, values } = result.event;
-    const body = JSON.stringify(values);
+    const body = values.map(String).join('\n');
     const known = id === null ? undefined : seen.get(id);
     if (known === undefined) counts.archived++;
     else if (known === body) counts.duplicate++;

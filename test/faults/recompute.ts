@@ -476,7 +476,7 @@ function checkRecord(
   let compared = 0;
   for (const at of [header.asOf, ...steps, ...later]) {
     if (at < header.asOf) continue;
-    const reading = readRecord(compiled, record, at);
+    const reading = readRecord(compiled, record, at)!;
     expect(reading.horizonPassed).toBe(header.refreshAt !== null && at >= header.refreshAt);
     if (reading.horizonPassed) continue; // it says that it does not know
     const judged = judge(view, reading, at);

@@ -4,7 +4,7 @@
  */
 import { onlineKey } from '../../core/codec/key.js';
 import { compileView } from '../../core/compile.js';
-import { readRecord, readSqlRecord, recordSteps } from '../../core/record.js';
+import { type Reading, readRecord, readSqlRecord, recordSteps } from '../../core/record.js';
 import { progressKey } from '../../core/serving-plan.js';
 import { DAY, HOUR, MINUTE } from '../../core/time.js';
 import { resolveStoredView, type StoredVersion } from '../../registry/resolve.js';
@@ -130,14 +130,14 @@ function valuesOf({ view, ...version }: StoredVersion, record: Buffer): unknown 
   if (view.kind === 'sql') return plain(readSqlRecord(view, record));
   if (version.kind !== 'aggregation') throw new Error(`${view.name} is of kind ${version.kind}`);
   const compiled = compileView(view, version.source);
-  const { asOf } = readRecord(compiled, record, 0);
+  const { asOf } = readRecord(compiled, record, 0)!;
   const steps = recordSteps(compiled, record).flatMap((step) => [step - 1, step]);
   const end = Date.parse(END);
   const moments = [asOf, end, end + 10 * MINUTE, end + HOUR, end + DAY, end + 30 * DAY, ...steps];
-  return moments.map((at) => plain(readRecord(compiled, record, at)));
+  return moments.map((at) => plain(readRecord(compiled, record, at)!));
 }
 
-function plain({ sequence: _sequence, ...reading }: ReturnType<typeof readRecord>): unknown {
+function plain({ sequence: _sequence, ...reading }: Reading): unknown {
   const text = (value: unknown): unknown => (typeof value === 'bigint' ? `${value}n` : value);
   return {
     ...reading,

@@ -110,6 +110,7 @@ describe('what belongs', () => {
       values: { paid: 1, mean: null },
       statuses: { paid: 'PRESENT', mean: 'NULL_VALUE' },
       included: ['a', 'b', 'c'].map((id) => event(events.find((one) => one.id === id)!)),
+      retractions: [],
     });
   });
 
@@ -122,6 +123,7 @@ describe('what belongs', () => {
       values: { paid: -1, mean: -1 },
       statuses: { paid: 'NOT_FOUND', mean: 'NOT_FOUND' },
       included: [],
+      retractions: [],
     });
     expect(ask(bought, [], record(10)).status).toBe('NOT_FOUND');
   });

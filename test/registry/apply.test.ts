@@ -360,6 +360,28 @@ describe('archives', () => {
       details: { problems: [{ path: 'sources.orders.columns.shop.type' }] },
     });
   });
+  test('the length of a vector is kept, and is part of its type', async () => {
+    const vectors = (length: number) =>
+      changed((all) => {
+        all.sources[0]!.columns.taste = { type: 'list<float64>', nullable: true, length };
+      });
+    await apply(vectors(2));
+    await apply(vectors(3)); // no event yet
+    await apply(vectors(3)); // the same again
+    await expect(event('c_taste', `'{1,2}'`)).rejects.toThrow(/violates check constraint/);
+    await event('c_taste', `'{1,2,3}'`);
+    await expect(computePlan(pool, vectors(2))).rejects.toMatchObject({
+      code: 'FS_DEFINITION_INVALID',
+      details: {
+        problems: [
+          {
+            path: 'sources.orders.columns.taste.type',
+            message: expect.stringMatching(/as vector\(2\); .* hold double precision\[3\]/),
+          },
+        ],
+      },
+    });
+  });
   test('a source that comes back finds its events', async () => {
     await apply(definitions());
     await event('c_shop', `'seven'`);

@@ -1,6 +1,10 @@
 import { request as httpRequest } from 'node:http';
 import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest';
+import { compileView } from '../../core/compile.js';
+import type { AggregationView } from '../../core/definition.js';
+import { encodeRecord } from '../../core/record.js';
 import { generationKey, planKey, progressKey, type ServingPlan } from '../../core/serving-plan.js';
+import { advance, createState } from '../../core/state.js';
 import { DAY, MINUTE } from '../../core/time.js';
 import { LIMITS } from '../../serving/request.js';
 import { type Serving, startServing } from '../../serving/server.js';
@@ -26,6 +30,10 @@ beforeAll(async () => {
     { user_id: 7, item_id: 'a', ago: 5 },
     { user_id: 8, item_id: 'a', ago: 8 * 24 * 60 },
     { user_id: 9, item_id: 'b', ago: 1 },
+    { user_id: 2n ** 63n - 1n, item_id: 'b', ref: 2n ** 63n - 1n, taste: [0.1, -1], ago: 3 },
+    { user_id: 2n ** 63n - 1n, item_id: 'b', ref: -(2n ** 63n), taste: [0.2, 1], ago: 2 },
+    { user_id: -(2n ** 63n), item_id: 'b', ref: 2n ** 63n - 1n, ago: 3 },
+    { user_id: -(2n ** 63n), item_id: 'b', ref: 1, ago: 2 },
   ]);
   await writePrice(redis.client, environment, plan, 'a', [NOW - DAY + 1, 12.5, ['new', 'red']]);
   await writePrice(redis.client, environment, plan, 'b', [null, 2, []]);
@@ -125,6 +133,22 @@ describe("Feast's shape", () => {
     expect(answer.text).toContain('"values":[{"a":9007199254740991,"b":9007199254740991},{}]');
     expect(answer.text).toContain('"values":[{"a":2.0,"b":2.0},{"none":0.0}]');
     expect(column(answer, 'user_dwell_by_item_7d').statuses).toEqual(['PRESENT', 'IMMATURE']);
+  });
+
+  test('whole numbers of 64 bits in question and answer; a vector; a sum beyond them is null', async () => {
+    const answer = await ask(
+      '{"entities":{"user_id":[9223372036854775807,-9223372036854775808]},"features":["user_taste:user_taste","user_taste:user_last_reference","user_taste:user_references"]}',
+    );
+    const stamps = '"event_timestamps":["2026-03-01T12:28:00Z","2026-03-01T12:28:00Z"]';
+    const [key, ...results] = [
+      '{"values":[9223372036854775807,-9223372036854775808],"statuses":["PRESENT","PRESENT"],"event_timestamps":["1970-01-01T00:00:00Z","1970-01-01T00:00:00Z"]}',
+      `{"values":[[0.15000000000000002,0.0],null],"statuses":["PRESENT","NULL_VALUE"],${stamps}}`,
+      `{"values":[-9223372036854775808,1],"statuses":["PRESENT","PRESENT"],${stamps}}`,
+      `{"values":[-1,null],"statuses":["PRESENT","NULL_VALUE"],${stamps}}`,
+    ];
+    expect(answer.text.slice(answer.text.indexOf('"results":'))).toBe(
+      `"results":[${[key, ...results].join(',')}]}`,
+    );
   });
 
   test('as its Python client asks: no content type, features by reference, one entity', async () => {
@@ -267,6 +291,26 @@ describe('statuses', () => {
     expect(column(answer, 'user_total_cents')).toMatchObject({ values: [0], statuses: ['PRESENT'] });
   });
 
+  test('an entity whose events were all retracted: as one without a record', async () => {
+    const { view, versionId } = plan.views.find((served) => served.view.name === 'user_activity')!;
+    const compiled = compileView(view as AggregationView, shop.sources[0]!);
+    const state = createState(compiled);
+    advance(compiled, state, NOW);
+    const key = redisKey(environment, view, [10]);
+    await redis.client.hset(key, versionId, Buffer.from(encodeRecord(compiled, state)));
+    const answer = await ask({
+      entities: { user_id: [10] },
+      features: ['user_activity:user_clicks_last_30min'],
+      with_reasons: true,
+    });
+    expect(column(answer, 'user_clicks_last_30min')).toMatchObject({
+      values: [0],
+      statuses: ['NOT_FOUND'],
+      event_timestamps: ['1970-01-01T00:00:00Z'],
+      reasons: ['cold start: no history'],
+    });
+  });
+
   test('values decay by the clock alone', async () => {
     clock = NOW + 26 * MINUTE;
     const later = await ask({
@@ -395,12 +439,12 @@ describe('what is wrong is named', () => {
       says: 'deep',
     },
     {
-      why: '2^53 + 1',
-      body: `{"entities":{"user_id":[1,9007199254740993]},"features":["${clicks[0]}"]}`,
+      why: '2^63',
+      body: `{"entities":{"user_id":[1,9223372036854775808]},"features":["${clicks[0]}"]}`,
       status: 400,
       code: 'FS_REQUEST_INVALID',
       pointer: '/entities/user_id/1',
-      says: '2^53',
+      says: '64 bits',
     },
     {
       why: '1e400',

@@ -19,6 +19,7 @@ import {
   sqlView,
   streaming,
   sum,
+  vector,
 } from '../../core/builder.js';
 import { encodeKey, onlineKey } from '../../core/codec/key.js';
 import { compileView } from '../../core/compile.js';
@@ -53,6 +54,8 @@ const clicks = source('clicks', {
     item_id: 'string',
     cents: 'int64?',
     dwell: 'float64?',
+    ref: 'int64?',
+    taste: vector(2, { nullable: true }),
     clicked_at: 'timestamp',
   },
   eventTime: 'clicked_at',
@@ -125,6 +128,22 @@ const itemPrice = sqlView('item_price', {
     item_listed_at: { ...said, type: 'timestamp' },
   },
 });
+const userTaste = aggregationView('user_taste', {
+  ...said,
+  entity: user,
+  source: clicks,
+  mode: streaming(),
+  features: {
+    user_taste: { ...said, aggregation: mean(clicks.col('taste')), window: lifetime() },
+    user_last_reference: { ...said, aggregation: last(clicks.col('ref')), window: lifetime() },
+    user_references: {
+      ...said,
+      aggregation: sum(clicks.col('ref')),
+      window: lifetime(),
+      nameException: 'short for the tests',
+    },
+  },
+});
 const fields = request({ discount: 'float64', asked_at: 'timestamp' });
 const offer = onDemandView('item_offer', {
   ...said,
@@ -147,6 +166,7 @@ export const shop: Definitions = define([
   itemPopularity,
   pairActivity,
   itemPrice,
+  userTaste,
   offer,
   service('recommendation', { ...said, features: [userActivity, itemPopularity, itemPrice] }),
   service('offers', { ...said, features: [offer, itemPopularity] }),
@@ -180,10 +200,12 @@ export const publish = async (redis: Redis, environment: string, plan: ServingPl
 };
 
 export interface Click {
-  user_id: number;
+  user_id: number | bigint;
   item_id: string;
   cents?: number;
   dwell?: number;
+  ref?: number | bigint;
+  taste?: number[];
   /** Minutes before NOW. */
   ago: number;
 }
@@ -198,7 +220,7 @@ export async function writeClicks(
   const names = columnNames(shop.sources[0]!);
   const events = clicksOf.map((click, index): Event => {
     const at = NOW - click.ago * MINUTE;
-    const row: Record<string, Value> = { cents: null, dwell: null, ...click, clicked_at: at };
+    const row: Record<string, Value> = { ...click, clicked_at: at };
     return {
       timestamp: at,
       arrivedAt: at,

@@ -3,10 +3,13 @@ import { WorkflowFailedError, type WorkflowHandleWithFirstExecutionRunId } from 
 import {
   Bool,
   Dictionary,
+  Field,
+  FixedSizeList,
   Float64,
   Int32,
   Int64,
   LargeUtf8,
+  List,
   Table,
   TimestampMicrosecond,
   TimestampMillisecond,
@@ -33,8 +36,29 @@ const tableSource: Source = {
   name: 'table_orders',
   input: { type: 'table', connection: 'env:SHOP_URL', table: `${env.config.environment}.${shop}` },
 };
+/** Whole numbers of all 64 bits, and lists. */
+const wide: Source = {
+  ...orders,
+  name: 'wide_file',
+  columns: {
+    order_id: { type: 'string', nullable: false },
+    user_id: { type: 'int64', nullable: true },
+    taste: { type: 'list<float64>', nullable: true, length: 2 },
+    refs: { type: 'list<int64>', nullable: true },
+    marks: { type: 'list<string>', nullable: true },
+    created_at: { type: 'timestamp', nullable: false },
+  },
+  arrival: null,
+};
 const sources: Source[] = [
   orders,
+  wide,
+  { ...wide, name: 'wide_columns', input: { type: 'file', format: 'arrow' } },
+  {
+    ...wide,
+    name: 'wide_table',
+    input: { type: 'table', connection: 'env:SHOP_URL', table: `${env.config.environment}.${shop}_wide` },
+  },
   { ...orders, name: 'killed' },
   { ...orders, name: 'faulty' },
   { ...orders, name: 'lost' },
@@ -135,7 +159,7 @@ a,1,2.5,true,"hi, ""you""",2026-01-01T00:00:00Z,2026-01-03T00:00:02Z
     );
     expect(rows).toEqual([
       { offset: 3, outcome: 'conflict', reason: 'id "a" is archived with another "amount"', body: expect.stringContaining('9.5') },
-      { offset: 4, outcome: 'invalid', reason: 'column "user_id" is "x", not a whole number within ±(2^53 - 1)', body: expect.stringContaining('"x"') },
+      { offset: 4, outcome: 'invalid', reason: 'column "user_id" is "x", not a whole number of 64 bits (-2^63 to 2^63 - 1)', body: expect.stringContaining('"x"') },
       { offset: 5, outcome: 'invalid', reason: 'has 4 cells; the header has 7', body: '["d","1","1","true"]' },
     ]); // biome-ignore format: rows of a table
   });
@@ -299,6 +323,95 @@ describe('Arrow', () => {
   test('refused: no Arrow at all', async () => {
     const failure = await failureOf({ source: 'columnar', file: putFile(env, 'a,b\n1,2\n') });
     expect(failure).toMatchObject({ type: 'FS_DATA_INVALID' });
+  });
+});
+
+describe('whole numbers of 64 bits and lists', () => {
+  const GREATEST = 9223372036854775807n;
+  const LEAST = -9223372036854775808n;
+  const at = Date.parse('2026-01-01T00:00:00Z');
+  const good = [
+    { c_order_id: 'a', c_user_id: GREATEST, c_taste: [0.1, -2.5e-300], c_refs: [LEAST, 7], c_marks: ['é "q"', '', 'NULL', 'a,b'], c_created_at: at },
+    { c_order_id: 'b', c_user_id: LEAST, c_taste: null, c_refs: [], c_marks: null, c_created_at: at },
+    { c_order_id: 'c', c_user_id: 9007199254740993n, c_taste: [0, 1e16], c_refs: null, c_marks: [], c_created_at: at },
+  ]; // biome-ignore format: rows of a table
+  const reasons = [
+    'column "taste" has 1 elements, not 2',
+    expect.stringMatching(
+      /^column "taste" has an element 2 that is "?NaN"?, not a finite number below 2\^960$/,
+    ),
+    'column "refs" holds a null, as element 1',
+  ];
+  async function expectArchived(source: string, input: ImportSourceInput): Promise<void> {
+    expect((await run(input)).counts).toMatchObject({ archived: 3, invalid: 3 });
+    const rows = (await archived(source)).sort((a, b) =>
+      String(a.c_order_id) < String(b.c_order_id) ? -1 : 1,
+    );
+    expect(
+      rows.map((row) => Object.fromEntries(Object.keys(good[0]!).map((name) => [name, row[name]]))),
+    ).toEqual(good);
+    const aside = await pool.query<{ reason: string }>(
+      'select reason from set_aside where source = $1 order by "offset"',
+      [source],
+    );
+    expect(aside.rows.map(({ reason }) => reason)).toEqual(expect.arrayContaining(reasons));
+    expect(aside.rowCount).toBe(reasons.length);
+  }
+
+  test('from CSV, lists as JSON', async () => {
+    const text = `order_id,user_id,taste,refs,marks,created_at
+a,9223372036854775807,"[0.1, -2.5e-300]","[-9223372036854775808, 7]","[""é \\""q\\"""", """", ""NULL"", ""a,b""]",2026-01-01T00:00:00Z
+b,-9223372036854775808,,[],,2026-01-01T00:00:00Z
+c,9007199254740993,"[-0.0, 1e16]",,[],2026-01-01T00:00:00Z
+d,1,[1],,,2026-01-01T00:00:00Z
+e,1,"[1, ""NaN""]",,,2026-01-01T00:00:00Z
+f,1,,[null],,2026-01-01T00:00:00Z
+`;
+    await expectArchived('wide_file', { source: 'wide_file', file: putFile(env, text) });
+  });
+
+  test('from Arrow, of fixed size or not', async () => {
+    const item = <T extends Float64 | Int64 | Utf8>(type: T) => new Field('item', type, true);
+    const table = (tastes: unknown[], fixed: boolean) =>
+      new Table({
+        order_id: vectorFromArray(['a', 'b', 'c', 'd', 'e', 'f'], new Utf8()),
+        user_id: vectorFromArray([GREATEST, LEAST, 9007199254740993n, 1n, 1n, 1n], new Int64()),
+        taste: vectorFromArray(
+          tastes,
+          fixed ? new FixedSizeList(2, item(new Float64())) : new List(item(new Float64())),
+        ),
+        refs: vectorFromArray([[LEAST, 7n], [], null, null, null, [null]], new List(item(new Int64()))),
+        marks: vectorFromArray(
+          [['é "q"', '', 'NULL', 'a,b'], null, [], null, null, null],
+          new List(item(new Utf8())),
+        ),
+        created_at: vectorFromArray(Array(6).fill(at), new TimestampMillisecond('UTC')),
+      });
+    const tastes = [[0.1, -2.5e-300], null, [-0, 1e16], [1], [1, Number.NaN], null];
+    const file = putFile(env, tableToIPC(table(tastes, false), 'file'));
+    await expectArchived('wide_columns', { source: 'wide_columns', file });
+    const same = putFile(env, tableToIPC(table(tastes.with(3, [1, 2]), true), 'file'));
+    expect((await run({ source: 'wide_columns', file: same })).counts).toMatchObject({
+      duplicate: 3,
+      archived: 1,
+      invalid: 2,
+    });
+  });
+
+  test('from a table, as Postgres arrays', async () => {
+    await pool.query(
+      `create table ${shop}_wide (order_id text, user_id bigint, taste double precision[], refs bigint[], marks text[], created_at timestamptz)`,
+    );
+    await pool.query(
+      `insert into ${shop}_wide values
+         ('a', 9223372036854775807, '{0.1,-2.5e-300}', '{-9223372036854775808,7}', array['é "q"', '', 'NULL', 'a,b'], '2026-01-01Z'),
+         ('b', -9223372036854775808, null, '{}', null, '2026-01-01Z'),
+         ('c', 9007199254740993, '{-0,1e16}', null, '{}', '2026-01-01Z'),
+         ('d', 1, '{1}', null, null, '2026-01-01Z'),
+         ('e', 1, '{1,NaN}', null, null, '2026-01-01Z'),
+         ('f', 1, null, array[null]::bigint[], null, '2026-01-01Z')`,
+    );
+    await expectArchived('wide_table', { source: 'wide_table' });
   });
 });
 

@@ -44,6 +44,9 @@ const TYPES = {
   float64: 'float8',
   bool: 'boolean',
   timestamp: 'timestamptz',
+  'list<string>': 'text[]',
+  'list<int64>': 'bigint[]',
+  'list<float64>': 'float8[]',
 };
 async function insert(events: readonly MadeEvent[]): Promise<void> {
   for (const { values } of events)
@@ -89,7 +92,7 @@ test('the table tells up to the instant, the topic from it on; what both tell co
   const again = before.filter(({ timestamp }) => timestamp >= cutAtMs - 10 * MINUTE);
   expect(again.length).toBeGreaterThan(0);
   const ordered = [...again, ...after].sort((a, b) => a.timestamp - b.timestamp);
-  await topic.produce(ordered.map(message));
+  await topic.produce(ordered.map((event) => message(event)));
   await untilRead(env, ordered.length);
   expect(await offsetsOf(env)).toMatchObject({
     archived: after.length,

@@ -79,7 +79,7 @@ test('of more than it keeps, those touched last count', () => {
       expect(otherBytes).toEqual(bytes);
       let value = part.value(state);
       for (const { at, change } of part.steps(state)) {
-        value = part.apply(value, change);
+        value = part.apply(value, change, 0);
         expect(value).toEqual(expected(events, at));
       }
     }),

@@ -12,6 +12,7 @@ import type {
   AggregationView,
   BucketAggregation,
   Expression,
+  Window,
 } from '../../../core/definition.js';
 import type { Event } from '../../../core/event.js';
 import { compareEvents } from '../../../core/event.js';
@@ -27,6 +28,11 @@ const AGGREGATIONS: Record<string, Aggregation> = {
   'sum of doubles': { op: 'sum', value: col('score') },
   'squares of whole numbers': { op: 'variance', value: col('amount'), population: false },
   'squares of doubles': { op: 'stddev', value: col('score'), population: true },
+  'mean of vectors': { op: 'mean', value: col('vector') },
+  'last of lists': { op: 'last', value: col('visits') },
+  'first of vectors': { op: 'first', value: col('vector') },
+  'distinct whole numbers': { op: 'distinct', value: col('amount'), limit: 3 },
+  'decayed sum of whole numbers': { op: 'decayedSum', value: col('amount'), halfLifeMs: 86_400_000 },
   'decayed sum': { op: 'decayedSum', value: col('score'), halfLifeMs: 86_400_000 },
   'decayed count': { op: 'decayedCount', halfLifeMs: 100_003 },
   max: { op: 'max', value: col('amount') },
@@ -49,6 +55,7 @@ const AGGREGATIONS: Record<string, Aggregation> = {
   'buckets of newest': bucketed({ op: 'last', value: col('kind') }),
   histogram: { op: 'histogram', value: col('score'), edges: [-1, 0, 0.1, 1e16] },
   percentile: { op: 'percentile', value: col('score'), quantile: 0.5 },
+  'top-k of whole numbers': { op: 'topK', key: col('amount'), weight: col('amount'), k: 3 },
   cart: {
     op: 'cart',
     item: col('item'),
@@ -67,13 +74,14 @@ type Windows = ReadonlyArray<{ ms: number; hopMs: number } | null>;
 const windows: Windows = [{ ms: 3_600_000, hopMs: 600_000 }, { ms: 60_000, hopMs: 1 }, null];
 const HOP_MS = 600_000;
 
-function partOf(aggregation: Aggregation): AnyPart {
+/** Of a window that is not nested the part knows nothing: it is told when its events leave. */
+function partOf(aggregation: Aggregation, windows: Window[] = [{ type: 'tumbling', ms: 1 }]): AnyPart {
   const feature = { name: 'f', description: '-', type: 'int64' as const, coldStart: 0, nameException: null };
   const view = {
     kind: 'aggregation',
     key: ['user_id'],
     where: null,
-    features: [{ ...feature, where: null, window: { type: 'lifetime' }, aggregation }],
+    features: windows.map((window) => ({ ...feature, where: null, window, aggregation })),
   } as unknown as AggregationView;
   return compileView(view, source).slots.at(-1)!.part; // a variance has that of the sum before its own
 }
@@ -113,6 +121,22 @@ test.each(Object.entries(AGGREGATIONS))('%s, entering on the hop', (_, aggregati
   ]);
 });
 
+test.each([
+  ['count', { op: 'count' }],
+  ['sum of whole numbers', { op: 'sum', value: col('amount') }],
+  ['sum of doubles', { op: 'sum', value: col('score') }],
+  ['squares of doubles', { op: 'stddev', value: col('score'), population: true }],
+] as Array<[string, Aggregation]>)('%s, over several windows at once', (_, aggregation) => {
+  const sliding = (ms: number, hopMs: number): Window => ({ type: 'sliding', ms, hopMs });
+  const hour = [sliding(7, 1), sliding(60_000, 1_000), sliding(3_600_000, 60_000)];
+  for (const windows of [
+    hour.slice(2),
+    hour,
+    [...hour, sliding(86_400_000, 86_400_000), { type: 'lifetime' } as const],
+  ])
+    expectLaws(partOf(aggregation, windows), [null]);
+});
+
 test.each(Object.entries(AGGREGATIONS))('%s, in a session', (_, aggregation) => {
   for (const gapMs of [60_000, 3_600_000])
     expectLaws(sessionPart(partOf(aggregation), gapMs, (event) => event.order === 0) as AnyPart, [null]);
@@ -140,17 +164,19 @@ function expectLaws(part: AnyPart, windows: Windows): void {
       // the value and its changes say what leaving says; times ascend
       let value = part.value(state);
       const steps = part.steps(state);
-      expect(steps.map(({ at }) => at)).toEqual(
-        [...new Set(steps.map(({ at }) => at))].sort((a, b) => a - b),
-      );
+      const place = ({ at, lane = 0 }: (typeof steps)[number]): number => at * (part.lanes ?? 1) + lane;
+      expect(steps.map(place)).toEqual([...new Set(steps.map(place))].sort((a, b) => a - b));
       if (steps.length > 0) expect(part.nextLeave(state)).toBeLessThanOrEqual(steps[0]!.at);
-      for (const { at, change } of steps) {
-        part.leave(copy, at - 1);
-        expect(encodedValue(part, part.value(copy))).toEqual(encodedValue(part, value));
-        value = part.apply(value, change);
+      steps.forEach(({ at, lane, change }, index) => {
+        if (steps[index - 1]?.at !== at) {
+          part.leave(copy, at - 1);
+          expect(encodedValue(part, part.value(copy))).toEqual(encodedValue(part, value));
+        }
+        value = part.apply(value, change, lane ?? 0);
+        if (steps[index + 1]?.at === at) return;
         part.leave(copy, at);
         expect(encodedValue(part, part.value(copy))).toEqual(encodedValue(part, value));
-      }
+      });
 
       // values and changes survive their bytes
       const writer = new ByteWriter();
@@ -159,7 +185,7 @@ function expectLaws(part: AnyPart, windows: Windows): void {
       const reader = new ByteReader(writer.finish());
       expect(encodedValue(part, part.decodeValue(reader))).toEqual(encodedValue(part, part.value(state)));
       let again = part.value(state);
-      for (const _ of steps) again = part.apply(again, part.decodeChange(reader));
+      for (const { lane } of steps) again = part.apply(again, part.decodeChange(reader), lane ?? 0);
       expect(encodedValue(part, again)).toEqual(encodedValue(part, value));
       expect(reader.done).toBe(true);
     }),

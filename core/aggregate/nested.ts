@@ -1,0 +1,305 @@
+/**
+ * Count and exact sum over several windows at once, each within the next: 1 h, 1 d, 7 d, and without end. An event is kept once.
+ *
+ * Windows are levels, shortest first. A level holds the events that have left every shorter window and not yet its own, in tiles of
+ * what leaves it together. What leaves a level goes on to the next, whose tiles are coarser, so 30 days cost 60 tiles and not
+ * 43,200; what leaves the last is gone, or, where one window has no end, stays in a total without tiles. A window's value is the sum
+ * of its level and all shorter ones. So an event costs one addition when it comes and one for each level it passes, however many
+ * windows there are.
+ *
+ *   windows 1 h and 1 d, hops 1 min and 10 min, events at 10:00:30 and 10:07; at 11:05 the first has gone on:
+ *   level 0: (leaves 11:07, 1)      level 1: (leaves 10:10 on the next day, 1)      values: 1 and 2
+ */
+import type { ByteReader, ByteWriter } from '../codec/bytes.js';
+import type { Event } from '../event.js';
+import type { Adder } from '../exact.js';
+import type { Cursor, Part } from './part.js';
+import { NEVER, stepsOf } from './part.js';
+import type { Sum } from './sum.js';
+
+/** Of a sliding window. */
+export interface Span {
+  ms: number;
+  hopMs: number;
+}
+
+/** Shortest first; each hop divides the next one, so what has left together in one leaves together in all that follow. */
+export interface Nest {
+  spans: readonly Span[];
+  /** After them one that has no end. */
+  lifetime: boolean;
+}
+
+interface Level<T> {
+  count: number;
+  total: T;
+  /** From `head` on, three by three: leaving time in hops, count, total; times ascending. */
+  tiles: Array<number | T>;
+  head: number;
+}
+
+export interface NestedState<T> {
+  levels: Level<T>[];
+  /** What leaves by then has left. */
+  until: number;
+  /** When the next does; NEVER: nothing does. */
+  next: number;
+}
+
+const WIDTH = 3;
+// A queue is cut when so much of it is behind its head.
+const SLACK = 16 * WIDTH;
+
+/** The sum of a level's window, from the sums of the levels. */
+export function throughLevel<T>(adder: Adder<T>, levels: readonly Sum<T>[], level: number): Sum<T> {
+  let { count, total } = levels[0]!;
+  for (let index = 1; index <= level; index++) {
+    count += levels[index]!.count;
+    total = adder.add(total, levels[index]!.total);
+  }
+  return { count, total };
+}
+
+/**
+ * @param term what an event adds; null: the event is skipped. A part of counts has an adder of nothing.
+ * @returns values: one sum per level (`throughLevel` adds them up). Lanes: one per span.
+ */
+export function nestedPart<T>(
+  adder: Adder<T>,
+  term: (event: Event) => T | null,
+  { spans, lifetime }: Nest,
+): Part<NestedState<T>, Sum<T>[], Sum<T>> {
+  const spanMs = spans.map(({ ms }) => ms);
+  const hopMs = spans.map(({ hopMs }) => hopMs);
+  const bounded = spans.length;
+  const levelCount = bounded + (lifetime ? 1 : 0);
+
+  const createLevel = (): Level<T> => ({ count: 0, total: adder.zero, tiles: [], head: 0 });
+
+  /** In hops of the level. */
+  const leavesLevel = (timestamp: number, level: number): number =>
+    Math.ceil(timestamp / hopMs[level]!) + spanMs[level]! / hopMs[level]!;
+
+  function insert(level: Level<T>, leaves: number, count: number, total: T): void {
+    level.count += count;
+    level.total = adder.add(level.total, total);
+    const { tiles, head } = level;
+    let at = tiles.length - WIDTH;
+    while (at >= head && (tiles[at] as number) > leaves) at -= WIDTH;
+    if (at >= head && tiles[at] === leaves) {
+      tiles[at + 1] = (tiles[at + 1] as number) + count;
+      tiles[at + 2] = adder.add(tiles[at + 2] as T, total);
+    } else if (at + WIDTH === tiles.length) tiles.push(leaves, count, total);
+    else tiles.splice(at + WIDTH, 0, leaves, count, total);
+  }
+
+  function move(state: NestedState<T>, index: number, until: number): void {
+    const level = state.levels[index]!;
+    const { tiles } = level;
+    const limit = Math.floor(until / hopMs[index]!);
+    let { head } = level;
+    while (head < tiles.length && (tiles[head] as number) <= limit) {
+      const count = tiles[head + 1] as number;
+      const total = tiles[head + 2] as T;
+      level.count -= count;
+      level.total = level.count === 0 ? adder.zero : adder.add(level.total, adder.negate(total));
+      if (index + 1 < bounded) {
+        // the boundary at which the tile ends: all its events are at or before it, and within one hop of the next level
+        const end = (tiles[head] as number) * hopMs[index]! - spanMs[index]!;
+        insert(state.levels[index + 1]!, leavesLevel(end, index + 1), count, total);
+      } else if (lifetime) {
+        const last = state.levels[index + 1]!;
+        last.count += count;
+        last.total = adder.add(last.total, total);
+      }
+      head += WIDTH;
+    }
+    if (head === tiles.length) {
+      tiles.length = 0;
+      head = 0;
+    } else if (head >= SLACK && head * 2 > tiles.length) {
+      tiles.splice(0, head);
+      head = 0;
+    }
+    level.head = head;
+  }
+
+  function leave(state: NestedState<T>, until: number): void {
+    if (until > state.until) state.until = until;
+    if (state.next > until) return;
+    for (let index = 0; index < bounded; index++) move(state, index, until);
+    state.next = soonest(state);
+  }
+
+  function soonest(state: NestedState<T>): number {
+    let next = NEVER;
+    for (let index = 0; index < bounded; index++) {
+      const { tiles, head } = state.levels[index]!;
+      if (head < tiles.length) next = Math.min(next, (tiles[head] as number) * hopMs[index]!);
+    }
+    return next;
+  }
+
+  // The one cursor of the part: a state's steps are read through before another's. Per lane: the level and place that come next, and
+  // what leaves at its present time.
+  let levels: readonly Level<T>[] = [];
+  const levelOf = new Int32Array(bounded);
+  const placeOf = new Int32Array(bounded);
+  const times = new Float64Array(bounded);
+  const counts = new Float64Array(bounded);
+  const totals: T[] = spans.map(() => adder.zero);
+
+  /**
+   * To the next time at which something leaves the lane's window, with all that does: the tiles of its own level as they are, then
+   * those of the shorter windows by its hops.
+   */
+  function forward(lane: number): void {
+    let level = levelOf[lane]!;
+    let place = placeOf[lane]!;
+    const hop = hopMs[lane]!;
+    let time = NEVER;
+    let count = 0;
+    let total = adder.zero;
+    for (; level >= 0; ) {
+      const { tiles } = levels[level]!;
+      if (place >= tiles.length) {
+        level -= 1;
+        if (level >= 0) place = levels[level]!.head;
+        continue;
+      }
+      const leaves = tiles[place] as number;
+      const at = (level === lane ? leaves : leavesLevel(leaves * hopMs[level]! - spanMs[level]!, lane)) * hop;
+      if (time === NEVER) {
+        time = at;
+        count = tiles[place + 1] as number;
+        total = tiles[place + 2] as T;
+      } else if (at === time) {
+        count += tiles[place + 1] as number;
+        total = adder.add(total, tiles[place + 2] as T);
+      } else break;
+      place += WIDTH;
+    }
+    levelOf[lane] = level;
+    placeOf[lane] = place;
+    times[lane] = time;
+    counts[lane] = count;
+    totals[lane] = total;
+  }
+
+  const cursor = {
+    at: NEVER,
+    lane: 0,
+    get change(): Sum<T> {
+      return { count: counts[cursor.lane]!, total: totals[cursor.lane]! };
+    },
+    next(): void {
+      forward(cursor.lane);
+      choose();
+    },
+    write(writer: ByteWriter): void {
+      writer.varint(counts[cursor.lane]!);
+      adder.encode(writer, totals[cursor.lane]!);
+    },
+  };
+
+  function choose(): void {
+    let lane = 0;
+    for (let other = 1; other < bounded; other++) if (times[other]! < times[lane]!) lane = other;
+    cursor.lane = lane;
+    cursor.at = bounded === 0 ? NEVER : times[lane]!;
+  }
+
+  function startCursor(state: NestedState<T>): Cursor<Sum<T>> {
+    ({ levels } = state);
+    for (let lane = 0; lane < bounded; lane++) {
+      levelOf[lane] = lane;
+      placeOf[lane] = levels[lane]!.head;
+      forward(lane);
+    }
+    choose();
+    return cursor;
+  }
+
+  const encodeSum = (writer: ByteWriter, { count, total }: Sum<T>): void => {
+    writer.varint(count);
+    if (count > 0) adder.encode(writer, total);
+  };
+  const decodeSum = (reader: ByteReader): Sum<T> => {
+    const count = reader.varint();
+    return { count, total: count > 0 ? adder.decode(reader) : adder.zero };
+  };
+
+  return {
+    lanes: bounded,
+    create: () => ({ levels: Array.from({ length: levelCount }, createLevel), until: -NEVER, next: NEVER }),
+    add(state, event) {
+      const total = term(event);
+      if (total === null) return;
+      const { timestamp } = event;
+      for (let index = 0; index < bounded; index++) {
+        const leaves = leavesLevel(timestamp, index);
+        const leavesAt = leaves * hopMs[index]!;
+        if (leavesAt <= state.until) continue;
+        insert(state.levels[index]!, leaves, 1, total);
+        if (leavesAt < state.next) state.next = leavesAt;
+        return;
+      }
+      if (!lifetime) return;
+      const last = state.levels[bounded]!;
+      last.count += 1;
+      last.total = adder.add(last.total, total);
+    },
+    leave,
+    nextLeave: (state) => state.next,
+    value: (state) => state.levels.map(({ count, total }) => ({ count, total })),
+    steps: (state) => stepsOf(startCursor(state)),
+    cursor: startCursor,
+    /** What leaves a window is from then on in the next one's level. */
+    apply: (value, { count, total }, lane) =>
+      value.map((sum, index) => {
+        if (index === lane)
+          return { count: sum.count - count, total: adder.add(sum.total, adder.negate(total)) };
+        if (index === lane + 1) return { count: sum.count + count, total: adder.add(sum.total, total) };
+        return sum;
+      }),
+    encodeState(writer, { levels }) {
+      levels.forEach((level, index) => {
+        encodeSum(writer, level);
+        if (index === bounded) return;
+        const { tiles, head } = level;
+        writer.varint((tiles.length - head) / WIDTH);
+        for (let at = head; at < tiles.length; at += WIDTH) {
+          if (at === head) writer.signed(tiles[at] as number);
+          else writer.varint((tiles[at] as number) - (tiles[at - WIDTH] as number));
+          writer.varint(tiles[at + 1] as number);
+          adder.encode(writer, tiles[at + 2] as T);
+        }
+      });
+    },
+    decodeState(reader) {
+      const levels = Array.from({ length: levelCount }, (_, index): Level<T> => {
+        const { count, total } = decodeSum(reader);
+        const tiles: Array<number | T> = [];
+        if (index === bounded) return { count, total, tiles, head: 0 };
+        const length = reader.varint();
+        for (let i = 0, leaves = 0; i < length; i++) {
+          leaves = i === 0 ? reader.signed() : leaves + reader.varint();
+          tiles.push(leaves, reader.varint(), adder.decode(reader));
+        }
+        return { count, total, tiles, head: 0 };
+      });
+      const state: NestedState<T> = { levels, until: -NEVER, next: NEVER };
+      state.next = soonest(state);
+      return state;
+    },
+    encodeValue(writer, value) {
+      for (const sum of value) encodeSum(writer, sum);
+    },
+    decodeValue: (reader) => Array.from({ length: levelCount }, () => decodeSum(reader)),
+    encodeChange(writer, { count, total }) {
+      writer.varint(count);
+      adder.encode(writer, total);
+    },
+    decodeChange: (reader) => ({ count: reader.varint(), total: adder.decode(reader) }),
+  };
+}
