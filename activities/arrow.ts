@@ -2,6 +2,7 @@
  * Feature values ⇄ Arrow, and Arrow files read and written a record batch at a time. Knows nothing of views.
  *
  *   string utf8 | int64 int64 (exact) | float64 | bool | timestamp timestamp[us, UTC] | list<t> list of these
+ *   map<string, t> map from utf8 to these, in the order of keys
  *
  * Columns are built here from typed arrays: whole numbers stay exact, texts are encoded once. No two columns of a batch may share
  * one typed array: apache-arrow 21.2 then writes a file that nobody can read.
@@ -16,6 +17,8 @@ import {
   Float64,
   Int64,
   List,
+  Map_,
+  type MapRow,
   makeData,
   RecordBatch,
   RecordBatchFileWriter,
@@ -27,10 +30,11 @@ import {
   Utf8,
   type Vector,
 } from 'apache-arrow';
-import type { FeatureType, ScalarType } from '../core/definition.js';
+import type { ColumnType, FeatureType, MapType, ScalarType } from '../core/definition.js';
 import { FeatureStoreError } from '../core/error.js';
-import type { FeatureValue, List as ListValue } from '../core/event.js';
+import type { FeatureValue, List as ListValue, Value } from '../core/event.js';
 import { narrow } from '../core/int64.js';
+import { elementOf, entriesOf, type ValueMap } from '../core/value-map.js';
 
 export function featureField(name: string, type: FeatureType): Field {
   return new Field(name, arrowType(type), true);
@@ -52,7 +56,18 @@ function arrowType(type: FeatureType): DataType {
     case 'list<int64>':
     case 'list<float64>':
       return new List(new Field('item', arrowType(type.slice(5, -1) as ScalarType), true));
+    case 'map<string,string>':
+    case 'map<string,int64>':
+    case 'map<string,float64>':
+      return new Map_(new Field('entries', entriesType(type), false));
   }
+}
+
+function entriesType(type: MapType): Struct<{ key: Utf8; value: DataType }> {
+  return new Struct([
+    new Field('key', new Utf8(), false),
+    new Field<DataType>('value', arrowType(elementOf(type)), true),
+  ]) as Struct<{ key: Utf8; value: DataType }>;
 }
 
 /** A column of feature values; timestamps are epoch ms. */
@@ -114,6 +129,29 @@ export function featureData(type: FeatureType, values: readonly FeatureValue[]):
       const child = featureData(type.slice(5, -1) as ScalarType, items);
       return makeData({ ...common, type: arrowType(type) as List, valueOffsets, child });
     }
+    case 'map<string,string>':
+    case 'map<string,int64>':
+    case 'map<string,float64>': {
+      const valueOffsets = new Int32Array(length + 1);
+      const keys: string[] = [];
+      const items: FeatureValue[] = [];
+      for (let i = 0; i < length; i++) {
+        const map = values[i] as ValueMap | null;
+        if (map !== null)
+          for (const [key, item] of entriesOf(map)) {
+            keys.push(key);
+            items.push(item);
+          }
+        valueOffsets[i + 1] = keys.length;
+      }
+      const child = makeData({
+        type: entriesType(type),
+        length: keys.length,
+        nullCount: 0,
+        children: [featureData('string', keys), featureData(elementOf(type), items)],
+      });
+      return makeData({ ...common, type: arrowType(type) as Map_, valueOffsets, child });
+    }
   }
 }
 
@@ -134,6 +172,8 @@ function bitmapBytes(bits: number): number {
 }
 
 /** Row → feature value, of a column written by featureData or of any Arrow type that holds the same. */
+export function featureReader(column: Vector, type: ColumnType): (row: number) => Value;
+export function featureReader(column: Vector, type: FeatureType): (row: number) => FeatureValue;
 export function featureReader(column: Vector, type: FeatureType): (row: number) => FeatureValue {
   switch (type) {
     case 'int64':
@@ -143,13 +183,22 @@ export function featureReader(column: Vector, type: FeatureType): (row: number) 
     case 'string':
     case 'float64':
     case 'bool':
-      return (row) => column.get(row) as FeatureValue;
+      return (row) => column.get(row) as Value;
     case 'list<string>':
     case 'list<int64>':
     case 'list<float64>':
       return (row) => {
         const list = column.get(row) as Vector | null;
         return list && Array.from(list, (item: unknown) => exact(item as ListValue[number]));
+      };
+    case 'map<string,string>':
+    case 'map<string,int64>':
+    case 'map<string,float64>':
+      return (row) => {
+        const map = column.get(row) as MapRow<Utf8, DataType> | null;
+        return (
+          map && Object.fromEntries(Array.from(map, ([key, item]) => [key, exact(item as ListValue[number])]))
+        );
       };
   }
 }
@@ -189,6 +238,10 @@ export function typeName(type: DataType): string {
   if (DataType.isTimestamp(type))
     return `timestamp[${['s', 'ms', 'us', 'ns'][type.unit]}${type.timezone ? `, ${type.timezone}` : ''}]`;
   if (DataType.isList(type)) return `list<${typeName(type.children[0]!.type as DataType)}>`;
+  if (DataType.isMap(type)) {
+    const [key, value] = (type.children[0]!.type as Struct).children.map((field) => typeName(field.type));
+    return `map<${key},${value}>`;
+  }
   if (DataType.isInt(type)) return `${type.isSigned ? '' : 'u'}int${type.bitWidth}`;
   if (DataType.isFloat(type)) return `float${16 << type.precision}`;
   return Type[type.typeId]!.toLowerCase();

@@ -1,10 +1,11 @@
 /**
  * What a verification finds: how many answers were compared on each path, and where two differ. Pure.
- * Answers are equal when values, statuses and event timestamps are: as Object.is has it, lists element by element. No tolerance.
+ * Answers are equal when values, statuses and event timestamps are: as Object.is has it, lists and maps element by element. No tolerance.
  */
 import type { AggregationView, Source } from '../core/definition.js';
 import { compareEvents, type Event, type FeatureValue, sameValue } from '../core/event.js';
 import { formatTimestamp } from '../core/time.js';
+import { entriesOf, isValueMap } from '../core/value-map.js';
 import { answer, type Question, type StoredAnswer } from '../oracle/oracle.js';
 
 /** online: records in Redis. rows: tick rows in Postgres. training: the sweep. file: written training sets. */
@@ -111,6 +112,7 @@ export function disagreement(features: readonly string[], found: Told, expected:
 
 export function shown(value: FeatureValue): unknown {
   if (typeof value === 'bigint') return String(value);
+  if (isValueMap(value)) return Object.fromEntries(entriesOf(value).map(([key, item]) => [key, shown(item)]));
   if (Array.isArray(value)) return value.map(shown);
   return Object.is(value, -0) ? '-0' : value;
 }

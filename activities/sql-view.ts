@@ -7,7 +7,7 @@ import { cancellationSignal } from '@temporalio/activity';
 import pg from 'pg';
 import { encodeKey, onlineKey } from '../core/codec/key.js';
 import type { Environment } from '../core/config.js';
-import type { Entity, FeatureType, ScalarType, SqlView } from '../core/definition.js';
+import type { ColumnType, Entity, ScalarType, SqlView } from '../core/definition.js';
 import { FeatureStoreError } from '../core/error.js';
 import type { FeatureValue, List, Value } from '../core/event.js';
 import { narrow } from '../core/int64.js';
@@ -226,7 +226,7 @@ export function bindAsOf(query: string): { text: string; bound: boolean } {
 const TEXT = new Set([25, 1043, 1042, 19, 2950]); // text, varchar, bpchar, name, uuid
 const WHOLE = new Set([20, 21, 23]); // int8, int2, int4
 const FLOAT = new Set([701, 700, ...WHOLE]); // float8, float4
-const ACCEPTS: Record<FeatureType, ReadonlySet<number>> = {
+const ACCEPTS: Record<ColumnType, ReadonlySet<number>> = {
   string: TEXT,
   int64: WHOLE,
   float64: FLOAT,
@@ -236,7 +236,7 @@ const ACCEPTS: Record<FeatureType, ReadonlySet<number>> = {
   'list<int64>': new Set([1016, 1007, 1005]),
   'list<float64>': new Set([1022, 1021, 1016, 1007, 1005]),
 };
-const CAST: Record<FeatureType, string> = {
+const CAST: Record<ColumnType, string> = {
   string: 'text', int64: 'bigint', float64: 'double precision', bool: 'boolean', timestamp: 'timestamptz',
   'list<string>': 'text[]', 'list<int64>': 'bigint[]', 'list<float64>': 'double precision[]',
 }; // biome-ignore format: a table of types
@@ -248,10 +248,10 @@ function createReader(
   fields: readonly pg.FieldDef[],
   tickMs: number,
 ): (row: Array<string | null>) => Answer {
-  const wanted = new Map<string, FeatureType>([
-    ...entity.keys.map(({ name, type }): [string, FeatureType] => [name, type]),
+  const wanted = new Map<string, ColumnType>([
+    ...entity.keys.map(({ name, type }): [string, ColumnType] => [name, type]),
     ['event_timestamp', 'timestamp'],
-    ...view.features.map(({ name, type }): [string, FeatureType] => [name, type]),
+    ...view.features.map(({ name, type }): [string, ColumnType] => [name, type]),
   ]);
   const found = fields.map(({ name }) => name);
   for (const name of found) {
@@ -329,7 +329,7 @@ function createReader(
   };
 }
 
-function parseFeature(view: SqlView, name: string, type: FeatureType, cell: string): FeatureValue {
+function parseFeature(view: SqlView, name: string, type: ColumnType, cell: string): FeatureValue {
   if (!type.startsWith('list<')) return parseScalar(view, name, type as ScalarType, cell);
   const items = parseTextList(cell);
   return items.map((item) => {

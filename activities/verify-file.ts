@@ -298,10 +298,9 @@ function compareOnDemand(
   const at = (columns.read(EVENT_TIMESTAMP, 'timestamp', row) as number) - (manifest.strict ? 1 : 0);
   const inputs = view.inputs.map((input) => ({ ...splitReference(input), type: types.get(input)! }));
   const cells = new Map<string, Value>();
-  for (const [name, type] of Object.entries(view.request)) cells.set(name, columns.read(name, type, row));
-  for (const { feature, type } of inputs) {
-    cells.set(feature, columns.read(feature, type, row));
-  }
+  for (const [name, type] of Object.entries(view.request))
+    cells.set(name, columns.read(name, type, row) as Value);
+  for (const { feature, type } of inputs) cells.set(feature, columns.read(feature, type, row) as Value); // no maps: check.ts
   const source = {
     name: view.name,
     columns: Object.fromEntries([

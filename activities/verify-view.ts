@@ -4,6 +4,7 @@
  */
 import { NEVER } from '../core/aggregate/part.js';
 import { equalBytes } from '../core/codec/bytes.js';
+import { decodeMap } from '../core/codec/json.js';
 import { encodeKey, onlineKey } from '../core/codec/key.js';
 import { type CompiledView, compileView, isMoving } from '../core/compile.js';
 import type { AggregationView, Entity, SqlView } from '../core/definition.js';
@@ -21,6 +22,7 @@ import {
 import { advance, encodeValues, isBlank, rebuild, type State } from '../core/state.js';
 import { ticksOf } from '../core/sweep.js';
 import { ceilTo, floorTo, formatTimestamp, HOUR, MAX_TIMESTAMP } from '../core/time.js';
+import { isMap } from '../core/value-map.js';
 import { judge } from '../core/vector.js';
 import { type Answer, answer, answerSql, type Question, type SqlRow } from '../oracle/oracle.js';
 import type { StoredVersion } from '../registry/resolve.js';
@@ -384,14 +386,26 @@ interface TickRow {
 }
 
 async function rowsOf({ deps, version, progress }: Check, parts: readonly Value[]): Promise<TickRow[]> {
-  const features = version.view.features.map(({ name }) => quote(name)).join(', ');
+  // As text a map keeps its whole numbers exact.
+  const features = version.view.features
+    .map(({ name, type }) => (isMap(type) ? `${quote(name)}::text` : quote(name)))
+    .join(', ');
   const { rows } = await deps.pool.query<[number, number | null, Buffer | null, ...FeatureValue[]]>({
     rowMode: 'array',
     text: `select tick_ms, event_ms, record, ${features} from ${rowsTable(version.id)}
             where key = $1 and tick_ms <= $2 order by tick_ms`,
     values: [Buffer.from(encodeKey(version.entity, parts)), progress.lastTickMs],
   });
-  return rows.map(([tick, eventMs, record, ...values]) => ({ tick, eventMs, record, values }));
+  const exact = (value: FeatureValue, index: number): FeatureValue => {
+    const { type } = version.view.features[index]!;
+    return isMap(type) && value !== null ? decodeMap(type, value as string) : value;
+  };
+  return rows.map(([tick, eventMs, record, ...values]) => ({
+    tick,
+    eventMs,
+    record,
+    values: values.map(exact),
+  }));
 }
 
 /** Rows hold what is stored: neither cold start nor age is applied. */

@@ -69,5 +69,7 @@ export function formatValue(value: unknown): string {
   if (Array.isArray(value)) return `[${value.map(formatValue).join(', ')}]`;
   if (typeof value === 'number' || typeof value === 'bigint' || typeof value === 'boolean')
     return String(value);
-  return JSON.stringify(value);
+  return `{${Object.entries(value)
+    .map(([key, item]) => `${key}: ${formatValue(item)}`)
+    .join(', ')}}`;
 }

@@ -10,6 +10,7 @@ import { assertDefinitions, expressionTypeOf, featureTypeOf } from './check.js';
 import type {
   Aggregation as AggregationJson,
   AggregationView as AggregationViewJson,
+  BucketAggregation,
   ColumnType,
   Definitions,
   Entity as EntityJson,
@@ -99,7 +100,7 @@ export type Mode = AggregationViewJson['mode'];
 type Num = 'int64' | 'float64';
 type Ordered = Num | 'timestamp' | 'string';
 /** The plain value of a type, as it stands in a definition. Timestamps are epoch milliseconds. */
-type Plain<T extends ColumnType> = T extends 'string'
+type Plain<T extends FeatureType> = T extends 'string'
   ? string
   : T extends Num | 'timestamp'
     ? number
@@ -107,7 +108,11 @@ type Plain<T extends ColumnType> = T extends 'string'
       ? boolean
       : T extends 'list<string>'
         ? readonly string[]
-        : readonly number[];
+        : T extends 'map<string,string>'
+          ? Readonly<Record<string, string>>
+          : T extends `map<${string}`
+            ? Readonly<Record<string, number>>
+            : readonly number[];
 /** What may stand beside a value of type T: another expression (any number beside a number) or a plain value. */
 type Operand<T extends FeatureType> = Expr<T extends Addable ? Addable : T, string> | Plain<T>;
 /** Whole numbers (timestamps too) make a whole number, anything else a double; a plain number may be either. */
@@ -483,9 +488,12 @@ export function distinct<N extends string>(
 ): Countable<'int64', N> {
   return new Countable({ op: 'distinct', value: value.json, ...options });
 }
-/** The number of different values, estimated: a standard error of 1.6 %, in bounded space. */
-export function approxDistinct<N extends string>(value: Expr<ScalarType, N>): Aggregation<'int64', N> {
-  return new Aggregation({ op: 'approxDistinct', value: value.json });
+/** The number of different values: exact to `exactTo`, then estimated with a standard error of 1.6 %, in bounded space. */
+export function approxDistinct<N extends string>(
+  value: Expr<ScalarType, N>,
+  options: { exactTo?: number } = {},
+): Aggregation<'int64', N> {
+  return new Aggregation({ op: 'approxDistinct', value: value.json, exactTo: options.exactTo ?? 256 });
 }
 /** The sum of values that halve with every half-life since their event. */
 export function decayedSum<N extends string>(
@@ -552,6 +560,22 @@ export function topK<T extends 'string' | 'int64', N extends string, M extends s
   by: { weight?: Expr<Num, M>; k: number },
 ): Aggregation<`list<${T}>`, N | M> {
   return new Aggregation({ op: 'topK', key: key.json, weight: by.weight?.json ?? null, k: by.k });
+}
+/**
+ * For each key a count, sum, mean, min, max or last of its own events: spend per category. Of more than `limit` keys those of most
+ * events in the window, ties by key ascending.
+ */
+export function bucketed<T extends 'string' | Num, N extends string, M extends string>(
+  by: Expr<'string' | 'int64', N>,
+  aggregation: Aggregation<T, M>,
+  options: { limit: number },
+): Aggregation<`map<string,${T}>`, N | M> {
+  return new Aggregation({
+    op: 'bucketed',
+    by: by.json,
+    aggregation: aggregation.json as BucketAggregation,
+    limit: options.limit,
+  });
 }
 /** How many values lie below the first edge, from each edge up to the next, and from the last edge on. */
 export function histogram<N extends string>(
@@ -706,6 +730,7 @@ function emptyValue(aggregation: AggregationJson): FeatureLiteral {
   if (op === 'histogram') return Array.from({ length: aggregation.edges.length + 1 }, () => 0);
   if (op === 'count' || op === 'sum' || op === 'distinct' || op === 'approxDistinct') return 0;
   if (op === 'decayedSum' || op === 'decayedCount') return 0;
+  if (op === 'bucketed') return {};
   return op === 'lastN' || op === 'firstN' || op === 'topK' || op === 'cart' ? [] : null;
 }
 
@@ -716,12 +741,13 @@ function freshness(spec: Stored, cadenceMs: number | null): AggregationViewJson[
   return { tier: cadenceMs < DAY ? 'hourly' : 'daily', expectedEveryMs: cadenceMs };
 }
 
-type TypedFeatures<F extends Types> = {
+type ColumnTypes = Record<string, ColumnType>;
+type TypedFeatures<F extends ColumnTypes> = {
   [K in keyof F]: Served & { type: F[K]; coldStart?: NoInfer<Plain<F[K]>> | null };
 };
 
 /** A query on a schedule, for what aggregations cannot say. It gives the join keys, event_timestamp and each feature. */
-export function sqlView<F extends Types>(
+export function sqlView<F extends ColumnTypes>(
   name: string,
   spec: Stored & {
     entity: EntityDef;
@@ -748,7 +774,7 @@ export function sqlView<F extends Types>(
     reads: Object.entries(spec.reads).map(([read, kind]) => ({ table: read, kind })),
     cadenceMs,
     settleMs: ms(spec.settle ?? '0ms'),
-    features: Object.entries(spec.features as TypedFeatures<Types>).map(([feature, given]) => ({
+    features: Object.entries(spec.features as TypedFeatures<ColumnTypes>).map(([feature, given]) => ({
       name: feature,
       description: given.description,
       type: given.type,

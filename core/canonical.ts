@@ -268,6 +268,8 @@ export function expressionsOf(aggregation: AggregationView['features'][number]['
   const parts = (): Array<Expression | null> => {
     const { op } = aggregation;
     if (op === 'count' || op === 'decayedCount' || op === 'timeSince') return [];
+    if (op === 'bucketed')
+      return [aggregation.by, 'value' in aggregation.aggregation ? aggregation.aggregation.value : null];
     if (op === 'topK') return [aggregation.key, aggregation.weight];
     if (op === 'cart') return [aggregation.item, aggregation.add, aggregation.remove, aggregation.clear];
     if (op === 'ratio') return [...side(aggregation.numerator), ...side(aggregation.denominator)];

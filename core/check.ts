@@ -31,6 +31,7 @@ import { lintName, nameProblem } from './naming.js';
 import { SESSION_COLUMNS, sessionColumns } from './sessions.js';
 import { streamOf } from './stream.js';
 import { DAY, formatDuration, HOUR, parseDuration, WEEK } from './time.js';
+import { elementOf, isMap } from './value-map.js';
 
 export type ProblemCode =
   | 'structure'
@@ -467,7 +468,7 @@ class Check {
             `declare ${type}`,
           );
       }
-      this.#coldStart(feature, at, listBounds(feature.aggregation, inputs ?? null));
+      this.#coldStart(feature, at, sizeBounds(feature.aggregation, inputs ?? null));
       this.#lint(feature, at, [view.entity], feature.window, view.sessions !== undefined);
     }
   }
@@ -768,6 +769,13 @@ class Check {
         continue;
       }
       entities.add(found.view.entity);
+      if (isMap(found.feature.type))
+        this.#add(
+          'type',
+          `${path}.inputs`,
+          `"${ref}" is a ${found.feature.type}, which expressions cannot read`,
+          'read a feature of its own for that key: the same aggregation with a filter on it',
+        );
       if (inputs.has(found.feature.name))
         this.#add(
           'duplicate',
@@ -919,6 +927,15 @@ class Check {
         const weight = aggregation.weight === null ? 'int64' : expect(aggregation.weight, NUMBERS, 'weight');
         return weight && list(key);
       }
+      case 'bucketed': {
+        const { aggregation: inner } = aggregation;
+        const key = expect(aggregation.by, ['string', 'int64'], 'by');
+        if (inner.op === 'count') return key && 'map<string,int64>';
+        if (!('value' in inner)) return null; // no aggregation of one value: its structure has been refused
+        const allowed = inner.op === 'last' ? (['string', ...NUMBERS] as const) : NUMBERS;
+        const type = expect(inner.value, allowed, 'aggregation.value');
+        return key && type && `map<string,${inner.op === 'mean' ? 'float64' : type}>`;
+      }
       case 'cart': {
         const item = expect(aggregation.item, ['string', 'int64'], 'item');
         const conditions = [
@@ -955,6 +972,7 @@ class Check {
     { least, most } = { least: 0, most: Number.POSITIVE_INFINITY },
   ): void {
     const { type, coldStart } = feature;
+    const size = typeof coldStart === 'object' && coldStart !== null ? Object.keys(coldStart).length : null;
     if (!fits(coldStart, type))
       this.#add(
         'cold-start',
@@ -962,11 +980,11 @@ class Check {
         `${show(coldStart)} is no ${type}`,
         `give ${EXAMPLES[type]}, or null`,
       );
-    else if (Array.isArray(coldStart) && (coldStart.length < least || coldStart.length > most))
+    else if (size !== null && (size < least || size > most))
       this.#add(
         'cold-start',
         `${at}.coldStart`,
-        `has ${coldStart.length} elements; the feature has ${least === most ? most : `${most} at most`}`,
+        `has ${size} elements; the feature has ${least === most ? most : `${most} at most`}`,
         least === most ? `give ${most}, or null` : 'give fewer',
       );
   }
@@ -981,7 +999,8 @@ const SCALARS = ['string', 'int64', 'float64', 'bool', 'timestamp'] as const;
 const EXAMPLES: Readonly<Record<FeatureType, string>> = {
   string: 'a text', int64: 'a whole number within ±(2^53 - 1)', float64: 'a finite number', bool: 'true or false',
   timestamp: 'epoch milliseconds', 'list<string>': 'a list of texts', 'list<int64>': 'a list of whole numbers',
-  'list<float64>': 'a list of numbers',
+  'list<float64>': 'a list of numbers', 'map<string,string>': 'an object of texts',
+  'map<string,int64>': 'an object of whole numbers', 'map<string,float64>': 'an object of numbers',
 }; // biome-ignore format: a table
 
 /** How far back events of a window lie, of a session one event and the next; null: without bound. Local days have up to 25 hours, months 31 days. */
@@ -1030,17 +1049,25 @@ function fits(value: unknown, type: FeatureType): boolean {
       return Array.isArray(value) && value.every((item) => Number.isSafeInteger(item));
     case 'list<float64>':
       return Array.isArray(value) && value.every((item) => Number.isFinite(item));
+    case 'map<string,string>':
+    case 'map<string,int64>':
+    case 'map<string,float64>':
+      return (
+        typeof value === 'object' &&
+        !Array.isArray(value) &&
+        Object.values(value).every((item) => fits(item, elementOf(type)) && item !== null)
+      );
   }
 }
 
-/** How many elements a list of the feature has. */
-function listBounds(aggregation: Aggregation, inputs: Inputs | null): { least: number; most: number } {
+/** How many elements a list or map of the feature has. */
+function sizeBounds(aggregation: Aggregation, inputs: Inputs | null): { least: number; most: number } {
   const { op } = aggregation;
   const upTo = (most: number) => ({ least: 0, most });
   if (op === 'lastN' || op === 'firstN') return upTo(aggregation.n);
   if (op === 'topK') return upTo(aggregation.k);
   if (op === 'histogram') return upTo(aggregation.edges.length + 1);
-  if (op === 'cart') return upTo(aggregation.limit);
+  if (op === 'cart' || op === 'bucketed') return upTo(aggregation.limit);
   const isOfLists = op === 'mean' || op === 'last' || op === 'first';
   const length = isOfLists && inputs ? lengthOf(aggregation.value, inputs) : null;
   return length === null ? upTo(MAX_ELEMENTS) : { least: length, most: length };

@@ -3,12 +3,15 @@
  * feature is read from them. Input is a checked definition; anything else is our own mistake.
  */
 
+import type { Answers, Bucket } from './aggregate/bucketed.js';
+import { bucketedPart, counted } from './aggregate/bucketed.js';
 import type { Counts } from './aggregate/buckets.js';
 import { bucketsPart } from './aggregate/buckets.js';
-import { cartPart } from './aggregate/cart.js';
+import { CART_KEPT, cartPart } from './aggregate/cart.js';
 import { decayedTo, decayPart, decayWindow } from './aggregate/decay.js';
 import { distinctPart } from './aggregate/distinct.js';
 import { elementwise, meanVector } from './aggregate/elementwise.js';
+import { estimatedPart } from './aggregate/estimated.js';
 import { extremePart } from './aggregate/extreme.js';
 import { hoppingPart } from './aggregate/hopping.js';
 import type { Nest, Span } from './aggregate/nested.js';
@@ -19,7 +22,6 @@ import type { AnyPart } from './aggregate/part.js';
 import { NEVER } from './aggregate/part.js';
 import { bucketOf, quantileOf } from './aggregate/percentile.js';
 import { sessionPart } from './aggregate/session.js';
-import { sketchPart } from './aggregate/sketch.js';
 import type { Sum } from './aggregate/sum.js';
 import { sumPart } from './aggregate/sum.js';
 import { firstAtOrAfter } from './aggregate/tiles.js';
@@ -30,6 +32,7 @@ import type {
   Aggregation,
   AggregationFeature,
   AggregationView,
+  BucketAggregation,
   ColumnType,
   Expression,
   RatioSide,
@@ -127,7 +130,7 @@ export function compileView(view: AggregationView, source: Source): CompiledView
   function valueType(expression: Expression): ColumnType {
     const result = typeOf(expression, inputs);
     assert('type' in result && result.type !== 'null', `${JSON.stringify(expression)} was never checked`);
-    return result.type;
+    return result.type as ColumnType; // columns are no maps
   }
 
   function scalarType(expression: Expression): ScalarType {
@@ -298,6 +301,52 @@ export function compileView(view: AggregationView, source: Source): CompiledView
     return (values) => values[at] as number;
   }
 
+  /** What each bucket keeps. */
+  function bucketOfEach(inner: BucketAggregation): Bucket<unknown, unknown, unknown> {
+    function bucket<State, Value, Change>(
+      type: ScalarType,
+      given: Omit<Bucket<State, Value, Change>, 'type'>,
+    ): Bucket<unknown, unknown, unknown> {
+      return { ...given, type } as Bucket<unknown, unknown, unknown>;
+    }
+    if (inner.op === 'count')
+      return bucket('int64', {
+        part: sumPart(nothingAdder, () => nothingAdder.zero),
+        count: ({ count }) => count,
+        answer: ({ count }) => count,
+      });
+    const { op, value } = inner;
+    const type = scalarType(value);
+    switch (op) {
+      case 'sum':
+      case 'mean': {
+        const adder = adderOf(type);
+        const isSum = op === 'sum';
+        return bucket(isSum ? type : 'float64', {
+          part: sumPart(adder, term(adder, value)),
+          count: ({ count }) => count,
+          answer: ({ count, total }) => {
+            const result = adder.result(total);
+            return isSum ? held(result) : finite(Number(result) / count);
+          },
+        });
+      }
+      case 'min':
+      case 'max':
+        return bucket(type, {
+          part: counted(extremePart(op === 'max' ? 1 : -1, type, evaluator(value))),
+          count: ({ count }) => count,
+          answer: ({ value }) => value,
+        });
+      case 'last':
+        return bucket(type, {
+          part: counted(newestPart(1, type, evaluator(value))),
+          count: ({ count }) => count,
+          answer: ({ value }) => value[0] as string | Int64,
+        });
+    }
+  }
+
   function read(feature: AggregationFeature): CompiledView['reads'][number] {
     const { aggregation, window } = feature;
     const where = feature.where === null ? [] : [feature.where];
@@ -378,8 +427,10 @@ export function compileView(view: AggregationView, source: Source): CompiledView
         return (values) => values[at] as number;
       }
       case 'approxDistinct': {
-        const { value } = aggregation;
-        const at = slot(['sketch', value], window, where, () => sketchPart(evaluator(value)) as AnyPart);
+        const { value, exactTo } = aggregation;
+        const at = slot(['estimated', value, exactTo], window, where, () => {
+          return estimatedPart(exactTo, scalarType(value), evaluator(value)) as AnyPart;
+        });
         return (values) => values[at] as number;
       }
       case 'topK': {
@@ -421,10 +472,23 @@ export function compileView(view: AggregationView, source: Source): CompiledView
         });
         return (values) => quantileOf(values[at] as Counts, quantile, whole);
       }
+      case 'bucketed': {
+        const { by, aggregation: inner, limit } = aggregation;
+        const at = slot(['bucketed', by, inner, limit], window, where, () => {
+          const key = evaluator(by);
+          const value = inner.op === 'count' ? () => true : evaluator(inner.value);
+          const keyOf = (event: Event): string | null => {
+            const name = key(event);
+            return name === null || value(event) === null ? null : String(name);
+          };
+          return bucketedPart(limit, keyOf, bucketOfEach(inner)) as AnyPart;
+        });
+        return (values) => Object.fromEntries(values[at] as Answers);
+      }
       case 'cart': {
         const { item, add, remove, clear, limit } = aggregation;
         const at = slot(['cart', item, add, remove, clear, limit], window, where, () => {
-          return cartPart(limit, scalarType(item), {
+          return cartPart(limit, CART_KEPT, scalarType(item), {
             item: evaluator(item),
             add: evaluator(add),
             remove: evaluator(remove),

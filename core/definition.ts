@@ -19,9 +19,15 @@ export type ColumnType = z.infer<typeof ColumnType>;
 /** Of a list column. */
 export const MAX_ELEMENTS = 4096;
 
-/** Types of feature values: those of columns. */
-export const FeatureType = ColumnType;
-export type FeatureType = ColumnType;
+/** Types of feature values: those of columns, or a map from text to a value (value-map.ts). */
+export const FeatureType = z.enum([
+  ...ColumnType.options,
+  'map<string,string>',
+  'map<string,int64>',
+  'map<string,float64>',
+]);
+export type FeatureType = z.infer<typeof FeatureType>;
+export type MapType = Exclude<FeatureType, ColumnType>;
 
 const Name = z.string().min(1).max(63);
 const Ms = z.number().int().nonnegative().max(Number.MAX_SAFE_INTEGER);
@@ -37,7 +43,11 @@ const Described = {
 /** A value as it stands in JSON: timestamps as epoch milliseconds, missing as null. */
 export const Literal = z.union([z.string(), z.number(), z.boolean(), z.null()]);
 export type Literal = z.infer<typeof Literal>;
-export const FeatureLiteral = z.union([Literal, z.array(z.union([z.string(), z.number()]))]);
+export const FeatureLiteral = z.union([
+  Literal,
+  z.array(z.union([z.string(), z.number()])),
+  z.record(z.string(), z.union([z.string(), z.number()])),
+]);
 export type FeatureLiteral = z.infer<typeof FeatureLiteral>;
 
 export const OPERATORS = [
@@ -154,8 +164,19 @@ export const RatioSide = z.discriminatedUnion('op', [
 ]);
 export type RatioSide = z.infer<typeof RatioSide>;
 
+/** What may be asked of each bucket: the aggregations of one value. */
+export const BucketAggregation = z.discriminatedUnion('op', [
+  z.strictObject({ op: z.literal('count') }),
+  z.strictObject({ op: z.literal('sum'), value }),
+  z.strictObject({ op: z.literal('mean'), value }),
+  z.strictObject({ op: z.literal('min'), value }),
+  z.strictObject({ op: z.literal('max'), value }),
+  z.strictObject({ op: z.literal('last'), value }),
+]);
+export type BucketAggregation = z.infer<typeof BucketAggregation>;
+
 /**
- * Aggregations. A null input is skipped everywhere. Empty window: counts and sums 0; lists empty, of a histogram zeros;
+ * Aggregations. A null input is skipped everywhere. Empty window: counts and sums 0; lists and maps empty, of a histogram zeros;
  * mean, variance, stddev, min, max, first, last, percentile, ratio and timeSince null.
  */
 export const Aggregation = z.discriminatedUnion('op', [
@@ -202,10 +223,11 @@ export const Aggregation = z.discriminatedUnion('op', [
    */
   z.strictObject({ op: z.literal('distinct'), value, limit: DistinctLimit.exactOptional() }),
   /**
-   * The same, estimated with a standard error of 1.6 % (HyperLogLog, aggregate/sketch.ts). State: at most 4,096 registers, each with
-   * the ranks still to come (41 at most). → int64
+   * The same, exact while there are at most `exactTo` values, beyond that estimated with a standard error of 1.6 % (HyperLogLog,
+   * aggregate/sketch.ts), never below exactTo + 1. State: at most exactTo + 1 values with the time each leaves; while there are more,
+   * at most 4,096 registers, each with the ranks still to come (41 at most). → int64
    */
-  z.strictObject({ op: z.literal('approxDistinct'), value }),
+  z.strictObject({ op: z.literal('approxDistinct'), value, exactTo: z.number().int().min(0).max(10_000) }),
   /**
    * The k keys (string or int64) of greatest positive total weight (int64 or float64), or, with weight null, of most events;
    * greatest first, ties by key ascending. Exact: every key in the window is kept. → list of the key's type
@@ -250,8 +272,21 @@ export const Aggregation = z.discriminatedUnion('op', [
       ),
   }),
   /**
+   * For each key (string, or int64 as decimal text) the aggregation of its own events, those in which neither key nor value is null.
+   * Of more than `limit` keys those of most such events in the window, ties by key ascending; a key without a value (a sum beyond 64 bits,
+   * or beyond the doubles) is left out. State: every key in the window, each as the aggregation keeps it. → map<string, its type>, where that is
+   * string, int64 or float64
+   */
+  z.strictObject({
+    op: z.literal('bucketed'),
+    by: Expression,
+    aggregation: BucketAggregation,
+    limit: z.number().int().min(1).max(1000),
+  }),
+  /**
    * Items (string or int64) in the cart: those whose newest event is an add, newer than the newest clear; newest
-   * added first, at most `limit`. An event may be one of add, remove, clear (tested in this order). → list of the item's type
+   * added first, at most `limit`. An event may be one of add, remove, clear (tested in this order). Of more than 10,000 items since
+   * the clear those count that were added or removed last. State: these. → list of the item's type
    */
   z.strictObject({
     op: z.literal('cart'), item: Expression, add: Expression, remove: Expression, clear: Expression.nullable(),
@@ -341,7 +376,7 @@ export const SqlView = z.strictObject({
   reads: z.array(z.strictObject({ table: z.string(), kind: z.enum(['append', 'snapshot']) })).min(1),
   cadenceMs: PositiveMs,
   settleMs: Ms,
-  features: z.array(z.strictObject(FeatureCommon)).min(1),
+  features: z.array(z.strictObject({ ...FeatureCommon, type: ColumnType })).min(1),
 });
 export type SqlView = z.infer<typeof SqlView>;
 

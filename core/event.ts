@@ -3,6 +3,7 @@
  */
 import type { Source } from './definition.js';
 import type { Int64 } from './int64.js';
+import { isValueMap, type ValueMap } from './value-map.js';
 
 /** int64 in its one form (int64.ts): a bigint beyond ±(2^53 - 1) only; timestamp epoch ms; never NaN, never -0. */
 export type Scalar = string | Int64 | boolean;
@@ -14,7 +15,7 @@ export type List = ReadonlyArray<string | Int64>;
 export type Value = Scalar | List | null;
 
 /** A feature's value. */
-export type FeatureValue = Value;
+export type FeatureValue = Value | ValueMap;
 
 export interface Event {
   /** When it happened, epoch ms. */
@@ -41,10 +42,16 @@ export function compareEvents(a: Place, b: Place): number {
   return a.id < b.id ? -1 : a.id > b.id ? 1 : 0;
 }
 
-/** Whether two values are one, element by element. */
-export function sameValue(a: Value, b: Value): boolean {
-  if (!Array.isArray(a) || !Array.isArray(b)) return Object.is(a, b);
-  return a.length === b.length && a.every((item, index) => Object.is(item, b[index]));
+/** Whether two values are one, as Object.is has it; lists and maps element by element. */
+export function sameValue(a: FeatureValue, b: FeatureValue): boolean {
+  if (Array.isArray(a) && Array.isArray(b))
+    return a.length === b.length && a.every((item, index) => Object.is(item, b[index]));
+  if (!isValueMap(a) || !isValueMap(b)) return Object.is(a, b);
+  const keys = Object.keys(a);
+  return (
+    keys.length === Object.keys(b).length &&
+    keys.every((key) => Object.hasOwn(b, key) && Object.is(a[key], b[key]))
+  );
 }
 
 /** The source's columns in the one order every path uses: sorted, since stored JSON keeps no key order. */

@@ -55,7 +55,7 @@ export function compileOnDemand(
     evaluate(requestValues, stored, at) {
       const broken = stored.findIndex((input) => input.status === 'ERROR');
       if (broken >= 0) return failed(view, `input ${view.inputs[broken]} failed`);
-      const row = [...requestValues, ...stored.map((input) => input.value)];
+      const row = [...requestValues, ...stored.map((input) => input.value as Value)]; // no maps: check.ts
       const values = features.map((evaluate) => evaluate(row, at));
       return {
         statuses: values.map(presence),

@@ -27,7 +27,7 @@ import type { Cursor } from './aggregate/part.js';
 import { cursorOf, NEVER } from './aggregate/part.js';
 import { assert } from './assert.js';
 import { ByteReader, ByteWriter, corrupt, equalBytes } from './codec/bytes.js';
-import { valueCodecs } from './codec/scalar.js';
+import { type Present, valueCodecs } from './codec/scalar.js';
 import type { CompiledView } from './compile.js';
 import type { SqlView } from './definition.js';
 import type { FeatureValue } from './event.js';
@@ -324,7 +324,7 @@ export function encodeSqlRecord(
   view.features.forEach(({ type }, index) => {
     const value = values[index] ?? null;
     writer.u8(value === null ? 0 : 1);
-    if (value !== null) valueCodecs[type].encode(writer, value);
+    if (value !== null) valueCodecs[type].encode(writer, value as Present);
   });
   return writer.finish();
 }

@@ -88,7 +88,7 @@ const TOP = 3;
 
 function distributionOf(values: readonly FeatureValue[]): Distribution {
   const present = values.flatMap((value) =>
-    value === null ? [] : Array.isArray(value) ? value : [value],
+    value === null ? [] : typeof value === 'object' ? Object.values(value) : [value],
   ) as Array<string | number | bigint | boolean>;
   if (present.length === 0) return { kind: 'nothing' };
   if (present.every((value) => typeof value === 'number' || typeof value === 'bigint')) {

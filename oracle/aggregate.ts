@@ -69,9 +69,11 @@ export function aggregate(
     case 'distinct':
       return different(aggregation, source, rows);
     case 'approxDistinct':
-      return estimated(present(aggregation.value, source, rows));
+      return roughly(present(aggregation.value, source, rows), aggregation.exactTo);
     case 'topK':
       return topK(aggregation.key, aggregation.weight, aggregation.k, source, rows);
+    case 'bucketed':
+      return bucketed(aggregation, source, rows, readAt);
     case 'histogram': {
       const terms = numbers(aggregation.value, source, rows);
       const bounds = [Number.NEGATIVE_INFINITY, ...aggregation.edges, Number.POSITIVE_INFINITY];
@@ -134,6 +136,12 @@ function different(
   rows: readonly Row[],
 ): number {
   return Math.min(limit, new Set(present(value, source, rows)).size);
+}
+
+/** How many different ones there are: up to `exactTo` their number; of more the estimate, but not so few. */
+function roughly(values: readonly Scalar[], exactTo: number): number {
+  const exact = new Set(values).size;
+  return exact <= exactTo ? exact : Math.max(exactTo + 1, estimated(values));
 }
 
 /**
@@ -213,6 +221,32 @@ function topK(key: Expression, weight: Expression | null, k: number, source: Sou
 }
 
 /**
+ * The aggregation of the rows of each key, of the `limit` keys of most rows, ties by key ascending. Keys are text. Rows with a null
+ * key or value are in no bucket; a key whose aggregation is null is left out.
+ */
+function bucketed(
+  { by, aggregation, limit }: Extract<Aggregation, { op: 'bucketed' }>,
+  source: Source,
+  rows: readonly Row[],
+  readAt: number,
+): FeatureValue {
+  const buckets = new Map<string, Row[]>();
+  for (const row of rows) {
+    const key = evaluate(by, source, row.columns);
+    const value = aggregation.op === 'count' ? 1 : evaluate(aggregation.value, source, row.columns);
+    if (key === null || value === null) continue;
+    buckets.set(String(key), [...(buckets.get(String(key)) ?? []), row]);
+  }
+  const fullestFirst = [...buckets].sort(([a, x], [b, y]) => y.length - x.length || compare(a, b));
+  const told = fullestFirst
+    .slice(0, limit)
+    .map(([key, own]) => [key, aggregate(aggregation, source, own, readAt)] as const);
+  return Object.fromEntries(
+    told.filter((entry): entry is readonly [string, string | number | bigint] => entry[1] !== null),
+  );
+}
+
+/**
  * A number as a sketch of 64 buckets to an octave remembers it: the middle of its bucket. Nearer to 0 than 2^-32 is 0; from 2^64 on
  * all is one with what lies just below. Of whole numbers the middle is the middle one of those in the bucket, of two the lower.
  */
@@ -232,21 +266,25 @@ function sketched(value: number, whole: boolean): number {
 
 /**
  * The cart is what is left after playing the events oldest first: an add puts its item in front of all others, a
- * remove takes it out, a clear takes out everything. An event is an add, else a remove, else a clear, else nothing.
+ * remove takes it out, a clear takes out everything. An event is an add, else a remove, else a clear, else nothing. Of all items
+ * added or removed since the clear, the 10,000 of which that is least long ago count.
  */
 function cart(definition: Extract<Aggregation, { op: 'cart' }>, source: Source, rows: readonly Row[]) {
   let items: Scalar[] = [];
+  let touched: Scalar[] = [];
   for (const { columns } of rows) {
     const item = evaluate(definition.item, source, columns) as Scalar | null;
     const isAdd = passes(definition.add, source, columns);
     const isRemove = !isAdd && passes(definition.remove, source, columns);
     const isClear =
       !isAdd && !isRemove && definition.clear !== null && passes(definition.clear, source, columns);
-    if (isClear) items = [];
+    if (isClear) items = touched = [];
+    if ((isAdd || isRemove) && item !== null) touched = [item, ...touched.filter((other) => other !== item)];
     if (isRemove && item !== null) items = items.filter((other) => other !== item);
     if (isAdd && item !== null) items = [item, ...items.filter((other) => other !== item)];
   }
-  return listed(items.slice(0, definition.limit));
+  const counting = new Set(touched.slice(0, 10_000));
+  return listed(items.filter((item) => counting.has(item)).slice(0, definition.limit));
 }
 
 /** A list value; lists hold strings or numbers. */

@@ -54,6 +54,9 @@ export const ROW_TYPE = {
   'list<string>': 'text[]',
   'list<int64>': 'bigint[]',
   'list<float64>': 'double precision[]',
+  'map<string,string>': 'jsonb',
+  'map<string,int64>': 'jsonb',
+  'map<string,float64>': 'jsonb',
 } as const satisfies Record<FeatureType, string>;
 
 /** The archive's column for a source column, quoted. */

@@ -3,10 +3,12 @@
  * a row that is there stays as it is, so writing the same rows again changes nothing.
  */
 
+import { valueEncoder } from '../../core/codec/json.js';
 import { decodeKey } from '../../core/codec/key.js';
 import type { Entity, FeatureType, StoredView } from '../../core/definition.js';
-import type { FeatureValue } from '../../core/event.js';
+import type { FeatureValue, Value } from '../../core/event.js';
 import { formatTimestamp } from '../../core/time.js';
+import { isMap } from '../../core/value-map.js';
 import { type Pool, type PoolClient, quote } from '../../registry/sql.js';
 import { rowsTable } from '../../registry/tables.js';
 import { type CopyText, type CopyValue, copyField, copyInto, copyLine } from './copy.js';
@@ -53,7 +55,9 @@ export function rowLines({ view, entity }: RowsOf, { key, keyHash }: RowsEntity)
 }
 
 function stored(type: FeatureType, value: FeatureValue): CopyValue {
-  return value !== null && type === 'timestamp' ? formatTimestamp(value as number) : value;
+  if (value !== null && type === 'timestamp') return formatTimestamp(value as number);
+  if (value !== null && isMap(type)) return valueEncoder(type)(value);
+  return value as Value;
 }
 
 function columns({ view, entity }: RowsOf): string {

@@ -48,7 +48,7 @@ export default async function test(call: Call<{ sample?: string; source?: string
   if (sample === undefined) {
     const counts = {
       views: definitions.views.length,
-      features: definitions.views.flatMap(({ features }) => features).length,
+      features: definitions.views.reduce((sum, { features }) => sum + features.length, 0),
     };
     out.result(
       { file: path, ...counts },

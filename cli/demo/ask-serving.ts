@@ -88,5 +88,7 @@ function originOf(name: string, definitions: Definitions): DataOrigin {
 /** JSON has no place for a bigint: its digits, as text. */
 function portable(value: unknown): unknown {
   if (Array.isArray(value)) return value.map(portable);
+  if (typeof value === 'object' && value !== null)
+    return Object.fromEntries(Object.entries(value).map(([key, item]) => [key, portable(item)]));
   return typeof value === 'bigint' ? String(value) : value;
 }

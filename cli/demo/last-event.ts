@@ -5,7 +5,7 @@
 import { createHash } from 'node:crypto';
 import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { type Table, tableFromIPC } from 'apache-arrow';
+import { MapRow, type Table, tableFromIPC } from 'apache-arrow';
 import type { AggregationFeature, Definitions } from '../../core/definition.js';
 import { formatTimestamp } from '../../core/time.js';
 import type { Client } from '../client.js';
@@ -62,6 +62,8 @@ function portable(value: unknown): unknown {
     const number = Number(value);
     return Number.isSafeInteger(number) ? number : String(value);
   }
+  if (value instanceof MapRow)
+    return Object.fromEntries(Array.from(value, ([key, item]) => [key, portable(item)]));
   if (typeof value === 'object' && value !== null && Symbol.iterator in value)
     return Array.from(value as Iterable<unknown>, portable);
   return value;

@@ -2,6 +2,9 @@
  * Items now in a cart. For each item its newest operation decides; a clear takes out everything before it. The state
  * keeps, per item, the newest operation after the newest clear (a removal too, since an older add may still arrive), so
  * events may come in any order.
+ *
+ * Of more than `kept` items those are kept whose newest operations are newest. What is dropped is older than all that stay: it
+ * leaves no later, and no clear takes them out and spares it. So it would never be among the newest `kept` again.
  */
 import type { Scalar } from '../codec/scalar.js';
 import { compareScalars, scalarCodecs } from '../codec/scalar.js';
@@ -37,13 +40,22 @@ export interface CartInput {
   clear: (event: Event) => Value;
 }
 
-/** @param limit the newest so many items are listed; all are kept */
+/** Items of a cart that are kept, also those taken out of it. */
+export const CART_KEPT = 10_000;
+
+/** @param limit the newest so many items are listed */
 export function cartPart(
   limit: number,
+  kept: number,
   type: ScalarType,
   input: CartInput,
 ): Part<CartState, Scalar[], number> {
   const codec = scalarCodecs[type];
+
+  function prune(state: CartState): void {
+    const newest = [...state.items].sort(([, a], [, b]) => compareEvents(b, a));
+    state.items = new Map(newest.slice(0, kept));
+  }
 
   /** The items listed, newest added first. */
   function listed(state: CartState): Array<Operation & { item: Scalar }> {
@@ -63,6 +75,7 @@ export function cartPart(
         if (item === null || (state.cleared && compareEvents(event, state.cleared) < 0)) return;
         const known = state.items.get(item);
         if (!known || compareEvents(known, event) < 0) state.items.set(item, { ...place, added });
+        if (state.items.size >= 2 * kept) prune(state);
       } else if (input.clear(event) === true && !(state.cleared && compareEvents(event, state.cleared) < 0)) {
         state.cleared = place;
         for (const [item, operation] of state.items)
@@ -70,6 +83,7 @@ export function cartPart(
       }
     },
     leave(state, until) {
+      if (state.items.size > kept) prune(state);
       if (state.cleared && state.cleared.leaves <= until) state.cleared = null;
       for (const [item, { leaves }] of state.items) if (leaves <= until) state.items.delete(item);
     },

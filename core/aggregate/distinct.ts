@@ -11,7 +11,7 @@ import { decodeLeaves, encodeLeaves } from './newest.js';
 import type { Part, Step } from './part.js';
 import { NEVER } from './part.js';
 
-interface DistinctState {
+export interface DistinctState {
   leaves: Map<Scalar, number>;
   /** The least of them, so that a tick at which nothing leaves costs nothing; null: to be looked for. */
   soonest: number | null;

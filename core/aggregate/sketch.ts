@@ -5,11 +5,12 @@
  * exactly when its last occurrence does.
  *
  * The hash of a value (of its text) is 64 bits: 12 choose the register, and the rank is 1 + the zeros before the first one of the
- * next 40. A record carries estimates only: the one now, and the next wherever it changes.
+ * next 40. It is kept as a part is (part.ts), and takes in values.
  */
-import type { Event, Value } from '../event.js';
+import type { ByteReader, ByteWriter } from '../codec/bytes.js';
+import type { Scalar } from '../codec/scalar.js';
 import { decodeLeaves, encodeLeaves } from './newest.js';
-import type { Part, Step } from './part.js';
+import type { Step } from './part.js';
 import { NEVER } from './part.js';
 
 const REGISTERS = 4096;
@@ -18,92 +19,86 @@ const MAX_RANK = 41;
 /** Leaving later and ranked lower from each to the next. */
 type Stairs = Array<{ leaves: number; rank: number }>;
 
-interface SketchState {
+export interface SketchState {
   registers: Map<number, Stairs>;
   /** The least leaving time, so that a tick at which nothing leaves costs nothing; null: to be looked for. */
   soonest: number | null;
 }
 
-export function sketchPart(input: (event: Event) => Value): Part<SketchState, number, number> {
-  return {
-    create: () => ({ registers: new Map(), soonest: NEVER }),
-    add(state, event, leaves) {
-      const value = input(event);
-      if (value === null) return;
-      hash(String(value));
-      const register = high >>> 20;
-      const top = high & 0xfffff;
-      const rank = top === 0 ? 9 + Math.clz32(low >>> 12) : Math.clz32(top) - 11;
-      const stairs = state.registers.get(register);
-      if (stairs === undefined) state.registers.set(register, [{ leaves, rank }]);
-      else if (!climb(stairs, leaves, rank)) return;
-      state.soonest = null;
-    },
-    leave(state, until) {
-      if (soonest(state) > until) return;
-      for (const [register, stairs] of state.registers) {
-        while (stairs.length > 0 && stairs[0]!.leaves <= until) stairs.shift();
-        if (stairs.length === 0) state.registers.delete(register);
+export const sketch = {
+  create: (): SketchState => ({ registers: new Map(), soonest: NEVER }),
+  /** @param leaves when the value's last occurrence does, or an earlier one: it is hidden by the last */
+  add(state: SketchState, value: Scalar, leaves: number): void {
+    hash(String(value));
+    const register = high >>> 20;
+    const top = high & 0xfffff;
+    const rank = top === 0 ? 9 + Math.clz32(low >>> 12) : Math.clz32(top) - 11;
+    const stairs = state.registers.get(register);
+    if (stairs === undefined) state.registers.set(register, [{ leaves, rank }]);
+    else if (!climb(stairs, leaves, rank)) return;
+    state.soonest = null;
+  },
+  leave(state: SketchState, until: number): void {
+    if (soonest(state) > until) return;
+    for (const [register, stairs] of state.registers) {
+      while (stairs.length > 0 && stairs[0]!.leaves <= until) stairs.shift();
+      if (stairs.length === 0) state.registers.delete(register);
+    }
+    state.soonest = null;
+  },
+  nextLeave: soonest,
+  /** The estimate. */
+  value: (state: SketchState): number => estimate(ranks(state)),
+  /** The next estimate, wherever it changes. */
+  steps(state: SketchState): Step<number>[] {
+    const changes = [...state.registers.values()].flatMap((stairs) =>
+      stairs
+        .filter(({ leaves }) => leaves !== NEVER)
+        .map(({ leaves, rank }, index) => ({ at: leaves, from: rank, to: stairs[index + 1]?.rank ?? 0 })),
+    );
+    changes.sort((a, b) => a.at - b.at);
+    const counts = ranks(state);
+    let present = estimate(counts);
+    const steps: Step<number>[] = [];
+    changes.forEach(({ at, from, to }, index) => {
+      counts[from]! -= 1;
+      counts[to]! += 1;
+      if (changes[index + 1]?.at === at) return;
+      const next = estimate(counts);
+      if (next === present) return;
+      present = next;
+      steps.push({ at, change: next });
+    });
+    return steps;
+  },
+  /** varint registers | per register: varint distance from the one before | varint stairs | per stair: leaves, u8 rank */
+  encodeState(writer: ByteWriter, state: SketchState): void {
+    writer.varint(state.registers.size);
+    let previous = 0;
+    for (const [register, stairs] of [...state.registers].sort(([a], [b]) => a - b)) {
+      writer.varint(register - previous);
+      previous = register;
+      writer.varint(stairs.length);
+      for (const { leaves, rank } of stairs) {
+        encodeLeaves(writer, leaves);
+        writer.u8(rank);
       }
-      state.soonest = null;
-    },
-    nextLeave: soonest,
-    value: (state) => estimate(ranks(state)),
-    steps(state) {
-      const changes = [...state.registers.values()].flatMap((stairs) =>
-        stairs
-          .filter(({ leaves }) => leaves !== NEVER)
-          .map(({ leaves, rank }, index) => ({ at: leaves, from: rank, to: stairs[index + 1]?.rank ?? 0 })),
-      );
-      changes.sort((a, b) => a.at - b.at);
-      const counts = ranks(state);
-      let present = estimate(counts);
-      const steps: Step<number>[] = [];
-      changes.forEach(({ at, from, to }, index) => {
-        counts[from]! -= 1;
-        counts[to]! += 1;
-        if (changes[index + 1]?.at === at) return;
-        const next = estimate(counts);
-        if (next === present) return;
-        present = next;
-        steps.push({ at, change: next });
-      });
-      return steps;
-    },
-    apply: (_, next) => next,
-    /** varint registers | per register: varint distance from the one before | varint stairs | per stair: leaves, u8 rank */
-    encodeState(writer, state) {
-      writer.varint(state.registers.size);
-      let previous = 0;
-      for (const [register, stairs] of [...state.registers].sort(([a], [b]) => a - b)) {
-        writer.varint(register - previous);
-        previous = register;
-        writer.varint(stairs.length);
-        for (const { leaves, rank } of stairs) {
-          encodeLeaves(writer, leaves);
-          writer.u8(rank);
-        }
-      }
-    },
-    decodeState(reader) {
-      const registers = new Map<number, Stairs>();
-      let register = 0;
-      for (let size = reader.varint(); size > 0; size--) {
-        register += reader.varint();
-        const stairs = Array.from({ length: reader.varint() }, () => ({
-          leaves: decodeLeaves(reader),
-          rank: reader.u8(),
-        }));
-        registers.set(register, stairs);
-      }
-      return { registers, soonest: null };
-    },
-    encodeValue: (writer, value) => writer.varint(value),
-    decodeValue: (reader) => reader.varint(),
-    encodeChange: (writer, next) => writer.varint(next),
-    decodeChange: (reader) => reader.varint(),
-  };
-}
+    }
+  },
+  decodeState(reader: ByteReader): SketchState {
+    const registers = new Map<number, Stairs>();
+    let register = 0;
+    for (let size = reader.varint(); size > 0; size--) {
+      register += reader.varint();
+      const stairs = Array.from({ length: reader.varint() }, () => ({
+        leaves: decodeLeaves(reader),
+        rank: reader.u8(),
+      }));
+      registers.set(register, stairs);
+    }
+    return { registers, soonest: null };
+  },
+};
 
 /** Puts a rank in its place; false: it is hidden by one that leaves no sooner and ranks no lower. */
 function climb(stairs: Stairs, leaves: number, rank: number): boolean {

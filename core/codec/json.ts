@@ -6,14 +6,16 @@
  * own, compared with JSON.parse on generated documents in test/core/json.test.ts.
  *
  * Out, as Feast's clients read it: int64 as exact integers, float64 always with a point or exponent (2.0),
- * timestamps as RFC 3339 without an empty fraction (2026-03-01T12:30:00Z), missing values as null.
+ * timestamps as RFC 3339 without an empty fraction (2026-03-01T12:30:00Z), maps as objects, missing values as null.
  */
 import { assert } from '../assert.js';
-import type { FeatureType } from '../definition.js';
+import type { FeatureType, MapType, ScalarType } from '../definition.js';
 import { FeatureStoreError } from '../error.js';
 import type { FeatureValue, List } from '../event.js';
-import { type Int64, isInt64, toInt64 } from '../int64.js';
+import { type Int64, isInt64, parseInt64, toInt64 } from '../int64.js';
 import { DAY, formatTimestamp, HOUR, MINUTE, SECOND } from '../time.js';
+import { elementOf, entriesOf, isMap, type ValueMap } from '../value-map.js';
+import type { Scalar } from './scalar.js';
 
 /**
  * Whole numbers are exact: bigint beyond ±(2^53 - 1), where they are written without point or exponent. Objects have no prototype: a
@@ -205,9 +207,11 @@ export function jsonPointer(path: ReadonlyArray<string | number>): string {
 
 /** The text of a value of this type; decided once per column, not per value. */
 export function valueEncoder(type: FeatureType): (value: FeatureValue) => string {
-  const encode = type.startsWith('list<')
-    ? listEncoder(type.slice(5, -1) as FeatureType)
-    : scalarEncoders[type as 'string'];
+  const encode = isMap(type)
+    ? mapEncoder(type)
+    : type.startsWith('list<')
+      ? listEncoder(type.slice(5, -1) as FeatureType)
+      : (scalarEncoders[type as ScalarType] as (value: FeatureValue) => string);
   return (value) => (value === null ? 'null' : encode(value));
 }
 
@@ -234,10 +238,7 @@ function dateText(day: number): string {
   return text;
 }
 
-const scalarEncoders: Record<
-  'string' | 'int64' | 'float64' | 'bool' | 'timestamp',
-  (value: FeatureValue) => string
-> = {
+const scalarEncoders: Record<ScalarType, (value: Scalar) => string> = {
   string: (value) => JSON.stringify(value),
   int64: (value) => {
     assert(isInt64(value), `int64 ${String(value)}`);
@@ -256,4 +257,22 @@ const scalarEncoders: Record<
 function listEncoder(element: FeatureType): (value: FeatureValue) => string {
   const encode = valueEncoder(element);
   return (value) => `[${(value as List).map(encode).join(',')}]`;
+}
+
+function mapEncoder(type: MapType): (value: FeatureValue) => string {
+  const encode = valueEncoder(elementOf(type));
+  return (value) =>
+    `{${entriesOf(value as ValueMap)
+      .map(([key, item]) => `${JSON.stringify(key)}:${encode(item)}`)
+      .join(',')}}`;
+}
+
+/** A map's text back to its value, exact. The text is one of ours, or the same document as Postgres writes it. */
+export function decodeMap(type: MapType, text: string): ValueMap {
+  if (type !== 'map<string,int64>') return JSON.parse(text) as ValueMap;
+  const quoted = text.replace(/"(?:[^"\\]|\\.)*"|-?[0-9]+/g, (found) =>
+    found.startsWith('"') ? found : `"${found}"`,
+  );
+  const entries = Object.entries(JSON.parse(quoted) as Record<string, string>);
+  return Object.fromEntries(entries.map(([key, whole]) => [key, parseInt64(whole)!]));
 }

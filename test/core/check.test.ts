@@ -293,6 +293,11 @@ cases('sessions', [
 const aggregation = (view: string, name: string, value: unknown) => (parts: Parts) =>
   (parts.feature(view, name).aggregation = value);
 
+const buckets = (limit: number) => ({
+  type: 'map<string,int64>',
+  aggregation: { op: 'bucketed', by: { col: 'item' }, aggregation: { op: 'count' }, limit },
+});
+
 // biome-ignore format: a table, one case a line
 cases('types', [
   { why: 'no such column in a filter', change: ({ view }) => (view('user_spend').where = { op: 'gt', args: [{ col: 'cent' }, { lit: 1 }] }), code: 'unknown-column', path: 'views.user_spend.where', fix: /did you mean "cents"/ },
@@ -309,6 +314,18 @@ cases('types', [
   { why: 'a side of a ratio', change: ({ feature }) => (feature('user_spend', 'user_share').aggregation.denominator.value = { col: 'item' }), code: 'type', path: 'views.user_spend.features.user_share.aggregation.denominator.value' },
   { why: 'a filter of a side', change: ({ feature }) => (feature('user_spend', 'user_share').aggregation.numerator.where = { col: 'cents' }), code: 'type', path: 'views.user_spend.features.user_share.aggregation.numerator.where' },
   { why: 'edges out of order', change: aggregation('user_spend', 'user_items', { op: 'histogram', value: { col: 'cents' }, edges: [0, 10, 10] }), code: 'structure', path: 'views.user_spend.features.user_items.aggregation.edges', fix: /ascending/ },
+  { why: 'buckets without a limit', change: aggregation('user_spend', 'user_items', { op: 'bucketed', by: { col: 'item' }, aggregation: { op: 'count' } }), code: 'structure', path: 'views.user_spend.features.user_items.aggregation.limit', says: /is missing/, fix: /number/ },
+  { why: 'buckets without an end', change: aggregation('user_spend', 'user_items', { op: 'bucketed', by: { col: 'item' }, aggregation: { op: 'count' }, limit: 1001 }), code: 'structure', path: 'views.user_spend.features.user_items.aggregation.limit', fix: /1000/ },
+  { why: 'buckets by a time', change: aggregation('user_spend', 'user_items', { op: 'bucketed', by: { col: 'at' }, aggregation: { op: 'count' }, limit: 5 }), code: 'type', path: 'views.user_spend.features.user_items.aggregation.by', fix: /string or int64/ },
+  { why: 'buckets of sums of texts', change: aggregation('user_spend', 'user_items', { op: 'bucketed', by: { col: 'item' }, aggregation: { op: 'sum', value: { col: 'item' } }, limit: 5 }), code: 'type', path: 'views.user_spend.features.user_items.aggregation.aggregation.value', fix: /int64 or float64/ },
+  { why: 'buckets of truths', change: aggregation('user_spend', 'user_items', { op: 'bucketed', by: { col: 'item' }, aggregation: { op: 'last', value: { col: 'paid' } }, limit: 5 }), code: 'type', path: 'views.user_spend.features.user_items.aggregation.aggregation.value', fix: /string or int64 or float64/ },
+  { why: 'buckets of lists', change: aggregation('user_spend', 'user_items', { op: 'bucketed', by: { col: 'item' }, aggregation: { op: 'topK', key: { col: 'item' }, weight: null, k: 2 }, limit: 5 }), code: 'structure', path: 'views.user_spend.features.user_items.aggregation.aggregation.op', fix: /count, sum, mean, min, max, last/ },
+  { why: 'a map where a list is declared', change: aggregation('user_spend', 'user_items', { op: 'bucketed', by: { col: 'item' }, aggregation: { op: 'mean', value: { col: 'cents' } }, limit: 5 }), code: 'type', path: 'views.user_spend.features.user_items.type', fix: /map<string,float64>/ },
+  { why: 'an estimate from a fraction on', change: aggregation('user_spend', 'user_items', { op: 'approxDistinct', value: { col: 'item' }, exactTo: 0.5 }), code: 'structure', path: 'views.user_spend.features.user_items.aggregation.exactTo' },
+  { why: 'a map of a sql view', change: ({ feature }) => (feature('user_rank', 'user_rank').type = 'map<string,int64>'), code: 'structure', path: 'views.user_rank.features.user_rank.type', fix: /list<int64>/ },
+  { why: 'a cold start of a map that is a list', change: ({ feature }) => Object.assign(feature('user_spend', 'user_items'), { ...buckets(3), coldStart: [] }), code: 'cold-start', path: 'views.user_spend.features.user_items.coldStart', fix: /an object of whole numbers/ },
+  { why: 'a cold start of a map of other values', change: ({ feature }) => Object.assign(feature('user_spend', 'user_items'), { ...buckets(3), coldStart: { a: 0.5 } }), code: 'cold-start', path: 'views.user_spend.features.user_items.coldStart' },
+  { why: 'a cold start larger than the map', change: ({ feature }) => Object.assign(feature('user_spend', 'user_items'), { ...buckets(1), coldStart: { a: 1, b: 2 } }), code: 'cold-start', path: 'views.user_spend.features.user_items.coldStart', says: /1 at most/ },
   { why: 'a histogram of texts', change: aggregation('user_spend', 'user_items', { op: 'histogram', value: { col: 'item' }, edges: [0] }), code: 'type', path: 'views.user_spend.features.user_items.aggregation.value' },
   { why: 'a percentile by the hundred', change: aggregation('user_spend', 'user_items', { op: 'percentile', value: { col: 'cents' }, quantile: 95 }), code: 'structure', path: 'views.user_spend.features.user_items.aggregation.quantile' },
   { why: 'a percentile below 0', change: aggregation('user_spend', 'user_items', { op: 'percentile', value: { col: 'cents' }, quantile: -0.1 }), code: 'structure', path: 'views.user_spend.features.user_items.aggregation.quantile' },
@@ -436,6 +453,7 @@ test('a query may end with a semicolon and quote its tables', () => {
 // biome-ignore format: a table, one case a line
 cases('on-demand views', [
   { why: 'no such input', change: ({ view }) => (view('price_fit').inputs = ['user_spend:user_spend_8d']), code: 'unknown-reference', path: 'views.price_fit.inputs', fix: /user_spend_7d/ },
+  { why: 'an input that is a map', change: ({ feature, view }) => { Object.assign(feature('user_spend', 'user_items'), { ...buckets(3), coldStart: {} }); view('price_fit').inputs.push('user_spend:user_items'); }, code: 'type', path: 'views.price_fit.inputs', says: /map<string,int64>/, fix: /filter/ },
   { why: 'an input computed on demand', change: ({ view }) => view('price_fit').inputs.push('price_fit:user_fit'), code: 'unknown-reference', path: 'views.price_fit.inputs', says: /on demand/ },
   { why: 'no such request field', change: ({ view }) => (view('price_fit').features[0].expression = { col: 'prize' }), code: 'unknown-column', path: 'views.price_fit.features.user_fit.expression', fix: /did you mean "price"/ },
   { why: 'a request field called like an input', change: ({ view }) => (view('price_fit').request.user_spend_7d = 'int64'), code: 'duplicate', path: 'views.price_fit.inputs' },

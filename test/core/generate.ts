@@ -4,6 +4,7 @@ import type {
   Aggregation,
   AggregationFeature,
   AggregationView,
+  BucketAggregation,
   Expression,
   Sessions,
   Source,
@@ -220,12 +221,33 @@ function aggregationOver({ where, number, text, whole, lists, cart }: Over): fc.
         limit: fc.option(fc.integer({ min: 1, max: 6 })),
       })
       .map(({ limit, ...rest }) => (limit === null ? rest : { ...rest, limit })),
-    fc.record({ op: fc.constant('approxDistinct' as const), value: scalar }),
+    fc.record({
+      op: fc.constant('approxDistinct' as const),
+      value: scalar,
+      exactTo: fc.constantFrom(0, 1, 2, 4, 256),
+    }),
     fc.record({
       op: fc.constant('topK' as const),
       key: fc.oneof(text, fc.constant(whole)),
       weight: fc.option(number),
       k: fc.integer({ min: 1, max: 3 }),
+    }),
+    fc.record({
+      op: fc.constant('bucketed' as const),
+      by: fc.oneof(
+        text,
+        fc.constant(whole),
+        text.map((value): Expression => ({ op: 'length', args: [value] })),
+      ),
+      aggregation: fc.oneof(
+        fc.constant<BucketAggregation>({ op: 'count' }),
+        fc.record({
+          op: fc.constantFrom('sum' as const, 'mean' as const, 'min' as const, 'max' as const),
+          value: number,
+        }),
+        fc.record({ op: fc.constant('last' as const), value: scalar }),
+      ),
+      limit: fc.integer({ min: 1, max: 5 }),
     }),
     fc.record({
       op: fc.constant('histogram' as const),

@@ -1,6 +1,7 @@
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import {
+  decodeMap,
   type Json,
   jsonPointer,
   parseJson,
@@ -8,11 +9,12 @@ import {
   wireTimestamp,
   writeJson,
 } from '../../core/codec/json.js';
-import type { FeatureType } from '../../core/definition.js';
+import type { FeatureType, MapType } from '../../core/definition.js';
 import { FeatureStoreError } from '../../core/error.js';
 import type { FeatureValue } from '../../core/event.js';
 import { MAX_INT64, MIN_INT64, narrow } from '../../core/int64.js';
 import { DAY, floorTo, MAX_TIMESTAMP, MIN_TIMESTAMP } from '../../core/time.js';
+import { entriesOf } from '../../core/value-map.js';
 
 function refusal(text: string): { code: string; pointer: unknown; message: string } {
   try {
@@ -152,7 +154,43 @@ describe('out', () => {
     { type: 'list<float64>', value: [1, 2.5], text: '[1.0,2.5]', why: 'a list keeps its points' },
     { type: 'list<int64>', value: [], text: '[]', why: 'an empty list' },
     { type: 'list<int64>', value: null, text: 'null', why: 'no list' },
+    {
+      type: 'map<string,int64>',
+      value: { b: 1, '10': 2n ** 60n, '9': 3 },
+      text: '{"10":1152921504606846976,"9":3,"b":1}',
+      why: 'a map in the order of its keys',
+    },
+    {
+      type: 'map<string,float64>',
+      value: { é: 2, '"': 1e21 },
+      text: '{"\\"":1e+21,"é":2.0}',
+      why: 'its values by their type',
+    },
+    { type: 'map<string,string>', value: {}, text: '{}', why: 'an empty map' },
   ])('$why: $text', ({ type, value, text }) => expect(valueEncoder(type)(value)).toBe(text));
+
+  test('maps read back to the same', () => {
+    const key = fc.oneof(
+      fc.string({ unit: 'binary' }),
+      fc.constantFrom('__proto__', '1', 'a"1', '\\', ':2,'),
+    );
+    const whole = fc.oneof(fc.integer(), fc.bigInt({ min: 2n ** 53n, max: 2n ** 63n - 1n }));
+    const double = fc.double({ noNaN: true, noDefaultInfinity: true }).map((x) => x + 0);
+    const check = (type: MapType, value: fc.Arbitrary<string | number | bigint>): void =>
+      fc.assert(
+        fc.property(fc.array(fc.tuple(key, value)), (entries) => {
+          const map = Object.fromEntries(entries);
+          expect(entriesOf(decodeMap(type, valueEncoder(type)(map)))).toEqual(entriesOf(map));
+        }),
+      );
+    check('map<string,int64>', whole);
+    check('map<string,float64>', double);
+    check('map<string,string>', key);
+    expect(decodeMap('map<string,int64>', '{"a 1": 9007199254740993, "b": -2}')).toEqual({
+      'a 1': 9007199254740993n, // as Postgres writes it
+      b: -2,
+    });
+  });
 
   test('NaN is a mistake of ours, never an answer', () => {
     expect(() => valueEncoder('float64')(Number.NaN)).toThrow('assertion');

@@ -152,8 +152,12 @@ export function expectStream({
     const name = names[index % Math.max(1, names.length)];
     if (name !== undefined) expectRead(model, name, moments.slice(0, 2));
     if (action.do === 'refresh' && action.end === 'goes on' && model.attached && !model.away)
-      for (const record of model.online.values())
-        expect(decodeHeader(record).refreshAt ?? Number.POSITIVE_INFINITY).toBeGreaterThan(model.clock);
+      for (const record of model.online.values()) {
+        const { refreshAt, sequence } = decodeHeader(record);
+        // a refill may be ahead of the reader, of an import that is not taken in: then that refreshes
+        if (sequence <= model.folded)
+          expect(refreshAt ?? Number.POSITIVE_INFINITY).toBeGreaterThan(model.clock);
+      }
   });
   model.end();
   // an id may come again, at another time

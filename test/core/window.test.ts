@@ -64,7 +64,7 @@ function countAt(window: Window, timestamps: readonly number[], at: number): num
     readState(compiled, state, at)!.values[0],
     answer(view, source, events, { type: 'record', sequence: 1, at }).values.count,
   ];
-  expect(new Set(counts).size, `record, state, oracle: ${counts.join(', ')}`).toBe(1);
+  expect(new Set(counts).size, `record, state, oracle: ${counts.map(Number).join(', ')}`).toBe(1);
   return counts[0] as number;
 }
 

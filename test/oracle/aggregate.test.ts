@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest';
-import type { Aggregation, RatioSide } from '../../core/definition.js';
+import type { Aggregation, BucketAggregation, RatioSide } from '../../core/definition.js';
 import { col, DAY, type EventInWords, HOUR, isKind, lit, MINUTE, op, valueFor } from './shop.js';
 
 const MAX = Number.MAX_SAFE_INTEGER;
@@ -279,6 +279,39 @@ describe('topK', () => {
     const byQuantity: Aggregation = { op: 'topK', key: quantity, weight: lit(1), k: 3 };
     expect(valueFor(byQuantity, quantities(10, 9, -1))).toEqual([-1, 9, 10]);
   });
+});
+
+describe('bucketed', () => {
+  const bucketed = (aggregation: BucketAggregation, limit: number): Aggregation => ({
+    op: 'bucketed',
+    by: item,
+    aggregation,
+    limit,
+  });
+  const events: EventInWords[] = [
+    { at: 0, item: 'b', quantity: 5 },
+    { at: 1, item: 'a', quantity: 7 },
+    { at: 2, item: 'b', quantity: null },
+    { at: 3, item: null, quantity: 9 },
+    { at: 4, item: 'b', quantity: 2 },
+    { at: 5, item: 'c', quantity: 1 },
+  ];
+  // biome-ignore format: a table, one case a line
+  test.each<{ aggregation: Aggregation; is: unknown; why: string }>([
+    { aggregation: bucketed({ op: 'count' }, 9), is: { b: 3, a: 1, c: 1 }, why: 'a count needs no value' },
+    { aggregation: bucketed({ op: 'sum', value: quantity }, 9), is: { b: 7, a: 7, c: 1 }, why: 'sums by key' },
+    { aggregation: bucketed({ op: 'mean', value: quantity }, 9), is: { b: 3.5, a: 7, c: 1 }, why: 'means of what is not null' },
+    { aggregation: bucketed({ op: 'last', value: quantity }, 9), is: { b: 2, a: 7, c: 1 }, why: 'the newest of each' },
+    { aggregation: bucketed({ op: 'count' }, 2), is: { b: 3, a: 1 }, why: 'of more keys those of most events, ties by key' },
+  ])('$why', ({ aggregation, is }) => expect(valueFor(aggregation, events)).toEqual(is));
+});
+
+test('different values: exact to the bound, at least one more beyond', () => {
+  const rough = (exactTo: number): Aggregation => ({ op: 'approxDistinct', value: item, exactTo });
+  const events = items('a', 'b', null, 'c', 'a');
+  expect(valueFor(rough(3), events)).toBe(3);
+  expect(valueFor(rough(2), events)).toBe(3);
+  expect(valueFor(rough(0), [])).toBe(0);
 });
 
 describe('cart', () => {

@@ -125,6 +125,16 @@ describe("Feast's shape", () => {
     );
   });
 
+  test('a map is an object, its keys in order, its numbers exact', async () => {
+    const answer = await ask({
+      entities: { user_id: [7, 8] },
+      features: ['user_maturity:user_cents_by_item_7d', 'user_maturity:user_dwell_by_item_7d'],
+    });
+    expect(answer.text).toContain('"values":[{"a":9007199254740991,"b":9007199254740991},{}]');
+    expect(answer.text).toContain('"values":[{"a":2.0,"b":2.0},{"none":0.0}]');
+    expect(column(answer, 'user_dwell_by_item_7d').statuses).toEqual(['PRESENT', 'IMMATURE']);
+  });
+
   test('whole numbers of 64 bits in question and answer; a vector; a sum beyond them is null', async () => {
     const answer = await ask(
       '{"entities":{"user_id":[9223372036854775807,-9223372036854775808]},"features":["user_taste:user_taste","user_taste:user_last_reference","user_taste:user_references"]}',

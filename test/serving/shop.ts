@@ -3,6 +3,7 @@ import type { Redis } from 'ioredis';
 import {
   aggregationView,
   batch,
+  bucketed,
   count,
   define,
   entity,
@@ -84,7 +85,20 @@ const userMaturity = aggregationView('user_maturity', {
   source: clicks,
   mode: streaming(),
   minEvents: 3,
-  features: { user_clicks_7d: { ...said, aggregation: count(), window: sliding('7d'), coldStart: -1 } },
+  features: {
+    user_clicks_7d: { ...said, aggregation: count(), window: sliding('7d'), coldStart: -1 },
+    user_cents_by_item_7d: {
+      ...said,
+      aggregation: bucketed(clicks.col('item_id'), sum(clicks.col('cents')), { limit: 5 }),
+      window: sliding('7d'),
+    },
+    user_dwell_by_item_7d: {
+      ...said,
+      aggregation: bucketed(clicks.col('item_id'), mean(clicks.col('dwell')), { limit: 5 }),
+      window: sliding('7d'),
+      coldStart: { none: 0 },
+    },
+  },
 });
 const itemPopularity = aggregationView('item_popularity', {
   ...said,

@@ -7,7 +7,13 @@ import { NEVER } from '../../../core/aggregate/part.js';
 import { sessionPart } from '../../../core/aggregate/session.js';
 import { ByteReader, ByteWriter } from '../../../core/codec/bytes.js';
 import { compileView } from '../../../core/compile.js';
-import type { Aggregation, AggregationView, Expression, Window } from '../../../core/definition.js';
+import type {
+  Aggregation,
+  AggregationView,
+  BucketAggregation,
+  Expression,
+  Window,
+} from '../../../core/definition.js';
 import type { Event } from '../../../core/event.js';
 import { compareEvents } from '../../../core/event.js';
 import { leavesAt } from '../../../core/time.js';
@@ -36,10 +42,18 @@ const AGGREGATIONS: Record<string, Aggregation> = {
   'first-n': { op: 'firstN', value: col('item'), n: 3 },
   distinct: { op: 'distinct', value: col('item') },
   'distinct to a limit': { op: 'distinct', value: col('score'), limit: 3 },
-  'distinct, estimated': { op: 'approxDistinct', value: col('score') },
+  'distinct, estimated': { op: 'approxDistinct', value: col('score'), exactTo: 0 },
+  'distinct, estimated beyond a few': { op: 'approxDistinct', value: col('score'), exactTo: 4 },
   'top-k by whole weight': { op: 'topK', key: col('item'), weight: col('amount'), k: 2 },
   'top-k by double weight': { op: 'topK', key: col('kind'), weight: col('score'), k: 2 },
   'top-k by count': { op: 'topK', key: col('item'), weight: null, k: 2 },
+  'buckets of counts': bucketed({ op: 'count' }),
+  'buckets of whole sums': bucketed({ op: 'sum', value: col('amount') }),
+  'buckets of double sums': bucketed({ op: 'sum', value: col('score') }),
+  'buckets of means': bucketed({ op: 'mean', value: col('amount') }),
+  'buckets of least': bucketed({ op: 'min', value: col('amount') }),
+  'buckets of greatest': bucketed({ op: 'max', value: col('score') }),
+  'buckets of newest': bucketed({ op: 'last', value: col('kind') }),
   histogram: { op: 'histogram', value: col('score'), edges: [-1, 0, 0.1, 1e16] },
   percentile: { op: 'percentile', value: col('score'), quantile: 0.5 },
   'top-k of whole numbers': { op: 'topK', key: col('amount'), weight: col('amount'), k: 3 },
@@ -52,6 +66,10 @@ const AGGREGATIONS: Record<string, Aggregation> = {
     limit: 2,
   },
 };
+
+function bucketed(aggregation: BucketAggregation): Aggregation {
+  return { op: 'bucketed', by: col('item'), aggregation, limit: 2 };
+}
 
 type Windows = ReadonlyArray<{ ms: number; hopMs: number } | null>;
 const windows: Windows = [{ ms: 3_600_000, hopMs: 600_000 }, { ms: 60_000, hopMs: 1 }, null];

@@ -1,16 +1,14 @@
 /** What an estimated distinct count promises: a standard error of 1.6 %, whatever the values look like. */
 import { expect, test } from 'vitest';
 import { NEVER } from '../../../core/aggregate/part.js';
-import { sketchPart } from '../../../core/aggregate/sketch.js';
-import type { Event } from '../../../core/event.js';
+import { sketch } from '../../../core/aggregate/sketch.js';
 
 const estimates = (shaped: (index: number) => string | number, sizes: readonly number[]): number[] => {
-  const part = sketchPart((event) => shaped(event.order as number));
-  const state = part.create();
+  const state = sketch.create();
   let next = 0;
   return sizes.map((size) => {
-    for (; next < size; next++) part.add(state, { order: next } as Event, NEVER);
-    return part.value(state);
+    for (; next < size; next++) sketch.add(state, shaped(next), NEVER);
+    return sketch.value(state);
   });
 };
 
