@@ -190,6 +190,7 @@ export function encodeValues(compiled: CompiledView, state: State): Uint8Array {
   if (state.eventCount === 0) return new Uint8Array();
   const writer = new ByteWriter();
   writer.signed(state.eventTimestamp);
+  writer.varint(state.eventTimestamp - state.firstEventTimestamp); // where one is retracted as another comes, the count stays
   writer.varint(state.eventCount);
   compiled.slots.forEach(({ part }, index) => {
     part.leave(state.parts[index], state.asOf);

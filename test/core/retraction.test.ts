@@ -239,6 +239,25 @@ test('tick rows: what was written stays, and from the tick at which nothing is l
   ]);
 });
 
+test('tick rows: one event in the place of another, and none of the values differs', () => {
+  const events = [
+    order(1, 10),
+    order(2, 20, 50),
+    order(3, 25, 100),
+    arriving(order(4, 5, 50), 70),
+    cancel(9, 80, 2),
+  ];
+  const { rows } = sweepTicks(compiled, events, { after: T, until: T + 2 * HOUR });
+  expect(rows.map(({ tick, reading }) => [(tick - T) / HOUR, reading!.firstEventTimestamp])).toEqual([
+    [1, T + 10 * MINUTE],
+    [2, T + 5 * MINUTE],
+  ]);
+  expect(rows.map(({ reading }) => reading!.values)).toEqual([
+    [3, 250, 100],
+    [3, 250, 100],
+  ]);
+});
+
 test('an author tries it out with rows', () => {
   const at = (minute: number): string => new Date(T + minute * MINUTE).toISOString();
   const of = { user_id: 'u', seen_at: null };
