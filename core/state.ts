@@ -89,9 +89,12 @@ export function fold(compiled: CompiledView, state: State, event: Event): void {
     // Where no event is left, each that came is in `retracted`: none of them is meant.
     if (state.eventCount > 0 && !state.retracted.has(retracted)) state.needsRebuild = true;
     state.retracted.add(retracted);
+  }
+  if (retracted !== null || (state.retracted.size > 0 && state.retracted.has(event.id))) {
+    // What ends by the as-of has ended, also where only something unsaid tells that it is so late.
+    if (!state.needsRebuild) advance(compiled, state, state.asOf);
     return;
   }
-  if (state.retracted.size > 0 && state.retracted.has(event.id)) return;
   state.eventTimestamp = Math.max(state.eventTimestamp, event.timestamp);
   state.firstEventTimestamp = Math.min(state.firstEventTimestamp, event.timestamp);
   state.createdTimestamp = Math.max(state.createdTimestamp, event.arrivedAt);
