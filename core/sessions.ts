@@ -60,7 +60,7 @@ function sumType(value: Sessions['sums'][number]['value'], inputs: Inputs): 'int
 export interface SessionState {
   /** Timestamp of the last event of the newest closed session; null: none is closed. */
   before: number | null;
-  /** It begins more than the gap after `before`, and is closed later than the state's as-of. */
+  /** It begins more than the gap after `before`. What has ended by the as-of is closed when the state is next moved there. */
   open: Session | null;
 }
 
@@ -80,8 +80,8 @@ export interface SessionTracker {
   create(): SessionState;
   /** When not, the entity is rebuilt from all of its events: in event order every one can be taken in. */
   takesIn(state: SessionState, event: Event): boolean;
-  /** @param asOf not before the event. @returns the session event that this makes certain; null: none */
-  add(state: SessionState, event: Event, asOf: number): Event | null;
+  /** @param asOf not before the event. @returns the events of the sessions that are over by it, in order of time */
+  add(state: SessionState, event: Event, asOf: number): Event[];
   /** The event of the open session, if that has ended at or before `until`. */
   close(state: SessionState, until: number): Event | null;
   /** When the open session ends unless an event comes; null: none is open. */
@@ -149,17 +149,23 @@ export function sessionTracker(sessions: Sessions, key: readonly string[], sourc
       // Not near `before`, or it would not be taken in: so it joins the open session, or is the first of one by itself.
       if (open !== null && open.first - timestamp <= gapMs && timestamp - open.last <= gapMs) {
         join(open, event);
-        return null;
+        return [];
       }
       const own = join(begin(event), event);
-      if ((open !== null && timestamp < open.first) || timestamp + gapMs <= asOf) {
+      if (open !== null && timestamp < open.first) {
         state.before = timestamp;
-        return eventOf(own);
+        return [eventOf(own)];
       }
-      state.open = own;
-      if (open === null) return null;
-      state.before = open.last;
-      return eventOf(open);
+      // The open one is over; so may be the new one, where something that makes no session has moved the as-of on.
+      const closed = open === null ? [] : [eventOf(open)];
+      if (open !== null) state.before = open.last;
+      const isOver = timestamp + gapMs <= asOf;
+      if (isOver) {
+        closed.push(eventOf(own));
+        state.before = timestamp;
+      }
+      state.open = isOver ? null : own;
+      return closed;
     },
     close(state, until) {
       const { open } = state;

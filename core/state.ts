@@ -89,12 +89,9 @@ export function fold(compiled: CompiledView, state: State, event: Event): void {
     // Where no event is left, each that came is in `retracted`: none of them is meant.
     if (state.eventCount > 0 && !state.retracted.has(retracted)) state.needsRebuild = true;
     state.retracted.add(retracted);
-  }
-  if (retracted !== null || (state.retracted.size > 0 && state.retracted.has(event.id))) {
-    // What ends by the as-of has ended, also where only something unsaid tells that it is so late.
-    if (!state.needsRebuild) advance(compiled, state, state.asOf);
     return;
   }
+  if (state.retracted.size > 0 && state.retracted.has(event.id)) return;
   state.eventTimestamp = Math.max(state.eventTimestamp, event.timestamp);
   state.firstEventTimestamp = Math.min(state.firstEventTimestamp, event.timestamp);
   state.createdTimestamp = Math.max(state.createdTimestamp, event.arrivedAt);
@@ -103,8 +100,8 @@ export function fold(compiled: CompiledView, state: State, event: Event): void {
   if (compiled.sessions === null) addToSlots(compiled, state, event);
   else if (!compiled.sessions.takesIn(state.sessions!, event)) state.needsRebuild = true;
   else {
-    const session = compiled.sessions.add(state.sessions!, event, state.asOf);
-    if (session !== null) addToSlots(compiled, state, session);
+    for (const session of compiled.sessions.add(state.sessions!, event, state.asOf))
+      addToSlots(compiled, state, session);
   }
   if (state.eventCount % EVENTS_BETWEEN_DROPS === 0) advance(compiled, state, state.asOf);
 }

@@ -5,8 +5,10 @@
  * Two things only the archive can tell, and are taken from it and checked apart: when an event that was ahead of the clock arrived,
  * hence its place among the others, and `arrived_ms`. Messages that lie less than an hour ahead count as early, others as wrong.
  */
+import { isDeepStrictEqual } from 'node:util';
 import type { Redis } from 'ioredis';
 import { Kafka, logLevel } from 'kafkajs';
+import { parse as parseLossless } from 'lossless-json';
 import { expect } from 'vitest';
 import { recordOf } from '../../activities/output.js';
 import { encodeKey, onlineKey } from '../../core/codec/key.js';
@@ -251,7 +253,9 @@ function decide(
       );
       if (twin !== undefined) {
         const columns = Object.keys(source.columns).filter((name) => name !== source.arrival);
-        return columns.every((name) => twin[name] === values[name]) ? 'duplicate' : 'conflict';
+        return columns.every((name) => isDeepStrictEqual(twin[name], values[name]))
+          ? 'duplicate'
+          : 'conflict';
       }
       if (at < greatest - source.allowedLatenessMs) return 'too_late';
       known.push(values);
@@ -273,19 +277,25 @@ function knownAt(source: Source, values: Record<string, Value>): number {
 function parse(source: Source, value: Buffer | null): Record<string, Value> | null {
   let row: unknown;
   try {
-    row = JSON.parse(new TextDecoder('utf-8', { fatal: true }).decode(value ?? Buffer.of(0xff)));
+    row = parseLossless(
+      new TextDecoder('utf-8', { fatal: true }).decode(value ?? Buffer.of(0xff)),
+      null,
+      exact,
+    );
   } catch {
     return null;
   }
   if (typeof row !== 'object' || row === null || Array.isArray(row)) return null;
   const values: Record<string, Value> = {};
-  for (const [name, { type, nullable }] of Object.entries(source.columns)) {
+  for (const [name, { type, nullable, length }] of Object.entries(source.columns)) {
     const field = (row as Record<string, unknown>)[name] ?? null;
     const isRequired = !nullable || [source.eventTime, source.id, source.sequence].includes(name);
     if (field === null && isRequired) return null;
     if (field === null) values[name] = null;
     else if (type === 'string' && typeof field === 'string') values[name] = field;
-    else if (type === 'int64' && Number.isSafeInteger(field)) values[name] = field as number;
+    else if (type === 'int64' && isWhole(field)) values[name] = field;
+    else if (type === 'list<string>' && isListOf('string', field, length)) values[name] = field as string[];
+    else if (type === 'list<float64>' && isListOf('number', field, length)) values[name] = field as number[];
     else if (type === 'float64' && typeof field === 'number') values[name] = field;
     else if (type === 'bool' && typeof field === 'boolean') values[name] = field;
     else if (type === 'timestamp' && typeof field === 'string' && !Number.isNaN(Date.parse(field)))
@@ -294,6 +304,19 @@ function parse(source: Source, value: Buffer | null): Record<string, Value> | nu
   }
   return values;
 }
+
+/** Whole numbers beyond the safe ones are bigints. */
+function exact(digits: string): number | bigint {
+  return /^-?[0-9]+$/.test(digits) && !Number.isSafeInteger(Number(digits)) ? BigInt(digits) : Number(digits);
+}
+
+const isWhole = (field: unknown): field is number | bigint =>
+  Number.isSafeInteger(field) || (typeof field === 'bigint' && BigInt.asIntN(64, field) === field);
+
+const isListOf = (type: 'string' | 'number', field: unknown, length: number | undefined): boolean =>
+  Array.isArray(field) &&
+  (length === undefined || field.length === length) &&
+  field.every((one) => typeof one === type);
 
 const offsetsOf = (decided: ReadonlyMap<number, Decision>, wanted: Outcome): number[] =>
   [...decided]
