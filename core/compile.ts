@@ -16,6 +16,10 @@ import { extremePart } from './aggregate/extreme.js';
 import { hoppingPart } from './aggregate/hopping.js';
 import type { Nest, Span } from './aggregate/nested.js';
 import { nestedPart, throughLevel } from './aggregate/nested.js';
+import { nestedDistinctPart } from './aggregate/nested-distinct.js';
+import { nestedExtremePart } from './aggregate/nested-extreme.js';
+import type { NestedNewest } from './aggregate/nested-newest.js';
+import { nestedNewestPart } from './aggregate/nested-newest.js';
 import { newestPart } from './aggregate/newest.js';
 import { oldestPart } from './aggregate/oldest.js';
 import type { AnyPart } from './aggregate/part.js';
@@ -104,7 +108,7 @@ export function compileView(view: AggregationView, source: Source): CompiledView
   const known = new Map<string, number>();
   const lanes: number[] = [];
   const leavings = new Map<string, (timestamp: number) => number>();
-  const nests = new Map<string, Totals>();
+  const nests = new Map<string, Nested>();
   // A view has one zone; asking it is slow, so its slots share what was found.
   const calendars = new Map<string, (ms: number) => number>();
   let unitMs = sessions ? 1 : 0;
@@ -215,12 +219,51 @@ export function compileView(view: AggregationView, source: Source): CompiledView
       const at = slot([meaning, value], window, where, () => sumPart(adder, input()) as AnyPart);
       return (values) => values[at] as Sum<T>;
     }
-    const identity = JSON.stringify([meaning, value, where]);
-    const totals = nests.get(identity) ?? { adder: adder as Adder<unknown>, value, input, where, asked: [] };
-    nests.set(identity, totals);
-    const asked: Asked = { window, at: -1, level: -1 };
-    totals.asked.push(asked);
+    const asked = nested(
+      [meaning, value],
+      window,
+      where,
+      (nest) => nestedPart(adder, input(), nest) as AnyPart,
+    );
     return (values) => throughLevel(adder, values[asked.at] as Sum<T>[], asked.level);
+  }
+
+  /** Sliding windows of one meaning share a slot as far as they nest; where this one stands there is known when all have asked. */
+  function nested(
+    meaning: [string, ...unknown[]],
+    window: NestedWindow,
+    where: Expression[],
+    create: (nest: Nest) => AnyPart,
+  ): Asked {
+    const identity = JSON.stringify([meaning, where]);
+    const known = nests.get(identity) ?? { meaning, where, create, asked: [] };
+    nests.set(identity, known);
+    const asked: Asked = { window, at: -1, level: -1 };
+    known.asked.push(asked);
+    return asked;
+  }
+
+  /** What a part says of one window, whether it shares a slot (`pick` finds it there) or has one of its own. */
+  function windowed<V>(
+    meaning: [string, ...unknown[]],
+    window: Window,
+    where: Expression[],
+    {
+      own,
+      shared,
+      pick,
+    }: {
+      own: () => AnyPart;
+      shared: (spans: readonly Span[]) => AnyPart;
+      pick: (value: unknown, level: number) => V;
+    },
+  ): (values: readonly unknown[]) => V {
+    if (window.type === 'sliding') {
+      const asked = nested(meaning, window, where, ({ spans }) => shared(spans));
+      return (values) => pick(values[asked.at], asked.level);
+    }
+    const at = slot(meaning, window, where, own);
+    return (values) => values[at] as V;
   }
 
   /** Whether the value of an event that passes is always there: then as many are totalled as there are events. */
@@ -230,22 +273,22 @@ export function compileView(view: AggregationView, source: Source): CompiledView
 
   function placeNests(): void {
     const all = [...nests.values()];
-    for (const counts of all.filter(({ value }) => value === null)) {
+    for (const counts of all.filter(({ meaning: [name] }) => name === 'count')) {
       const same = JSON.stringify(counts.where);
       const host = all.find(
-        ({ value, where }) => value !== null && isNeverNull(value) && JSON.stringify(where) === same,
+        ({ meaning: [name, value], where }) =>
+          name === 'sum' && isNeverNull(value as Expression) && JSON.stringify(where) === same,
       );
       host?.asked.push(...counts.asked.splice(0));
     }
-    for (const { adder, input, where, asked } of all) {
+    for (const { create, where, asked } of all) {
       for (const { nest, windows } of nestsOf(asked.map(({ window }) => window))) {
         for (const one of asked) {
           const level = windows.findIndex((window) => isSame(window, one.window));
           if (level >= 0) Object.assign(one, { at: slots.length, level });
         }
         const leaves = windows.map(leaving);
-        const part = nestedPart(adder, input(), nest) as AnyPart;
-        place(part, predicates(where), leaves.at(-1)!);
+        place(create(nest), predicates(where), leaves.at(-1)!);
       }
     }
   }
@@ -272,17 +315,32 @@ export function compileView(view: AggregationView, source: Source): CompiledView
     });
   }
 
-  function distinctSlot(
+  function distinctOf(
     { value, limit = Number.POSITIVE_INFINITY }: { value: Expression; limit?: number },
     window: Window,
     where: Expression[],
-  ): number {
-    return slot(
-      ['distinct', value, limit],
-      window,
-      where,
-      () => distinctPart(limit, scalarType(value), evaluator(value)) as AnyPart,
-    );
+  ): (values: readonly unknown[]) => number {
+    return windowed(['distinct', value, limit], window, where, {
+      own: () => distinctPart(limit, scalarType(value), evaluator(value)) as AnyPart,
+      shared: (spans) => nestedDistinctPart(limit, scalarType(value), evaluator(value), spans) as AnyPart,
+      pick: (counts, level) => (counts as number[])[level]!,
+    });
+  }
+
+  /** The least or greatest of what an input gives. */
+  function extremeOf(
+    meaning: [string, ...unknown[]],
+    sign: 1 | -1,
+    type: ScalarType,
+    input: () => (event: Event) => Value,
+    window: Window,
+    where: Expression[],
+  ): (values: readonly unknown[]) => Int64 | null {
+    return windowed(meaning, window, where, {
+      own: () => extremePart(sign, type, input()) as AnyPart,
+      shared: (spans) => nestedExtremePart(sign, type, input(), spans) as AnyPart,
+      pick: (extremes, level) => (extremes as Array<Int64 | null>)[level]!,
+    });
   }
 
   /** One side of a ratio as a double. */
@@ -297,8 +355,7 @@ export function compileView(view: AggregationView, source: Source): CompiledView
       return (values) => Number(adder.result(totals(values).total));
     }
     if (ratio.op === 'count') return countSlot(window, where);
-    const at = distinctSlot(ratio, window, where);
-    return (values) => values[at] as number;
+    return distinctOf(ratio, window, where);
   }
 
   /** What each bucket keeps. */
@@ -398,20 +455,24 @@ export function compileView(view: AggregationView, source: Source): CompiledView
       }
       case 'min':
       case 'max': {
-        const sign = aggregation.op === 'max' ? 1 : -1;
-        const at = slot([aggregation.op, aggregation.value], window, where, () => {
-          return extremePart(sign, scalarType(aggregation.value), evaluator(aggregation.value)) as AnyPart;
-        });
-        return (values) => values[at] as FeatureValue;
+        const { op, value } = aggregation;
+        const input = (): ((event: Event) => Value) => evaluator(value);
+        return extremeOf([op, value], op === 'max' ? 1 : -1, scalarType(value), input, window, where);
       }
       case 'last':
       case 'lastN': {
-        const n = aggregation.op === 'last' ? 1 : aggregation.n;
-        const at = slot(['newest', n, aggregation.value], window, where, () => {
-          return newestPart(n, valueType(aggregation.value), evaluator(aggregation.value)) as AnyPart;
+        const { op, value } = aggregation;
+        const n = op === 'last' ? 1 : aggregation.n;
+        const newest = windowed(['newest', n, value], window, where, {
+          own: () => newestPart(n, valueType(value), evaluator(value)) as AnyPart,
+          shared: (spans) => nestedNewestPart(n, valueType(value), evaluator(value), spans) as AnyPart,
+          pick: (all, level) => {
+            const { values, sizes } = all as NestedNewest;
+            return values.slice(0, sizes[level]);
+          },
         });
-        if (aggregation.op === 'lastN') return (values) => values[at] as FeatureValue;
-        return (values) => (values[at] as Value[])[0] ?? null;
+        if (op === 'lastN') return (values) => newest(values) as FeatureValue;
+        return (values) => newest(values)[0] ?? null;
       }
       case 'first':
       case 'firstN': {
@@ -422,10 +483,8 @@ export function compileView(view: AggregationView, source: Source): CompiledView
         if (aggregation.op === 'firstN') return (values) => values[at] as FeatureValue;
         return (values) => (values[at] as Value[])[0] ?? null;
       }
-      case 'distinct': {
-        const at = distinctSlot(aggregation, window, where);
-        return (values) => values[at] as number;
-      }
+      case 'distinct':
+        return distinctOf(aggregation, window, where);
       case 'approxDistinct': {
         const { value, exactTo } = aggregation;
         const at = slot(['estimated', value, exactTo], window, where, () => {
@@ -508,12 +567,19 @@ export function compileView(view: AggregationView, source: Source): CompiledView
       case 'timeSince': {
         // The newest (or first) event's time is the greatest (or least) of their times.
         const sign = aggregation.edge === 'last' ? 1 : -1;
-        const at = slot(['eventTime', sign], window, where, () => {
-          return extremePart(sign, 'timestamp', (event) => event.timestamp) as AnyPart;
-        });
+        const time = extremeOf(
+          ['eventTime', sign],
+          sign,
+          'timestamp',
+          () => (event) => event.timestamp,
+          window,
+          where,
+        );
         const { unitMs: unit } = aggregation;
-        return (values, now) =>
-          values[at] === null ? null : Math.floor((now - (values[at] as number)) / unit);
+        return (values, now) => {
+          const at = time(values);
+          return at === null ? null : Math.floor((now - Number(at)) / unit);
+        };
       }
     }
   }
@@ -556,12 +622,11 @@ export function isMoving({ op }: Aggregation): boolean {
   return op === 'timeSince' || op === 'decayedSum' || op === 'decayedCount';
 }
 
-/** Windows in which one value is totalled, and, once they are placed, where each stands. */
-interface Totals {
-  adder: Adder<unknown>;
-  value: Expression | null;
-  input: () => (event: Event) => unknown;
+/** Windows of one meaning and filter, and, once they are placed, where each stands. */
+interface Nested {
+  meaning: [string, ...unknown[]];
   where: Expression[];
+  create: (nest: Nest) => AnyPart;
   asked: Asked[];
 }
 

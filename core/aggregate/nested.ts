@@ -13,7 +13,8 @@
 import type { ByteReader, ByteWriter } from '../codec/bytes.js';
 import type { Event } from '../event.js';
 import type { Adder } from '../exact.js';
-import type { Cursor, Part } from './part.js';
+import { ceilTo } from '../time.js';
+import type { Cursor, Part, Step } from './part.js';
 import { NEVER, stepsOf } from './part.js';
 import type { Sum } from './sum.js';
 
@@ -21,6 +22,21 @@ import type { Sum } from './sum.js';
 export interface Span {
   ms: number;
   hopMs: number;
+}
+
+/** When what happened at `timestamp`, or in the hop that ends then, leaves. */
+export function leavesSpan(timestamp: number, { ms, hopMs }: Span): number {
+  return ceilTo(timestamp, hopMs) + ms;
+}
+
+/** The steps of each window, its own in order of time, as those of one part. */
+export function stepsOfLanes<Change>(
+  spans: readonly Span[],
+  steps: (span: Span, lane: number) => Array<{ at: number; change: Change }>,
+): Step<Change>[] {
+  return spans
+    .flatMap((span, lane) => steps(span, lane).map((step) => ({ ...step, lane })))
+    .sort((a, b) => a.at - b.at || a.lane - b.lane);
 }
 
 /** Shortest first; each hop divides the next one, so what has left together in one leaves together in all that follow. */

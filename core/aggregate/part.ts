@@ -5,7 +5,7 @@
  * Laws, held by test/core/aggregate/laws.test.ts for every part:
  *   folding the same events in any order, as far as they are taken in, gives the same encoded state;
  *   value and steps at an instant = value after leaving up to it: apply(value(s), changes up to t) = value(leave(s, t));
- *   decode(encode(s)) behaves as s, and encodes to the same bytes.
+ *   decode(encode(s)) encodes to the same bytes, and, after `leave`, behaves as s.
  * They are why stream, backfill, batch and training agree.
  */
 import type { ByteReader, ByteWriter } from '../codec/bytes.js';
