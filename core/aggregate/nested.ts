@@ -34,6 +34,7 @@ export function stepsOfLanes<Change>(
   spans: readonly Span[],
   steps: (span: Span, lane: number) => Array<{ at: number; change: Change }>,
 ): Step<Change>[] {
+  if (spans.length === 1) return steps(spans[0]!, 0);
   return spans
     .flatMap((span, lane) => steps(span, lane).map((step) => ({ ...step, lane })))
     .sort((a, b) => a.at - b.at || a.lane - b.lane);
@@ -156,48 +157,56 @@ export function nestedPart<T>(
     return next;
   }
 
-  // The one cursor of the part: a state's steps are read through before another's. Per lane: the level and place that come next, and
-  // what leaves at its present time.
+  // The one cursor of the part: a state's steps are read through before another's. Per lane: the level and place that come next and when
+  // (`ahead`), and what leaves at its present time.
   let levels: readonly Level<T>[] = [];
   const levelOf = new Int32Array(bounded);
   const placeOf = new Int32Array(bounded);
   const times = new Float64Array(bounded);
+  const ahead = new Float64Array(bounded);
   const counts = new Float64Array(bounded);
   const totals: T[] = spans.map(() => adder.zero);
 
-  /**
-   * To the next time at which something leaves the lane's window, with all that does: the tiles of its own level as they are, then
-   * those of the shorter windows by its hops.
-   */
-  function forward(lane: number): void {
+  /** When the lane's next tile leaves: one of its own level as it is, one of a shorter window by its hops. NEVER: there is none. */
+  function look(lane: number): void {
     let level = levelOf[lane]!;
     let place = placeOf[lane]!;
-    const hop = hopMs[lane]!;
-    let time = NEVER;
-    let count = 0;
-    let total = adder.zero;
-    for (; level >= 0; ) {
-      const { tiles } = levels[level]!;
-      if (place >= tiles.length) {
-        level -= 1;
-        if (level >= 0) place = levels[level]!.head;
-        continue;
+    while (place >= levels[level]!.tiles.length) {
+      level -= 1;
+      if (level < 0) {
+        ahead[lane] = NEVER;
+        levelOf[lane] = 0;
+        return;
       }
-      const leaves = tiles[place] as number;
-      const at = (level === lane ? leaves : leavesLevel(leaves * hopMs[level]! - spanMs[level]!, lane)) * hop;
-      if (time === NEVER) {
-        time = at;
-        count = tiles[place + 1] as number;
-        total = tiles[place + 2] as T;
-      } else if (at === time) {
-        count += tiles[place + 1] as number;
-        total = adder.add(total, tiles[place + 2] as T);
-      } else break;
-      place += WIDTH;
+      place = levels[level]!.head;
     }
     levelOf[lane] = level;
     placeOf[lane] = place;
+    const leaves = levels[level]!.tiles[place] as number;
+    const hop = hopMs[lane]!;
+    ahead[lane] =
+      level === lane ? leaves * hop : leavesLevel(leaves * hopMs[level]! - spanMs[level]!, lane) * hop;
+  }
+
+  /** To the next time at which something leaves the lane's window, with all that does. */
+  function forward(lane: number): void {
+    const time = ahead[lane]!;
     times[lane] = time;
+    if (time === NEVER) return;
+    const { tiles } = levels[levelOf[lane]!]!;
+    const place = placeOf[lane]!;
+    let count = tiles[place + 1] as number;
+    let total = tiles[place + 2] as T;
+    placeOf[lane] = place + WIDTH;
+    look(lane);
+    while (ahead[lane] === time) {
+      const { tiles: more } = levels[levelOf[lane]!]!;
+      const next: number = placeOf[lane]!;
+      count += more[next + 1] as number;
+      total = adder.add(total, more[next + 2] as T);
+      placeOf[lane] = next + WIDTH;
+      look(lane);
+    }
     counts[lane] = count;
     totals[lane] = total;
   }
@@ -230,6 +239,7 @@ export function nestedPart<T>(
     for (let lane = 0; lane < bounded; lane++) {
       levelOf[lane] = lane;
       placeOf[lane] = levels[lane]!.head;
+      look(lane);
       forward(lane);
     }
     choose();

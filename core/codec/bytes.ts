@@ -10,6 +10,10 @@ const TWO_32 = 2 ** 32;
 const encoder = new TextEncoder();
 const decoder = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true });
 
+const BLOCK = 65_536;
+let block = new Uint8Array(BLOCK);
+let blockAt = 0;
+
 export class ByteWriter {
   #bytes = new Uint8Array(256);
   #view = new DataView(this.#bytes.buffer);
@@ -104,9 +108,18 @@ export class ByteWriter {
     return this.#bytes.subarray(0, end);
   }
 
-  /** A copy of what was written. */
+  /** A copy of what was written. Small ones lie side by side in one block of memory: to make a block for each costs more than to fill it. */
   finish(): Uint8Array {
-    return this.#bytes.slice(0, this.length);
+    const { length } = this;
+    if (length > BLOCK / 64) return this.#bytes.slice(0, length);
+    if (blockAt + length > BLOCK) {
+      block = new Uint8Array(BLOCK);
+      blockAt = 0;
+    }
+    const copy = block.subarray(blockAt, blockAt + length);
+    blockAt += length;
+    copy.set(this.#bytes.subarray(0, length));
+    return copy;
   }
 
   #room(size: number): void {
