@@ -236,8 +236,13 @@ test('a record that lacks a retraction is found, and the retraction named', asyn
 test('tick by tick is the backfill of the range, and both are the oracle', async () => {
   const now = Date.now();
   const half = floorTo(now, DAY) - DAY;
-  const made = makeEvents(800, { start: half - DAY, end: now - 1_000, seed: 4 });
-  const events = withRetractions(made, now - 1_000);
+  const gone = { user_id: 'gone', kind: 'view' };
+  const events = [
+    ...withRetractions(makeEvents(800, { start: half - DAY, end: now - 1_000, seed: 4 }), now - 1_000),
+    // all of an entity's events are unsaid, some ticks later
+    made({ ...gone, visit_id: 'only' }, half - 20 * HOUR),
+    made({ ...gone, visit_id: 'not-only', unsays: 'only' }, half - 12 * HOUR),
+  ];
   const { stream: _, ...source } = retracting;
   const whole = { ...userHourly, name: 'user_whole' };
   await applyDefinitions(batch, worldOf([userHourly, whole, visitDaily], source));
