@@ -3,8 +3,8 @@
  * beats, leaving times ascending, values getting worse. The first is the value now, the rest are the coming steps.
  */
 
-import type { ByteReader, ByteWriter } from '../codec/bytes.js';
-import { scalarCodecs } from '../codec/scalar.js';
+import type { Codec } from '../codec/scalar.js';
+import { nullable, scalarCodecs } from '../codec/scalar.js';
 import type { ScalarType } from '../definition.js';
 import type { Event, Value } from '../event.js';
 import type { Int64 } from '../int64.js';
@@ -25,7 +25,8 @@ export function extremePart(
   type: ScalarType,
   input: (event: Event) => Value,
 ): Part<ExtremeState, Int64 | null, Int64 | null> {
-  const codec = scalarCodecs[type];
+  const codec = scalarCodecs[type] as Codec<Int64>;
+  const maybe = nullable(codec);
   const beats = (a: Int64, b: Int64): boolean => (sign === 1 ? a >= b : a <= b);
   return {
     create: () => ({ forever: null, stairs: createTiles() }),
@@ -55,24 +56,16 @@ export function extremePart(
       stairs.leaves.map((at, index) => ({ at, change: stairs.contents[index + 1] ?? null })),
     apply: (_, next) => next,
     encodeState(writer, state) {
-      encodeNullable(writer, state.forever);
+      maybe.encode(writer, state.forever);
       encodeTiles(writer, state.stairs, (value) => codec.encode(writer, value));
     },
     decodeState: (reader) => ({
-      forever: decodeNullable(reader),
-      stairs: decodeTiles(reader, () => codec.decode(reader) as Int64),
+      forever: maybe.decode(reader),
+      stairs: decodeTiles(reader, () => codec.decode(reader)),
     }),
-    encodeValue: encodeNullable,
-    decodeValue: decodeNullable,
-    encodeChange: encodeNullable,
-    decodeChange: decodeNullable,
+    encodeValue: (writer, value) => maybe.encode(writer, value),
+    decodeValue: (reader) => maybe.decode(reader),
+    encodeChange: (writer, value) => maybe.encode(writer, value),
+    decodeChange: (reader) => maybe.decode(reader),
   };
-
-  function encodeNullable(writer: ByteWriter, value: Int64 | null): void {
-    writer.u8(value === null ? 0 : 1);
-    if (value !== null) codec.encode(writer, value);
-  }
-  function decodeNullable(reader: ByteReader): Int64 | null {
-    return reader.u8() === 0 ? null : (codec.decode(reader) as Int64);
-  }
 }

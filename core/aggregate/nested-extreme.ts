@@ -3,8 +3,8 @@
  * apart by the shortest hop, and what a later event beats in one window it beats in each, since it leaves no sooner. A window's value is
  * the first step that has not left it.
  */
-import type { ByteReader, ByteWriter } from '../codec/bytes.js';
-import { scalarCodecs } from '../codec/scalar.js';
+import type { Codec } from '../codec/scalar.js';
+import { nullable, scalarCodecs } from '../codec/scalar.js';
 import type { ScalarType } from '../definition.js';
 import type { Event, Value } from '../event.js';
 import type { Int64 } from '../int64.js';
@@ -30,7 +30,8 @@ export function nestedExtremePart(
   input: (event: Event) => Value,
   spans: readonly Span[],
 ): Part<NestedExtremeState, Array<Int64 | null>, Int64 | null> {
-  const codec = scalarCodecs[type];
+  const codec = scalarCodecs[type] as Codec<Int64>;
+  const maybe = nullable(codec);
   const beats = (a: Int64, b: Int64): boolean => (sign === 1 ? a >= b : a <= b);
   const last = spans.length - 1;
 
@@ -86,22 +87,14 @@ export function nestedExtremePart(
       encodeTiles(writer, stairs, (value) => codec.encode(writer, value));
     },
     decodeState: (reader) => ({
-      stairs: decodeTiles(reader, () => codec.decode(reader) as Int64),
+      stairs: decodeTiles(reader, () => codec.decode(reader)),
       until: -NEVER,
     }),
     encodeValue(writer, value) {
-      for (const one of value) encodeNullable(writer, one);
+      for (const one of value) maybe.encode(writer, one);
     },
-    decodeValue: (reader) => spans.map(() => decodeNullable(reader)),
-    encodeChange: encodeNullable,
-    decodeChange: decodeNullable,
+    decodeValue: (reader) => spans.map(() => maybe.decode(reader)),
+    encodeChange: (writer, value) => maybe.encode(writer, value),
+    decodeChange: (reader) => maybe.decode(reader),
   };
-
-  function encodeNullable(writer: ByteWriter, value: Int64 | null): void {
-    writer.u8(value === null ? 0 : 1);
-    if (value !== null) codec.encode(writer, value);
-  }
-  function decodeNullable(reader: ByteReader): Int64 | null {
-    return reader.u8() === 0 ? null : (codec.decode(reader) as Int64);
-  }
 }

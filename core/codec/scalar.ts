@@ -54,6 +54,17 @@ export function manyOf<V>(codec: Codec<V>): Codec<V[]> {
   };
 }
 
+/** u8 0: null; 1: the value follows */
+export function nullable<V>(codec: Codec<V>): Codec<V | null> {
+  return {
+    encode(writer, value) {
+      writer.u8(value === null ? 0 : 1);
+      if (value !== null) codec.encode(writer, value);
+    },
+    decode: (reader) => (reader.u8() === 0 ? null : codec.decode(reader)),
+  };
+}
+
 /** The order lists and sets are written in: numbers by size, text by UTF-16 code units. */
 export function compareScalars(a: Scalar, b: Scalar): number {
   return a < b ? -1 : a > b ? 1 : 0;
