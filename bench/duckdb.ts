@@ -10,7 +10,7 @@ import { compileView } from '../core/compile.js';
 import type { AggregationView } from '../core/definition.js';
 import { sweepLabels } from '../core/sweep.js';
 import type { Labels } from './engine.js';
-import { eventsOf, groupLabels, indexByUser } from './engine.js';
+import { eventsOf, groupLabels, sortByUser } from './engine.js';
 import type { Made } from './made.js';
 import { source } from './made.js';
 import { readParquet, writeParquet } from './parquet.js';
@@ -85,12 +85,12 @@ function answer(eventsFile: string, labelsFile: string, keys: number, view: Aggr
   };
   const labels: Labels = { users: labelUsers as Int32Array, moments: moments as Float64Array };
   const compiled = compileView(view, source);
-  const byUser = indexByUser(made);
+  const sorted = sortByUser(made);
   const asked = groupLabels(labels, keys);
   const answers = new Map<number, unknown[][]>();
   asked.forEach((mine, user) => {
     if (mine === undefined) return;
-    const readings = sweepLabels(compiled, eventsOf(made, byUser, user), mine, {
+    const readings = sweepLabels(compiled, eventsOf(sorted, user), mine, {
       mode: 'event-time',
       strict: false,
       published: [],

@@ -68,7 +68,7 @@ interface Shape {
   bytesPerKey: number;
   /** The last fifth of the events again, each followed by the record of its entity, cut as it is for serving. */
   recordEventsPerSecond: number;
-  /** Every user's events by themselves, sorted, made events from columns included, answering the labels. */
+  /** Every user's events, from columns sorted by user and time, answering the labels; making events of columns is included. */
   sortedEventsPerSecond: number;
   recordBytes: { mean: number; p99: number; max: number };
   wholeRecordBytes: { mean: number; p99: number; max: number };
@@ -94,6 +94,7 @@ function measureShape(name: string, view: AggregationView, made: Made, labels: L
   const bytesPerKey = (process.memoryUsage().heapUsed - before) / made.keys;
 
   say(`${name}: a record for each event …`);
+  collect();
   const sizes: number[] = [];
   const second = seconds(() => {
     for (let i = warm; i < events; i++) {
@@ -106,13 +107,14 @@ function measureShape(name: string, view: AggregationView, made: Made, labels: L
   states.length = 0;
 
   say(`${name}: sweeping …`);
-  const byUser = indexByUser(made);
+  const sorted = sortByUser(made);
   const asked = groupLabels(labels, made.keys);
+  collect();
   const third = seconds(() => {
     for (let user = 0; user < made.keys; user++) {
       const mine = asked[user];
       if (mine === undefined) continue;
-      sweepLabels(compiled, eventsOf(made, byUser, user), mine, {
+      sweepLabels(compiled, eventsOf(sorted, user), mine, {
         mode: 'event-time',
         strict: false,
         published: [],
@@ -121,7 +123,7 @@ function measureShape(name: string, view: AggregationView, made: Made, labels: L
   });
   let touched = 0;
   for (let user = 0; user < made.keys; user++)
-    if (asked[user] !== undefined) touched += byUser.starts[user + 1]! - byUser.starts[user]!;
+    if (asked[user] !== undefined) touched += sorted.starts[user + 1]! - sorted.starts[user]!;
 
   return {
     features: view.features.length,
@@ -132,7 +134,7 @@ function measureShape(name: string, view: AggregationView, made: Made, labels: L
     sortedEventsPerSecond: Math.round(touched / third),
     recordBytes: spread(sizes),
     wholeRecordBytes: spread(whole),
-    refreshesPer10kEvents: refreshes(compiled, made, byUser),
+    refreshesPer10kEvents: refreshes(compiled, sorted),
   };
 }
 
@@ -164,12 +166,13 @@ function warmUp(compiled: CompiledView, made: Made, labels: Labels): void {
 }
 
 /** A thousandth of the users as the stream would serve them: a record for each event, and one whenever a cut one ends before the next event. */
-function refreshes(compiled: CompiledView, made: Made, byUser: ByUser): number {
+function refreshes(compiled: CompiledView, sorted: Sorted): number {
+  const { made } = sorted;
   let events = 0;
   let refreshed = 0;
   for (let user = 0; user < made.keys; user += Math.max(1, Math.floor(made.keys / 300))) {
     const state = createState(compiled);
-    const list = eventsOf(made, byUser, user);
+    const list = eventsOf(sorted, user);
     list.forEach((event, index) => {
       fold(compiled, state, event);
       events += 1;
@@ -235,27 +238,39 @@ function spread(sizes: number[]): { mean: number; p99: number; max: number } {
   };
 }
 
-/** Places of each user's events, by time: `order.subarray(starts[user], starts[user + 1])`. */
-interface ByUser {
+/** Every user's events together, by time: user's from `starts[user]` to `starts[user + 1]`. */
+export interface Sorted {
+  made: Made;
   starts: Int32Array;
-  order: Int32Array;
 }
 
-export function indexByUser(made: Made): ByUser {
+export function sortByUser(made: Made): Sorted {
   const starts = new Int32Array(made.keys + 1);
   for (const user of made.users) starts[user + 1]! += 1;
   for (let user = 0; user < made.keys; user++) starts[user + 1]! += starts[user]!;
   const next = starts.slice();
-  const order = new Int32Array(made.users.length);
+  const sorted: Made = {
+    keys: made.keys,
+    timestamps: new Float64Array(made.timestamps.length),
+    users: new Int32Array(made.users.length),
+    amounts: new Int32Array(made.amounts.length),
+    scores: new Float64Array(made.scores.length),
+    kinds: new Uint8Array(made.kinds.length),
+  };
   made.users.forEach((user, index) => {
-    order[next[user]!++] = index;
+    const at = next[user]!++;
+    sorted.timestamps[at] = made.timestamps[index]!;
+    sorted.users[at] = user;
+    sorted.amounts[at] = made.amounts[index]!;
+    sorted.scores[at] = made.scores[index]!;
+    sorted.kinds[at] = made.kinds[index]!;
   });
-  return { starts, order };
+  return { made: sorted, starts };
 }
 
-export function eventsOf(made: Made, { starts, order }: ByUser, user: number): ReturnType<typeof eventAt>[] {
+export function eventsOf({ made, starts }: Sorted, user: number): ReturnType<typeof eventAt>[] {
   const list: ReturnType<typeof eventAt>[] = [];
-  for (let at = starts[user]!; at < starts[user + 1]!; at++) list.push(eventAt(made, order[at]!));
+  for (let at = starts[user]!; at < starts[user + 1]!; at++) list.push(eventAt(made, at));
   return list;
 }
 

@@ -49,14 +49,14 @@ export class Entering {
     this.#baseline = baseline;
     this.#given = given !== undefined && !isBlank(given);
     this.#base = this.#given ? given! : this.#start(events);
-    this.#keeps = false;
-    if (this.#given) return;
+    this.#keeps = !this.#given && !compiled.takesAll;
+    if (this.#given || compiled.source.retracts === undefined) return;
     for (const event of events) {
       const retracted = compiled.retracts(event);
       if (retracted !== null) this.#foreseen.add(retracted);
     }
     for (const id of this.#foreseen) this.#base.retracted.add(id);
-    this.#keeps = !compiled.takesAll || this.#foreseen.size > 0;
+    this.#keeps ||= this.#foreseen.size > 0;
   }
 
   /** What enters next is first read at `moment`, not before any of it: what has left by then need not be taken in. */
