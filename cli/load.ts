@@ -40,7 +40,7 @@ export async function loadDefinitions(file: string): Promise<Definitions> {
   }
   if (!isDefinitions(exported))
     throw new FeatureStoreError('FS_DEFINITION_INVALID', `${file} does not export definitions`, {
-      fix: 'end the file with: export default define({ entities, sources, views, services })',
+      fix: 'end the file with: export default define([a_view, a_service]); what these need comes with them',
       file,
     });
   return exported;

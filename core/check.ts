@@ -141,7 +141,7 @@ class Check {
     for (const view of definitions.views) this.#views.set(view.name, view);
     for (const entity of definitions.entities) this.#entity(entity);
     for (const source of definitions.sources) this.#source(source);
-    for (const view of definitions.views) this.#view(view);
+    for (const view of [...definitions.views, ...data.views.flatMap(soundPart)]) this.#view(view);
     for (const service of definitions.services) this.#service(service);
     return definitions;
   }
@@ -1117,6 +1117,19 @@ function optionsOf(issue: z.core.$ZodIssue): string {
     .map((inner) => ('expected' in inner ? String(inner.expected) : ''));
   const shapes = expected.filter((word) => word !== '');
   return [...new Set(shapes)].join(', ') || 'col, lit, op';
+}
+
+/** Of a view that is broken only in some of its features, the rest: it is checked too, so that all is found at once. */
+function soundPart(item: unknown): View[] {
+  const whole = View.safeParse(item);
+  if (whole.success) return [];
+  const broken = new Set(
+    whole.error.issues.map(({ path: [field, index] }) => (field === 'features' ? index : null)),
+  );
+  if (broken.has(null) || broken.has(undefined)) return [];
+  const { features, ...rest } = item as { features: unknown[] };
+  const sound = View.safeParse({ ...rest, features: features.filter((_, index) => !broken.has(index)) });
+  return sound.success ? [sound.data] : [];
 }
 
 function boundOf(issue: z.core.$ZodIssueTooSmall | z.core.$ZodIssueTooBig): string {

@@ -635,3 +635,21 @@ test('assertDefinitions throws once, with the list', () => {
     expect(error.details.problems).toHaveLength(2);
   }
 });
+
+test('a feature that cannot be read hides nothing that is wrong with the others of its view', () => {
+  const { problems } = checkDefinitions(
+    changed(({ view }) => {
+      const { features } = view('user_spend');
+      features.push({
+        ...features[0],
+        name: 'user_bad',
+        aggregation: { op: 'lastN', value: { col: 'item' } },
+      });
+      features[0].where = { col: 'nowhere' };
+    }),
+  );
+  expect(problems.map(({ path }) => path)).toEqual([
+    'views.user_spend.features.user_bad.aggregation.n',
+    expect.stringMatching(/^views.user_spend.features.*where$/),
+  ]);
+});
