@@ -57,5 +57,5 @@ test.each([
   { value: ['a', 1], text: '[a, 1]' },
   { value: 10n ** 17n, text: '100000000000000000' },
   { value: false, text: 'false' },
-  { value: { a: 1 }, text: '{"a":1}' },
+  { value: { a: 1 }, text: '{a: 1}' },
 ])('a value in a table: $text', ({ value, text }) => expect(formatValue(value)).toBe(text));
