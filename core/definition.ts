@@ -334,13 +334,63 @@ const Freshness = z.strictObject({
   tier: z.enum(['realtime', 'hourly', 'daily']),
   expectedEveryMs: PositiveMs,
 });
+/** What a new version is to the one it comes after: the same values, computed in another way; a mistake mended; another meaning. */
+export const Succession = z.enum(['same', 'fix', 'breaking']);
+export type Succession = z.infer<typeof Succession>;
+/**
+ * Of a view whose meaning changes: said of the version that was live before, and of no later one. A change that is not declared counts as
+ * breaking. No part of the version.
+ */
+const Succeeds = z.strictObject({
+  version: z.number().int().positive(),
+  as: Succession,
+  reason: z.string().min(1),
+});
+
+/** `warn`: told, and nothing else; `block`: what was to be written is not. */
+const Severity = z.enum(['warn', 'block']);
+/** What an author expects of what a view writes, looked at where it writes (expectations.ts). No part of the version. */
+export const Expectation = z.discriminatedUnion('type', [
+  /** Nulls among the values of a feature: this share of them at most, 0 to 1. */
+  z.strictObject({
+    type: z.literal('nullRate'),
+    feature: Name,
+    max: z.number().min(0).max(1),
+    severity: Severity,
+  }),
+  /** Every value that is not null lies between, both inside; null: no bound. Of int64, float64 and timestamp (epoch ms). */
+  z.strictObject({
+    type: z.literal('range'),
+    feature: Name,
+    min: z.number().nullable(),
+    max: z.number().nullable(),
+    severity: Severity,
+  }),
+  /** Every value that is not null is one of these. Of string, int64 and bool. */
+  z.strictObject({
+    type: z.literal('allowed'),
+    feature: Name,
+    values: z.array(z.union([z.string(), z.number(), z.boolean()])).min(1),
+    severity: Severity,
+  }),
+  /** An entity has at most one event at one timestamp. */
+  z.strictObject({ type: z.literal('unique'), severity: Severity }),
+  /** The newest event is at most so much older than the moment of writing. */
+  z.strictObject({ type: z.literal('freshness'), maxAgeMs: PositiveMs, severity: Severity }),
+  /** Rows written, against the last time: at most this share more or fewer (0.5: half as many again, or half). */
+  z.strictObject({ type: z.literal('rowCount'), maxChange: z.number().positive(), severity: Severity }),
+]);
+export type Expectation = z.infer<typeof Expectation>;
+
 const ViewCommon = {
   name: Name,
   ...Described,
+  succeeds: Succeeds.exactOptional(),
   entity: Name,
   /** Older than this (by event timestamp) counts as no history; null: never. */
   ttlMs: PositiveMs.nullable(),
   freshness: Freshness,
+  expectations: z.array(Expectation).exactOptional(),
 };
 
 export const AggregationView = z.strictObject({
@@ -384,6 +434,7 @@ export const OnDemandView = z.strictObject({
   kind: z.literal('onDemand'),
   name: Name,
   ...Described,
+  succeeds: Succeeds.exactOptional(),
   /** Fields that every request, or entity dataframe, carries. */
   request: z.record(Name, ScalarType),
   /** Stored features it reads, as "view:feature"; in expressions by the feature's name. */
@@ -404,8 +455,22 @@ export const Service = z.strictObject({
 });
 export type Service = z.infer<typeof Service>;
 
+/** Who answers for what is `owner`: how to reach them. */
+export const Owner = z.strictObject({
+  name: z.string().min(1),
+  contact: z.string().min(1),
+  /** They are gone: what they own is to be given to others. */
+  hasLeft: z.boolean().exactOptional(),
+});
+export type Owner = z.infer<typeof Owner>;
+
 /** A whole feature repository: everything one `plan` compares with the registry. */
 export const Definitions = z.strictObject({
+  /** Whose definitions these are: an environment holds those of one project. */
+  project: Name.exactOptional(),
+  /** By code of a rule (policy.ts), what breaking it is; rules that are not named are as they are by default. */
+  policy: z.record(z.string(), z.enum(['error', 'warning', 'off'])).exactOptional(),
+  owners: z.array(Owner).exactOptional(),
   entities: z.array(Entity),
   sources: z.array(Source),
   views: z.array(View),
