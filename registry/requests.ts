@@ -1,4 +1,4 @@
-/** What callers may send, and how it is refused: nothing is coerced, dropped or guessed. */
+/** What callers may send, in its parts, and how it is refused: nothing is coerced, dropped or guessed. */
 import { isUtf8 } from 'node:buffer';
 import { z } from 'zod';
 import { parseJson } from '../core/codec/json.js';
@@ -15,7 +15,7 @@ export function readBody(bytes: Buffer): unknown {
   return parseJson(bytes.toString('utf8'), MAX_DEPTH);
 }
 
-const Text = z
+export const Text = z
   .string()
   .min(1)
   .max(200)
@@ -23,65 +23,19 @@ const Text = z
     (text) => !/\p{Cc}/u.test(text) && text.isWellFormed(),
     'holds control characters or no valid Unicode',
   );
-const Sha256 = z.string().regex(/^[0-9a-f]{64}$/, 'is no SHA-256 in lower-case hex');
-const Version = z.number().int().min(1).max(999_999_999);
-const Instant = z.string().max(60);
-const Reference = z.string().regex(/^[^:]{1,63}:[^:]{1,63}$/, 'is not of the form view:feature');
+export const Sha256 = z.string().regex(/^[0-9a-f]{64}$/, 'is no SHA-256 in lower-case hex');
+export const Version = z.number().int().min(1).max(999_999_999);
+/** As it comes; readInstant says what is wrong with it. */
+export const Instant = z.string().max(60);
+export const Reference = z.string().regex(/^[^:]{1,63}:[^:]{1,63}$/, 'is not of the form view:feature');
 
-export const PlanBody = z.strictObject({ definitions: z.unknown() });
-export const ApplyBody = z.strictObject({
-  definitions: z.unknown(),
-  planHash: Sha256.exactOptional(),
-  by: Text.exactOptional(),
-});
-export const ImportBody = z.strictObject({
-  source: Text,
-  file: Sha256.exactOptional(),
-  name: Text.max(100).exactOptional(),
-  format: z.enum(['csv', 'arrow']).exactOptional(),
-  shiftMs: z.number().int().exactOptional(),
-  until: Instant.exactOptional(),
-});
-export const BackfillBody = z.strictObject({
-  view: Text,
-  version: Version.exactOptional(),
-  start: Instant.exactOptional(),
-  end: Instant.exactOptional(),
-});
-export const MaterializeBody = z.strictObject({
-  view: Text,
-  version: Version.exactOptional(),
-  tick: Instant.exactOptional(),
-});
-export const RefillBody = z.strictObject({ view: Text, version: Version.exactOptional() });
-export const VerifyBody = z.strictObject({
-  entities: z.number().int().min(1).max(1_000_000).default(500),
-  moments: z.number().int().min(1).max(1_000).default(3),
-  seed: z.number().int().min(0).max(0xffff_ffff).default(1),
-  trainingSets: z.array(Text).max(100).exactOptional(),
-  views: z.array(Text).min(1).max(1_000).exactOptional(),
-});
-export const TrainingSetBody = z
-  .strictObject({
-    dataframe: Sha256,
-    dataframeFormat: z.enum(['csv', 'arrow']),
-    service: Text.exactOptional(),
-    features: z.array(Reference).min(1).max(10_000).exactOptional(),
-    mode: z.enum(['known-then', 'event-time']),
-    strict: z.boolean().default(false),
-    output: z.enum(['arrow', 'parquet']),
-  })
-  .refine((body) => (body.service === undefined) !== (body.features === undefined), {
-    path: ['service'],
-    message: 'give either service or features',
-  });
-export const UpdateBody = z.strictObject({ id: Text, update: z.enum(['pause', 'resume', 'drain']) });
-export const StreamBody = z.strictObject({ source: Text, order: z.enum(['pause', 'resume', 'drain']) });
-export const RunQuery = z.strictObject({ id: Text });
-export const NoQuery = z.strictObject({});
+// In answers.
+export const Timestamp = z.iso.datetime();
+export const Count = z.number().int();
+export const ViewKind = z.enum(['aggregation', 'sql', 'onDemand']);
 
 /** Throws FS_REQUEST_INVALID with every problem and its path. */
-export function parse<T>(schema: z.ZodType<T>, value: unknown, what: 'body' | 'query'): T {
+export function parse<T>(schema: z.ZodType<T>, value: unknown, what: 'body' | 'query' | 'path'): T {
   const { success, data, error } = schema.safeParse(value);
   if (success) return data;
   const problems = error.issues.map((issue) => ({

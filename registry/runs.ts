@@ -20,6 +20,7 @@ import {
   SearchAttributeType,
   TypedSearchAttributes,
 } from '@temporalio/common';
+import { z } from 'zod';
 import type { Config } from '../core/config.js';
 import { ERRORS, FeatureStoreError } from '../core/error.js';
 import type { ApplyPlanInput } from '../workflows/apply-plan.js';
@@ -29,30 +30,35 @@ import type { MaterializeInput } from '../workflows/materialize.js';
 import type { RefillInput } from '../workflows/refill.js';
 import type { StreamSourceInput } from '../workflows/stream.js';
 import type { TrainingSetInput } from '../workflows/training-set.js';
+import { Count, Timestamp } from './requests.js';
 
 /** How far a run is; the answer of every workflow's `progress` query. */
-export interface Progress {
-  done: number;
-  total: number | null;
-  unit: string;
-  ratePerSecond: number | null;
-  message: string;
-  counts?: Record<string, number>;
-}
+const Progress = z.strictObject({
+  done: z.number(),
+  total: z.number().nullable(),
+  unit: z.string(),
+  ratePerSecond: z.number().nullable(),
+  message: z.string(),
+  counts: z.record(z.string(), Count).exactOptional(),
+});
+export type Progress = z.infer<typeof Progress>;
 
-export interface Run {
-  id: string;
-  workflow: string;
-  state: RunState;
-  startedAt: string;
-  closedAt: string | null;
+export const Run = z.strictObject({
+  id: z.string(),
+  workflow: z.string(),
+  state: z.enum(['running', 'completed', 'failed', 'cancelled', 'terminated', 'timed-out']),
+  startedAt: Timestamp,
+  closedAt: Timestamp.nullable(),
   /** null: no worker answers, or it was not asked. */
-  progress: Progress | null;
-  result: unknown;
-  error: { code: string; message: string; details: Record<string, unknown> } | null;
-  uiUrl: string | null;
-}
-export type RunState = 'running' | 'completed' | 'failed' | 'cancelled' | 'terminated' | 'timed-out';
+  progress: Progress.nullable(),
+  result: z.unknown(),
+  error: z
+    .strictObject({ code: z.string(), message: z.string(), details: z.record(z.string(), z.unknown()) })
+    .nullable(),
+  uiUrl: z.string().nullable(),
+});
+export type Run = z.infer<typeof Run>;
+type RunState = Run['state'];
 
 /** The workflows a caller may start, and what each takes. */
 interface Inputs {
@@ -87,12 +93,13 @@ export type StartRun = { [W in keyof Inputs]: { workflow: W; input: Inputs[W] } 
   owner?: string;
 };
 
-export interface RunningRun {
-  id: string;
-  workflow: string;
-  startedAt: string;
-  uiUrl: string | null;
-}
+export const RunningRun = z.strictObject({
+  id: z.string(),
+  workflow: z.string(),
+  startedAt: Timestamp,
+  uiUrl: z.string().nullable(),
+});
+export type RunningRun = z.infer<typeof RunningRun>;
 
 export interface Runs {
   start(run: StartRun): Promise<void>;

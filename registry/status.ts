@@ -1,101 +1,108 @@
 /** What the registry says of itself: GET /v1/status, GET /v1/views/{view}/progress. Each is one instant of the database. */
+import { z } from 'zod';
 import type { Source, View } from '../core/definition.js';
-import type { VersionState } from '../core/plan.js';
+import { VERSION_STATES, type VersionState } from '../core/plan.js';
 import { formatTimestamp } from '../core/time.js';
 import { readArchived } from './apply.js';
+import { Count, Timestamp, ViewKind } from './requests.js';
 import { findRevision, resolveStoredView } from './resolve.js';
 import { type Pool, type PoolClient, transaction } from './sql.js';
 import { rowsTable } from './tables.js';
 
-export interface Status {
-  revision: number;
-  appliedBy: string | null;
-  appliedAt: string | null;
-  /** Names the data; Redis holds the same. */
-  generation: string;
-  /** The plan being applied, if there is one. */
-  openPlan: string | null;
-  sources: SourceStatus[];
-  imports: ImportStatus[];
-  streams: StreamStatus[];
-  views: ViewStatus[];
-  services: Array<{ service: string; owner: string; features: number }>;
-}
-
-export interface SourceStatus {
-  source: string;
-  input: string;
-  /** Where its data comes from, in words: a simulation says so here. */
-  origin: string | null;
-  owner: string;
-  events: number;
-  finishedImports: number;
-}
-
-export interface ImportStatus {
-  id: number;
-  source: string;
-  name: string;
-  origin: string | null;
-  state: 'running' | 'finished';
-  /** By how much its times were shifted. */
-  shiftMs: number;
-  until: string | null;
-  counts: Record<string, number>;
-  bytesDone: number;
-  bytesTotal: number;
-  rowsDone: number;
-  rowsTotal: number;
-  startedAt: string;
-  finishedAt: string | null;
-}
-
 /** One partition of a source's topic. */
-export interface StreamStatus {
-  source: string;
-  partition: number;
-  topic: string;
+const StreamStatus = z.strictObject({
+  source: z.string(),
+  partition: Count,
+  topic: z.string(),
   /** 'waiting': never read. 'silent': its reader has shown nothing for some seconds; then what it said last is what is here. */
-  state: 'waiting' | 'running' | 'paused' | 'drained' | 'silent';
-  offset: number;
+  state: z.enum(['waiting', 'running', 'paused', 'drained', 'silent']),
+  offset: Count,
   /** Of the topic, as its reader last saw it. */
-  end: number | null;
+  end: Count.nullable(),
   /** Messages between the two. */
-  lag: number | null;
-  watermark: string | null;
-  ratePerSecond: number | null;
+  lag: Count.nullable(),
+  watermark: Timestamp.nullable(),
+  ratePerSecond: z.number().nullable(),
   /** `late` are among the archived; `parity` counts online records that clashed with the streamed ones. */
-  counts: Record<
-    'archived' | 'late' | 'duplicate' | 'conflict' | 'invalid' | 'tooLate' | 'held' | 'parity',
-    number
-  >;
+  counts: z.record(
+    z.enum(['archived', 'late', 'duplicate', 'conflict', 'invalid', 'tooLate', 'held', 'parity']),
+    Count,
+  ),
   /** Ranges that Redis missed and that are still to be written: dual-write/… */
-  owed: number;
-  seenAt: string | null;
-}
+  owed: Count,
+  seenAt: Timestamp.nullable(),
+});
+export type StreamStatus = z.infer<typeof StreamStatus>;
+
+const SourceStatus = z.strictObject({
+  source: z.string(),
+  input: z.string(),
+  /** Where its data comes from, in words: a simulation says so here. */
+  origin: z.string().nullable(),
+  owner: z.string(),
+  events: Count,
+  finishedImports: Count,
+});
+
+const ImportStatus = z.strictObject({
+  id: Count,
+  source: z.string(),
+  name: z.string(),
+  origin: z.string().nullable(),
+  state: z.enum(['running', 'finished']),
+  /** By how much its times were shifted. */
+  shiftMs: Count,
+  until: Timestamp.nullable(),
+  /** Rows by outcome. */
+  counts: z.record(z.string(), Count),
+  bytesDone: Count,
+  bytesTotal: Count,
+  rowsDone: Count,
+  rowsTotal: Count,
+  startedAt: Timestamp,
+  finishedAt: Timestamp.nullable(),
+});
+type ImportStatus = z.infer<typeof ImportStatus>;
 
 /** One version that is in use or on its way. */
-export interface ViewStatus {
-  view: string;
-  version: number;
-  versionId: number;
-  state: VersionState;
-  kind: View['kind'];
-  entity: string | null;
-  source: string | null;
-  owner: string;
+const ViewStatus = z.strictObject({
+  view: z.string(),
+  version: Count,
+  versionId: Count,
+  state: z.enum(VERSION_STATES),
+  kind: ViewKind,
+  entity: z.string().nullable(),
+  source: z.string().nullable(),
+  owner: z.string(),
   /** How new it should be; null for on-demand views. */
-  freshness: string | null;
-  lastTick: string | null;
-  lastEvent: string | null;
-  lastWrite: string | null;
+  freshness: z.string().nullable(),
+  lastTick: Timestamp.nullable(),
+  lastEvent: Timestamp.nullable(),
+  lastWrite: Timestamp.nullable(),
   /** Every event up to this sequence is in its records. */
-  sequence: number | null;
+  sequence: Count.nullable(),
   /** Of its newest backfill; chunks of it done and in all. */
-  entities: number | null;
-  chunksDone: number | null;
-  chunks: number | null;
-}
+  entities: Count.nullable(),
+  chunksDone: Count.nullable(),
+  chunks: Count.nullable(),
+});
+type ViewStatus = z.infer<typeof ViewStatus>;
+
+export const Status = z.strictObject({
+  revision: Count,
+  appliedBy: z.string().nullable(),
+  appliedAt: Timestamp.nullable(),
+  /** Names the data; Redis holds the same. */
+  generation: z.string(),
+  /** The plan being applied, if there is one. */
+  openPlan: z.string().nullable(),
+  sources: z.array(SourceStatus),
+  imports: z.array(ImportStatus),
+  streams: z.array(StreamStatus),
+  views: z.array(ViewStatus),
+  services: z.array(z.strictObject({ service: z.string(), owner: z.string(), features: Count })),
+});
+export type Status = z.infer<typeof Status>;
 
 // A reader shows itself twice a second, if nothing holds it up.
 const SILENT_MS = 5_000;
@@ -263,31 +270,35 @@ async function readViews(client: PoolClient): Promise<ViewStatus[]> {
   }));
 }
 
-export interface ViewProgress {
-  view: string;
-  version: number;
-  versionId: number;
-  state: VersionState;
-  sequence: number | null;
-  lastTick: string | null;
-  lastEvent: string | null;
-  lastWrite: string | null;
+export const ViewProgress = z.strictObject({
+  view: z.string(),
+  version: Count,
+  versionId: Count,
+  state: z.enum(VERSION_STATES),
+  sequence: Count.nullable(),
+  lastTick: Timestamp.nullable(),
+  lastEvent: Timestamp.nullable(),
+  lastWrite: Timestamp.nullable(),
   /** Entities with a snapshot; of a sql view, those with rows. Counted now. */
-  entities: number;
+  entities: Count,
   /** Tick rows. */
-  rows: number;
-  backfills: Array<{
-    id: number;
-    start: string;
-    end: string;
-    state: 'running' | 'finished';
-    chunksDone: number;
-    chunks: number;
-    events: number;
-    entities: number;
-    rows: number;
-  }>;
-}
+  rows: Count,
+  /** The newest 20. */
+  backfills: z.array(
+    z.strictObject({
+      id: Count,
+      start: Timestamp,
+      end: Timestamp,
+      state: z.enum(['running', 'finished']),
+      chunksDone: Count,
+      chunks: Count,
+      events: Count,
+      entities: Count,
+      rows: Count,
+    }),
+  ),
+});
+export type ViewProgress = z.infer<typeof ViewProgress>;
 
 /** @param reference "user_orders" or "user_orders@2" */
 export function readViewProgress(pool: Pool, reference: string): Promise<ViewProgress> {

@@ -2,6 +2,7 @@
  * What an operator wants of a stream: written down for its readers, told to its run. The note is what counts: readers look at it
  * twice a second, also while Temporal or the workers of the queue `control` are away, and one that starts later finds it.
  */
+import { z } from 'zod';
 import type { Source } from '../core/definition.js';
 import { FeatureStoreError } from '../core/error.js';
 import { streamOf } from '../core/stream.js';
@@ -10,8 +11,10 @@ import type { Progress, Runs } from './runs.js';
 import type { Pool } from './sql.js';
 import { readStreams, type StreamStatus } from './status.js';
 
-export type Wanted = 'run' | 'pause' | 'drain';
-export type Order = 'pause' | 'resume' | 'drain';
+export const Wanted = z.enum(['run', 'pause', 'drain']);
+export type Wanted = z.infer<typeof Wanted>;
+export const Order = z.enum(['pause', 'resume', 'drain']);
+export type Order = z.infer<typeof Order>;
 
 export const WANTED = { pause: 'pause', resume: 'run', drain: 'drain' } as const satisfies Record<
   Order,

@@ -1,0 +1,170 @@
+/** Definitions: what is applied, what others would change, and the change. */
+import { z } from 'zod';
+import { assertDefinitions } from '../../core/check.js';
+import { Definitions, Entity, Service, Source, View } from '../../core/definition.js';
+import { FeatureStoreError } from '../../core/error.js';
+import { hashDefinitions, type Plan as PlanType } from '../../core/plan.js';
+import { abandonPlan, anotherIsOpen, computePlan, findOpenPlan, findPlanState, savePlan } from '../apply.js';
+import { Count, Sha256, Text } from '../requests.js';
+import { findRevision } from '../resolve.js';
+import type { Pool } from '../sql.js';
+import { type RouteDeps, route, Started, startRun } from './route.js';
+
+const FieldChange = z.strictObject({
+  path: z.string(),
+  before: z.unknown().exactOptional(),
+  after: z.unknown().exactOptional(),
+});
+/** An entity, a source or a service. */
+const itemChanges = <K extends 'entity' | 'source' | 'service', D extends z.ZodType>(
+  kind: K,
+  definition: D,
+) => {
+  const item = { kind: z.literal(kind), name: z.string() };
+  const none = z.tuple([]);
+  return [
+    z.strictObject({ ...item, action: z.literal('create'), fields: none, definition }),
+    z.strictObject({ ...item, action: z.literal('change'), fields: z.array(FieldChange), definition }),
+    z.strictObject({ ...item, action: z.literal('remove'), fields: none, definition: z.null() }),
+  ] as const;
+};
+const ViewChange = z.strictObject({
+  action: z.enum(['create', 'change', 'version', 'remove']),
+  kind: z.literal('view'),
+  name: z.string(),
+  definition: View.nullable(),
+  version: Count,
+  hash: z.string(),
+  reused: z.boolean(),
+  replaces: Count.nullable(),
+  fields: z.array(FieldChange),
+  rowsToScan: Count.nullable(),
+});
+/** core/plan.ts says what each field means. */
+export const Plan: z.ZodType<PlanType> = z.strictObject({
+  baseRevision: Count,
+  definitionsHash: Sha256,
+  changes: z.array(
+    z.union([
+      ...itemChanges('entity', Entity),
+      ...itemChanges('source', Source),
+      ViewChange,
+      ...itemChanges('service', Service),
+    ]),
+  ),
+  warnings: z.array(z.strictObject({ path: z.string(), message: z.string() })),
+  hash: Sha256,
+  empty: z.boolean(),
+});
+
+/** Checked by core/check.ts, which names every problem. */
+const Unchecked = z.unknown();
+
+const get = route({
+  id: 'getDefinitions',
+  method: 'GET',
+  path: '/v1/definitions',
+  summary: 'what is applied',
+  response: z.strictObject({
+    /** 0: an empty registry. */
+    revision: Count,
+    definitionsHash: Sha256.nullable(),
+    definitions: Definitions,
+  }),
+  async handle(_request, { pool }) {
+    const found = await findRevision(pool);
+    if (!found)
+      return {
+        revision: 0,
+        definitionsHash: null,
+        definitions: { entities: [], sources: [], views: [], services: [] },
+      };
+    const { revision, definitionsHash, definitions } = found;
+    return { revision, definitionsHash, definitions };
+  },
+});
+
+const plan = route({
+  id: 'planDefinitions',
+  method: 'POST',
+  path: '/v1/plan',
+  summary: 'what definitions would change',
+  body: z.strictObject({ definitions: Unchecked }),
+  response: Plan,
+  handle: ({ body }, { pool }) => computePlan(pool, body.definitions),
+});
+
+const apply = route({
+  id: 'applyDefinitions',
+  method: 'POST',
+  path: '/v1/apply',
+  summary: 'change it → run',
+  body: z.strictObject({
+    definitions: Unchecked,
+    planHash: Sha256.exactOptional(),
+    by: Text.exactOptional(),
+  }),
+  response: Started,
+  status: 202,
+  async handle({ body: { definitions, planHash, by } }, { pool, runs }) {
+    const repeated = planHash === undefined ? null : await findRepeated(pool, planHash, definitions);
+    const plan = repeated?.plan ?? (await computePlan(pool, definitions));
+    if (planHash !== undefined && plan.hash !== planHash) throw stale(planHash, plan);
+    if (!repeated) {
+      await clearOpenPlan({ pool, runs }, plan.hash);
+      await savePlan(pool, plan, assertDefinitions(definitions));
+    }
+    const id = applyId(plan.hash);
+    if (repeated?.state === 'applied') return { run: id };
+    return startRun(runs, {
+      workflow: 'applyPlan',
+      id,
+      input: { planHash: plan.hash, by: by ?? 'unknown' },
+      summary: `apply on revision ${plan.baseRevision}: ${plan.changes.length} changes`,
+      ...(by === undefined ? {} : { owner: by }),
+    });
+  },
+});
+
+export default [get, plan, apply];
+
+/** The plan that this very request has begun or finished before, perhaps because the first answer was lost: the same run. */
+async function findRepeated(
+  pool: Pool,
+  planHash: string,
+  definitions: unknown,
+): ReturnType<typeof findPlanState> {
+  const found = await findPlanState(pool, planHash);
+  if (!found || found.plan.definitionsHash !== hashDefinitions(assertDefinitions(definitions))) return null;
+  if (found.state === 'open') return found;
+  const revision = await findRevision(pool);
+  const isPresent = found.plan.empty
+    ? revision?.revision === found.plan.baseRevision
+    : revision?.planHash === planHash;
+  return found.state === 'applied' && isPresent ? found : null;
+}
+
+const applyId = (planHash: string): string => `apply/${planHash.slice(0, 16)}`;
+
+function stale(planHash: string, plan: PlanType): FeatureStoreError {
+  return new FeatureStoreError(
+    'FS_PLAN_STALE',
+    `plan ${planHash.slice(0, 16)} is not what applying would do now`,
+    {
+      fix: 'look at the fresh plan, then apply with its hash',
+      planHash,
+      plan,
+    },
+  );
+}
+
+/** A plan whose run has ended without activating or abandoning it (terminated by hand) is given up; one that runs keeps its turn. */
+async function clearOpenPlan(
+  { pool, runs }: Pick<RouteDeps, 'pool' | 'runs'>,
+  planHash: string,
+): Promise<void> {
+  const open = await findOpenPlan(pool);
+  if (!open || open.hash === planHash) return;
+  if (await runs.isRunning(applyId(open.hash))) throw anotherIsOpen(open.hash);
+  await abandonPlan(pool, open.hash);
+}

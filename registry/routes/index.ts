@@ -1,0 +1,22 @@
+/** Every route there is. A new one: a `route` in the file of its noun, or a new file and its line here. */
+import definitions from './definitions.js';
+import files from './files.js';
+import push from './push.js';
+import type { Route } from './route.js';
+import runs from './runs.js';
+import status from './status.js';
+import trainingSets from './training-sets.js';
+import verifications from './verifications.js';
+import views from './views.js';
+
+/** In the order in which docs/api.md lists them. */
+export const routes: readonly Route[] = [
+  ...definitions,
+  ...files,
+  ...views,
+  ...trainingSets,
+  ...verifications,
+  ...push,
+  ...runs,
+  ...status,
+];

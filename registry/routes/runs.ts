@@ -1,0 +1,44 @@
+/** What runs, and the streams among it. */
+import { z } from 'zod';
+import { Text } from '../requests.js';
+import { Run } from '../runs.js';
+import { findStreamProgress, Order, orderStream, Wanted } from '../streams.js';
+import { route } from './route.js';
+
+const get = route({
+  id: 'getRun',
+  method: 'GET',
+  path: '/v1/runs',
+  summary: 'how a run does',
+  query: z.strictObject({ id: Text }),
+  response: Run,
+  async handle({ query: { id } }, { pool, runs }) {
+    const run = await runs.get(id);
+    return { ...run, progress: (await findStreamProgress(pool, id)) ?? run.progress };
+  },
+});
+
+const update = route({
+  id: 'updateRun',
+  method: 'POST',
+  path: '/v1/runs/updates',
+  summary: 'pause or resume it, drain a stream',
+  body: z.strictObject({ id: Text, update: Order }),
+  response: Run,
+  async handle({ body: { id, update } }, { runs }) {
+    await runs.update(id, update);
+    return runs.get(id);
+  },
+});
+
+const order = route({
+  id: 'orderStream',
+  method: 'POST',
+  path: '/v1/streams',
+  summary: 'pause, resume, drain the stream of a source',
+  body: z.strictObject({ source: Text, order: Order }),
+  response: z.strictObject({ source: z.string(), wanted: Wanted, run: z.string() }),
+  handle: ({ body: { source, order } }, deps) => orderStream(deps, source, order),
+});
+
+export default [get, update, order];

@@ -1,0 +1,108 @@
+/** Features of past moments, in a file. */
+import { z } from 'zod';
+import { FeatureStoreError } from '../../core/error.js';
+import { formatTimestamp } from '../../core/time.js';
+import { assertFile, readKeptFile } from '../files.js';
+import { Reference, Sha256, Text, Timestamp } from '../requests.js';
+import { findRevision, unknownName } from '../resolve.js';
+import type { Pool } from '../sql.js';
+import { Download, newId, route, Started, startRun } from './route.js';
+
+const TrainingSet = z.strictObject({
+  id: z.string(),
+  /** Everything the file depends on, then what it is (activities/manifest.ts). */
+  manifest: z.record(z.string(), z.unknown()),
+  createdAt: Timestamp,
+});
+type TrainingSet = z.infer<typeof TrainingSet>;
+
+const start = route({
+  id: 'startTrainingSet',
+  method: 'POST',
+  path: '/v1/training-sets',
+  summary: 'features of past moments into a file → run',
+  body: z
+    .strictObject({
+      dataframe: Sha256,
+      dataframeFormat: z.enum(['csv', 'arrow']),
+      service: Text.exactOptional(),
+      features: z.array(Reference).min(1).max(10_000).exactOptional(),
+      mode: z.enum(['known-then', 'event-time']),
+      strict: z.boolean().default(false),
+      output: z.enum(['arrow', 'parquet']),
+    })
+    .refine((body) => (body.service === undefined) !== (body.features === undefined), {
+      path: ['service'],
+      message: 'give either service or features',
+    }),
+  response: Started,
+  status: 202,
+  async handle({ body }, { config, pool, runs, now }) {
+    await assertFile(config.filesDir, body.dataframe);
+    await assertFeatures(pool, body);
+    const id = newId(now());
+    return startRun(runs, {
+      workflow: 'trainingSet',
+      id: `training-set/${id}`,
+      input: { id, ...body },
+      summary: `training set of ${body.service ?? `${body.features?.length} features`}, ${body.mode}`,
+    });
+  },
+});
+
+const ById = z.strictObject({ id: z.string() });
+
+const get = route({
+  id: 'getTrainingSet',
+  method: 'GET',
+  path: '/v1/training-sets/{id}',
+  summary: 'its manifest',
+  params: ById,
+  response: TrainingSet,
+  handle: ({ params }, { pool }) => getTrainingSet(pool, params.id),
+});
+
+const download = route({
+  id: 'downloadTrainingSet',
+  method: 'GET',
+  path: '/v1/training-sets/{id}/file',
+  summary: 'its file',
+  params: ById,
+  response: Download,
+  async handle({ params }, { config, pool }) {
+    const { id, manifest } = await getTrainingSet(pool, params.id);
+    const file = manifest.file;
+    if (typeof file !== 'string')
+      throw new FeatureStoreError('FS_NOT_FOUND', `training set ${id} has no file`, {
+        fix: 'make it again',
+        trainingSet: id,
+      });
+    return readKeptFile(config.filesDir, file);
+  },
+});
+
+export default [start, get, download];
+
+/** Throws FS_NOT_FOUND with the nearest id. */
+export async function getTrainingSet(pool: Pool, id: string): Promise<TrainingSet> {
+  const { rows } = await pool.query<{ manifest: Record<string, unknown>; at: number }>(
+    'select manifest, created_at as at from training_set where id = $1',
+    [id],
+  );
+  const [found] = rows;
+  if (found) return { id, manifest: found.manifest, createdAt: formatTimestamp(found.at) };
+  const { rows: recent } = await pool.query<{ id: string }>(
+    'select id from training_set order by created_at desc limit 1000',
+  );
+  throw unknownName('training set', id, recent.map((row) => row.id)); // biome-ignore format: short
+}
+
+/** The service or the features there are, by the nearest name where one is not. */
+async function assertFeatures(pool: Pool, body: { service?: string; features?: string[] }): Promise<void> {
+  const { views, services } = (await findRevision(pool))?.definitions ?? { views: [], services: [] };
+  if (body.service !== undefined && !services.some(({ name }) => name === body.service))
+    throw unknownName('service', body.service, services.map(({ name }) => name)); // biome-ignore format: short
+  const known = views.flatMap((view) => view.features.map((feature) => `${view.name}:${feature.name}`));
+  for (const feature of body.features ?? [])
+    if (!known.includes(feature)) throw unknownName('feature', feature, known);
+}

@@ -1,0 +1,98 @@
+/** Everything compared with the oracle. */
+import { z } from 'zod';
+import { formatTimestamp } from '../../core/time.js';
+import { Count, Text, Timestamp } from '../requests.js';
+import { resolveStoredView, unknownName } from '../resolve.js';
+import type { Pool } from '../sql.js';
+import { newId, route, Started, startRun } from './route.js';
+import { getTrainingSet } from './training-sets.js';
+
+const start = route({
+  id: 'startVerification',
+  method: 'POST',
+  path: '/v1/verifications',
+  summary: 'compare everything with the oracle → run',
+  body: z.strictObject({
+    entities: z.number().int().min(1).max(1_000_000).default(500),
+    moments: z.number().int().min(1).max(1_000).default(3),
+    seed: z.number().int().min(0).max(0xffff_ffff).default(1),
+    trainingSets: z.array(Text).max(100).exactOptional(),
+    views: z.array(Text).min(1).max(1_000).exactOptional(),
+  }),
+  response: Started,
+  status: 202,
+  async handle({ body }, { pool, runs, now }) {
+    for (const view of body.views ?? []) await resolveStoredView(pool, view);
+    for (const id of body.trainingSets ?? []) await getTrainingSet(pool, id);
+    const id = newId(now());
+    const what = body.views?.join(', ') ?? 'every view';
+    return startRun(runs, {
+      workflow: 'verify',
+      id: `verify/${id}`,
+      input: { id, ...body },
+      summary: `verify ${body.entities} entities at ${body.moments} moments: ${what}`,
+    });
+  },
+});
+
+const Counts = z.record(z.string(), z.strictObject({ checked: Count, different: Count, values: Count }));
+const Verification = z.strictObject({
+  id: z.string(),
+  finished: z.boolean(),
+  checked: Count,
+  different: Count,
+  neverBackfilled: z.array(z.string()),
+  owed: z.array(z.string()),
+  byPath: Counts,
+  /** And path. */
+  byView: z.record(z.string(), Counts),
+  /** The first, whole (activities/findings.ts). */
+  differences: z.array(z.record(z.string(), z.unknown())),
+  /** What it was asked. */
+  input: z.record(z.string(), z.unknown()),
+  createdAt: Timestamp,
+});
+type Verification = z.infer<typeof Verification>;
+
+const get = route({
+  id: 'getVerification',
+  method: 'GET',
+  path: '/v1/verifications/{id}',
+  summary: 'what was compared, and where it differs',
+  params: z.strictObject({ id: z.string() }),
+  response: Verification,
+  handle: ({ params }, { pool }) => getVerification(pool, params.id),
+});
+
+export default [start, get];
+
+async function getVerification(pool: Pool, id: string): Promise<Verification> {
+  const { rows } = await pool.query<
+    Pick<Verification, 'checked' | 'different'> & {
+      result: Omit<Verification, 'id' | 'checked' | 'different' | 'createdAt'>;
+      at: number;
+    }
+  >('select checked, different, result, created_at as at from verification where id = $1', [id]);
+  const [found] = rows;
+  if (found) {
+    const { input, finished, neverBackfilled, owed, byPath, byView, differences } = found.result;
+    const { checked, different } = found;
+    return {
+      id,
+      finished,
+      checked,
+      different,
+      neverBackfilled,
+      owed,
+      byPath,
+      byView,
+      differences,
+      input,
+      createdAt: formatTimestamp(found.at),
+    };
+  }
+  const { rows: recent } = await pool.query<{ id: string }>(
+    'select id from verification order by created_at desc limit 1000',
+  );
+  throw unknownName('verification', id, recent.map((row) => row.id)); // biome-ignore format: short
+}

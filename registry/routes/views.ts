@@ -1,0 +1,122 @@
+/** What is stored of a view: how far it is, and what fills it. */
+import { z } from 'zod';
+import { FeatureStoreError } from '../../core/error.js';
+import { floorTo, formatTimestamp } from '../../core/time.js';
+import { Instant, readInstant, shortInstant, Text, Version } from '../requests.js';
+import { resolveStoredView, type StoredVersion } from '../resolve.js';
+import type { Pool } from '../sql.js';
+import { readViewProgress, ViewProgress } from '../status.js';
+import { route, Started, startRun } from './route.js';
+
+/** A name, with a version in it or beside it. */
+const OfView = z.strictObject({ view: Text, version: Version.exactOptional() });
+
+const progress = route({
+  id: 'getViewProgress',
+  method: 'GET',
+  path: '/v1/views/{view}/progress',
+  summary: 'how far a view is',
+  params: z.strictObject({ view: z.string() }),
+  response: ViewProgress,
+  handle: ({ params }, { pool }) => readViewProgress(pool, params.view),
+});
+
+const backfill = route({
+  id: 'startBackfill',
+  method: 'POST',
+  path: '/v1/backfills',
+  summary: 'history of a view version → run',
+  body: OfView.extend({ start: Instant.exactOptional(), end: Instant.exactOptional() }),
+  response: Started,
+  status: 202,
+  async handle({ body: { start, end, ...reference } }, { pool, runs }) {
+    const found = await resolve(pool, reference);
+    const startMs = start === undefined ? null : readInstant('start', start);
+    const endMs = end === undefined ? null : readInstant('end', end);
+    if (startMs !== null && endMs !== null && endMs < startMs)
+      throw new FeatureStoreError('FS_REQUEST_INVALID', `the range ends before it starts`, {
+        fix: 'exchange start and end',
+        field: 'end',
+      });
+    const range = `${startMs === null ? 'beginning' : shortInstant(startMs)}..${endMs === null ? 'now' : shortInstant(endMs)}`;
+    return startRun(runs, {
+      workflow: 'backfill',
+      id: `backfill/${found.view.name}@${found.version}/${range}`,
+      input: {
+        view: found.view.name,
+        version: found.version,
+        ...(startMs === null ? {} : { start: formatTimestamp(startMs) }),
+        ...(endMs === null ? {} : { end: formatTimestamp(endMs) }),
+      },
+      summary: `backfill ${found.view.name} v${found.version}, ${range}`,
+      ...attributesOf(found),
+    });
+  },
+});
+
+const materialize = route({
+  id: 'startMaterialization',
+  method: 'POST',
+  path: '/v1/materializations',
+  summary: 'one tick of a view → run',
+  body: OfView.extend({ tick: Instant.exactOptional() }),
+  response: Started,
+  status: 202,
+  async handle({ body: { tick, ...reference } }, { pool, runs, now }) {
+    const found = await resolve(pool, reference);
+    const { cadenceMs, settleMs } = cadenceOf(found);
+    const tickMs = tick === undefined ? floorTo(now() - settleMs, cadenceMs) : readInstant('tick', tick);
+    if (tickMs !== floorTo(tickMs, cadenceMs))
+      throw new FeatureStoreError(
+        'FS_REQUEST_INVALID',
+        `${formatTimestamp(tickMs)} is no tick of ${found.view.name}`,
+        {
+          fix: `the last one before it is ${formatTimestamp(floorTo(tickMs, cadenceMs))}`,
+          field: 'tick',
+        },
+      );
+    return startRun(runs, {
+      workflow: 'materialize',
+      id: `materialize/${found.view.name}@${found.version}/${shortInstant(tickMs)}`,
+      input: { view: found.view.name, version: found.version, tick: formatTimestamp(tickMs) },
+      summary: `materialize ${found.view.name} v${found.version} at ${shortInstant(tickMs)}`,
+      ...attributesOf(found),
+    });
+  },
+});
+
+const refill = route({
+  id: 'startRefill',
+  method: 'POST',
+  path: '/v1/refills',
+  summary: 'its records in Redis → run',
+  body: OfView,
+  response: Started,
+  status: 202,
+  async handle({ body }, { pool, runs }) {
+    const found = await resolve(pool, body);
+    return startRun(runs, {
+      workflow: 'refill',
+      id: `refill/${found.view.name}@${found.version}`,
+      input: { view: found.view.name, version: found.version },
+      summary: `refill ${found.view.name} v${found.version} in Redis`,
+      ...attributesOf(found),
+    });
+  },
+});
+
+export default [progress, backfill, materialize, refill];
+
+function resolve(pool: Pool, { view, version }: z.infer<typeof OfView>): Promise<StoredVersion> {
+  return resolveStoredView(pool, version === undefined ? view : `${view}@${version}`);
+}
+
+/** What a run of it can be found by. */
+function attributesOf({ view, version }: StoredVersion): { view: string; version: number; owner: string } {
+  return { view: view.name, version, owner: view.owner };
+}
+
+function cadenceOf({ view }: StoredVersion): { cadenceMs: number; settleMs: number } {
+  if (view.kind === 'sql') return view;
+  return view.mode.type === 'batch' ? view.mode : { cadenceMs: view.mode.rowsEveryMs, settleMs: 0 };
+}
