@@ -4,6 +4,7 @@ import type { Source, View } from '../core/definition.js';
 import { VERSION_STATES, type VersionState } from '../core/plan.js';
 import { formatTimestamp } from '../core/time.js';
 import { readArchived } from './apply.js';
+import { type Page, type PageQuery, readPage } from './page.js';
 import { Count, Timestamp, ViewKind } from './requests.js';
 import { findRevision, resolveStoredView } from './resolve.js';
 import { type Pool, type PoolClient, transaction } from './sql.js';
@@ -44,7 +45,7 @@ const SourceStatus = z.strictObject({
   finishedImports: Count,
 });
 
-const ImportStatus = z.strictObject({
+export const ImportStatus = z.strictObject({
   id: Count,
   source: z.string(),
   name: z.string(),
@@ -106,8 +107,8 @@ export type Status = z.infer<typeof Status>;
 
 // A reader shows itself twice a second, if nothing holds it up.
 const SILENT_MS = 5_000;
-// Older ones are in the Temporal UI.
-const MAX_IMPORTS = 100;
+// GET /v1/imports has the others.
+const NEWEST_IMPORTS = 100;
 
 export function readStatus(pool: Pool): Promise<Status> {
   return transaction(
@@ -116,7 +117,6 @@ export function readStatus(pool: Pool): Promise<Status> {
       const revision = await findRevision(client);
       const definitions = revision?.definitions ?? { entities: [], sources: [], views: [], services: [] };
       const archived = await readArchived(client);
-      const origins = new Map(definitions.sources.map(({ name, origin }) => [name, origin]));
       const { rows: generation } = await client.query<{ generation: string }>(
         'select generation::text from generation',
       );
@@ -137,7 +137,7 @@ export function readStatus(pool: Pool): Promise<Status> {
           events: archived[name]?.events ?? 0,
           finishedImports: archived[name]?.finishedImports ?? 0,
         })),
-        imports: await readImports(client, origins),
+        imports: (await listImports(client, { limit: NEWEST_IMPORTS }, definitions.sources)).items,
         streams: await readStreams(client, definitions.sources),
         views: await readViews(client),
         services: definitions.services.map(({ name, owner, features }) => ({
@@ -157,37 +157,44 @@ function describeInput(input: Source['input'], topic: string | undefined): strin
   return topic === undefined ? before : `${before}, then topic ${topic}`;
 }
 
-async function readImports(
-  client: PoolClient,
-  origins: ReadonlyMap<string, string | null>,
-): Promise<ImportStatus[]> {
-  const { rows } = await client.query<{
-    id: number; source: string; name: string; state: 'running' | 'finished'; shift: number; until: number | null;
-    counts: Record<string, number>; done: number; total: number; rowsDone: number; rowsTotal: number; started: number; finished: number | null;
-  }>(
-    `select id, source, name, state, shift_ms as shift, until_ms as until, counts, next_byte as done, total_bytes as total,
-            next_offset as "rowsDone", total_rows as "rowsTotal",
-            started_at as started, finished_at as finished
-       from import
-      order by id desc
-      limit ${MAX_IMPORTS}`,
+/** Newest first. @param sources of the present definitions */
+export function listImports(
+  client: Pool | PoolClient,
+  query: PageQuery,
+  sources: readonly Source[],
+): Promise<Page<ImportStatus>> {
+  const origins = new Map(sources.map(({ name, origin }) => [name, origin]));
+  return readPage(
+    client,
+    {
+      name: 'imports',
+      sql: `select id, source, name, state, shift_ms as shift, until_ms as until, counts, next_byte as done, total_bytes as total,
+                   next_offset as "rowsDone", total_rows as "rowsTotal", started_at as started, finished_at as finished
+              from import`,
+      key: { id: 'bigint' },
+      newestFirst: true,
+    },
+    query,
+    (row: {
+      id: number; source: string; name: string; state: 'running' | 'finished'; shift: number; until: number | null;
+      counts: Record<string, number>; done: number; total: number; rowsDone: number; rowsTotal: number; started: number; finished: number | null;
+    }) => ({
+      id: row.id,
+      source: row.source,
+      name: row.name,
+      origin: origins.get(row.source) ?? null,
+      state: row.state,
+      shiftMs: row.shift,
+      until: iso(row.until),
+      counts: row.counts,
+      bytesDone: row.state === 'finished' ? row.total : row.done,
+      bytesTotal: row.total,
+      rowsDone: row.rowsDone,
+      rowsTotal: row.rowsTotal,
+      startedAt: formatTimestamp(row.started),
+      finishedAt: iso(row.finished),
+    }),
   ); // biome-ignore format: a row of the query
-  return rows.map((row) => ({
-    id: row.id,
-    source: row.source,
-    name: row.name,
-    origin: origins.get(row.source) ?? null,
-    state: row.state,
-    shiftMs: row.shift,
-    until: iso(row.until),
-    counts: row.counts,
-    bytesDone: row.state === 'finished' ? row.total : row.done,
-    bytesTotal: row.total,
-    rowsDone: row.rowsDone,
-    rowsTotal: row.rowsTotal,
-    startedAt: formatTimestamp(row.started),
-    finishedAt: iso(row.finished),
-  }));
 }
 
 export async function readStreams(

@@ -4,9 +4,11 @@ import { assertDefinitions } from '../../core/check.js';
 import { Definitions, Entity, Service, Source, View } from '../../core/definition.js';
 import { FeatureStoreError } from '../../core/error.js';
 import { hashDefinitions, type Plan as PlanType } from '../../core/plan.js';
+import { formatTimestamp } from '../../core/time.js';
 import { abandonPlan, anotherIsOpen, computePlan, findOpenPlan, findPlanState, savePlan } from '../apply.js';
-import { Count, Sha256, Text } from '../requests.js';
-import { findRevision } from '../resolve.js';
+import { PageQuery, pageOf, readPage } from '../page.js';
+import { Count, Sha256, Text, Timestamp } from '../requests.js';
+import { findRevision, type Revision } from '../resolve.js';
 import type { Pool } from '../sql.js';
 import { type RouteDeps, route, Started, startRun } from './route.js';
 
@@ -126,7 +128,38 @@ const apply = route({
   },
 });
 
-export default [get, plan, apply];
+const listRevisions = route({
+  id: 'listRevisions',
+  method: 'GET',
+  path: '/v1/revisions',
+  summary: 'what was applied, when and by whom',
+  query: PageQuery,
+  response: pageOf(
+    z.strictObject({
+      revision: Count,
+      definitionsHash: Sha256,
+      planHash: Sha256,
+      appliedBy: z.string(),
+      appliedAt: Timestamp,
+    }),
+  ),
+  handle: ({ query }, { pool }) =>
+    readPage(
+      pool,
+      {
+        name: 'revisions',
+        sql: `select revision, definitions_hash as "definitionsHash", plan_hash as "planHash",
+                     applied_by as "appliedBy", applied_at as "appliedAt"
+                from revision`,
+        key: { revision: 'bigint' },
+        newestFirst: true,
+      },
+      query,
+      (each: Omit<Revision, 'definitions'>) => ({ ...each, appliedAt: formatTimestamp(each.appliedAt) }),
+    ),
+});
+
+export default [get, plan, apply, listRevisions];
 
 /** The plan that this very request has begun or finished before, perhaps because the first answer was lost: the same run. */
 async function findRepeated(

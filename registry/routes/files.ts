@@ -3,9 +3,11 @@ import { z } from 'zod';
 import { FeatureStoreError } from '../../core/error.js';
 import { formatTimestamp } from '../../core/time.js';
 import { assertFile, keepFile } from '../files.js';
+import { PageQuery, pageOf } from '../page.js';
 import { Count, Instant, readInstant, Sha256, Text } from '../requests.js';
-import { getSource } from '../resolve.js';
+import { findRevision, getSource } from '../resolve.js';
 import type { StartRun } from '../runs.js';
+import { ImportStatus, listImports } from '../status.js';
 import { type RouteDeps, route, Started, startRun, Upload } from './route.js';
 
 const upload = route({
@@ -38,7 +40,18 @@ const startImport = route({
   handle: async ({ body }, deps) => startRun(deps.runs, await importRun(deps, body)),
 });
 
-export default [upload, startImport];
+const list = route({
+  id: 'listImports',
+  method: 'GET',
+  path: '/v1/imports',
+  summary: 'which there are, and how far they are',
+  query: PageQuery,
+  response: pageOf(ImportStatus),
+  handle: async ({ query }, { pool }) =>
+    listImports(pool, query, (await findRevision(pool))?.definitions.sources ?? []),
+});
+
+export default [upload, startImport, list];
 
 async function importRun(
   { pool, config }: Pick<RouteDeps, 'pool' | 'config'>,

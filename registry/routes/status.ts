@@ -68,7 +68,7 @@ const status = route({
   },
 });
 
-export default [health, metrics, status];
+export default [status, health, metrics];
 
 /** 'ok', or what is wrong; never later than health checkers wait. */
 async function answers(work: Promise<unknown>): Promise<string> {

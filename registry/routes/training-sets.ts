@@ -3,7 +3,8 @@ import { z } from 'zod';
 import { FeatureStoreError } from '../../core/error.js';
 import { formatTimestamp } from '../../core/time.js';
 import { assertFile, readKeptFile } from '../files.js';
-import { Reference, Sha256, Text, Timestamp } from '../requests.js';
+import { PageQuery, pageOf, readPage } from '../page.js';
+import { Count, Reference, Sha256, Text, Timestamp } from '../requests.js';
 import { findRevision, unknownName } from '../resolve.js';
 import type { Pool } from '../sql.js';
 import { Download, newId, route, Started, startRun } from './route.js';
@@ -15,6 +16,16 @@ const TrainingSet = z.strictObject({
   createdAt: Timestamp,
 });
 type TrainingSet = z.infer<typeof TrainingSet>;
+
+const TrainingSetItem = z.strictObject({
+  id: z.string(),
+  service: z.string().nullable(),
+  mode: z.string().nullable(),
+  /** null: it is not written yet. */
+  rows: Count.nullable(),
+  createdAt: Timestamp,
+});
+type TrainingSetItem = z.infer<typeof TrainingSetItem>;
 
 const start = route({
   id: 'startTrainingSet',
@@ -50,6 +61,32 @@ const start = route({
   },
 });
 
+const list = route({
+  id: 'listTrainingSets',
+  method: 'GET',
+  path: '/v1/training-sets',
+  summary: 'which there are',
+  query: PageQuery,
+  response: pageOf(TrainingSetItem),
+  handle: ({ query }, { pool }) =>
+    readPage(
+      pool,
+      {
+        name: 'training-sets',
+        sql: `select id, manifest ->> 'service' as service, manifest ->> 'mode' as mode,
+                     (manifest -> 'output' ->> 'rows')::bigint as rows, created_at as "createdAt"
+                from training_set`,
+        key: { id: 'text' }, // begins with its time
+        newestFirst: true,
+      },
+      query,
+      (row: Omit<TrainingSetItem, 'createdAt'> & { createdAt: number }) => ({
+        ...row,
+        createdAt: formatTimestamp(row.createdAt),
+      }),
+    ),
+});
+
 const ById = z.strictObject({ id: z.string() });
 
 const get = route({
@@ -81,7 +118,7 @@ const download = route({
   },
 });
 
-export default [start, get, download];
+export default [start, list, get, download];
 
 /** Throws FS_NOT_FOUND with the nearest id. */
 export async function getTrainingSet(pool: Pool, id: string): Promise<TrainingSet> {

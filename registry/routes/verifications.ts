@@ -1,6 +1,7 @@
 /** Everything compared with the oracle. */
 import { z } from 'zod';
 import { formatTimestamp } from '../../core/time.js';
+import { PageQuery, pageOf, readPage } from '../page.js';
 import { Count, Text, Timestamp } from '../requests.js';
 import { resolveStoredView, unknownName } from '../resolve.js';
 import type { Pool } from '../sql.js';
@@ -53,6 +54,39 @@ const Verification = z.strictObject({
   createdAt: Timestamp,
 });
 type Verification = z.infer<typeof Verification>;
+const VerificationItem = Verification.pick({
+  id: true,
+  finished: true,
+  checked: true,
+  different: true,
+  createdAt: true,
+});
+type VerificationItem = z.infer<typeof VerificationItem>;
+
+const list = route({
+  id: 'listVerifications',
+  method: 'GET',
+  path: '/v1/verifications',
+  summary: 'which there are',
+  query: PageQuery,
+  response: pageOf(VerificationItem),
+  handle: ({ query }, { pool }) =>
+    readPage(
+      pool,
+      {
+        name: 'verifications',
+        sql: `select id, (result ->> 'finished')::boolean as finished, checked, different, created_at as "createdAt"
+                from verification`,
+        key: { id: 'text' }, // begins with its time
+        newestFirst: true,
+      },
+      query,
+      (row: Omit<VerificationItem, 'createdAt'> & { createdAt: number }) => ({
+        ...row,
+        createdAt: formatTimestamp(row.createdAt),
+      }),
+    ),
+});
 
 const get = route({
   id: 'getVerification',
@@ -64,7 +98,7 @@ const get = route({
   handle: ({ params }, { pool }) => getVerification(pool, params.id),
 });
 
-export default [start, get];
+export default [start, list, get];
 
 async function getVerification(pool: Pool, id: string): Promise<Verification> {
   const { rows } = await pool.query<

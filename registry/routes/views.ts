@@ -1,8 +1,20 @@
 /** What is stored of a view: how far it is, and what fills it. */
 import { z } from 'zod';
 import { FeatureStoreError } from '../../core/error.js';
+import { VERSION_STATES } from '../../core/plan.js';
 import { floorTo, formatTimestamp } from '../../core/time.js';
-import { Instant, readInstant, shortInstant, Text, Version } from '../requests.js';
+import { PageQuery, pageOf, readPage } from '../page.js';
+import {
+  Count,
+  Instant,
+  readInstant,
+  Sha256,
+  shortInstant,
+  Text,
+  Timestamp,
+  Version,
+  ViewKind,
+} from '../requests.js';
 import { resolveStoredView, type StoredVersion } from '../resolve.js';
 import type { Pool } from '../sql.js';
 import { readViewProgress, ViewProgress } from '../status.js';
@@ -10,6 +22,43 @@ import { route, Started, startRun } from './route.js';
 
 /** A name, with a version in it or beside it. */
 const OfView = z.strictObject({ view: Text, version: Version.exactOptional() });
+
+const VersionItem = z.strictObject({
+  view: z.string(),
+  version: Count,
+  versionId: Count,
+  kind: ViewKind,
+  hash: Sha256,
+  state: z.enum(VERSION_STATES),
+  createdAt: Timestamp,
+});
+type VersionItem = z.infer<typeof VersionItem>;
+
+const versions = route({
+  id: 'listVersions',
+  method: 'GET',
+  path: '/v1/versions',
+  summary: 'every version of every view',
+  query: PageQuery.extend({ view: Text.exactOptional(), state: z.enum(VERSION_STATES).exactOptional() }),
+  response: pageOf(VersionItem),
+  handle: ({ query: { view, state, ...query } }, { pool }) =>
+    readPage(
+      pool,
+      {
+        name: 'versions',
+        sql: `select view, version, id as "versionId", kind, hash, state, created_at as "createdAt"
+                from view_version
+               where ($1::text is null or view = $1) and ($2::text is null or state = $2)`,
+        values: [view ?? null, state ?? null],
+        key: { view: 'text', version: 'bigint' },
+      },
+      query,
+      (row: Omit<VersionItem, 'createdAt'> & { createdAt: number }) => ({
+        ...row,
+        createdAt: formatTimestamp(row.createdAt),
+      }),
+    ),
+});
 
 const progress = route({
   id: 'getViewProgress',
@@ -105,7 +154,7 @@ const refill = route({
   },
 });
 
-export default [progress, backfill, materialize, refill];
+export default [versions, progress, backfill, materialize, refill];
 
 function resolve(pool: Pool, { view, version }: z.infer<typeof OfView>): Promise<StoredVersion> {
   return resolveStoredView(pool, version === undefined ? view : `${view}@${version}`);
