@@ -7,6 +7,7 @@ import type { Answers, Bucket } from './aggregate/bucketed.js';
 import { bucketedPart, counted } from './aggregate/bucketed.js';
 import type { Counts } from './aggregate/buckets.js';
 import { bucketsPart } from './aggregate/buckets.js';
+import type { CartInput } from './aggregate/cart.js';
 import { CART_KEPT, cartPart } from './aggregate/cart.js';
 import { decayedTo, decayPart, decayWindow } from './aggregate/decay.js';
 import { distinctPart } from './aggregate/distinct.js';
@@ -16,10 +17,13 @@ import { extremePart } from './aggregate/extreme.js';
 import { hoppingPart } from './aggregate/hopping.js';
 import type { Nest, Span } from './aggregate/nested.js';
 import { nestedPart, throughLevel } from './aggregate/nested.js';
+import { nestedCartPart } from './aggregate/nested-cart.js';
 import { nestedDistinctPart } from './aggregate/nested-distinct.js';
+import { nestedEstimatedPart } from './aggregate/nested-estimated.js';
 import { nestedExtremePart } from './aggregate/nested-extreme.js';
 import type { NestedNewest } from './aggregate/nested-newest.js';
-import { nestedNewestPart } from './aggregate/nested-newest.js';
+import { listOfLane, nestedNewestPart } from './aggregate/nested-newest.js';
+import { nestedOldestPart } from './aggregate/nested-oldest.js';
 import { newestPart } from './aggregate/newest.js';
 import { oldestPart } from './aggregate/oldest.js';
 import type { AnyPart } from './aggregate/part.js';
@@ -32,6 +36,7 @@ import { firstAtOrAfter } from './aggregate/tiles.js';
 import { topPart } from './aggregate/top.js';
 import { assert } from './assert.js';
 import { calendarBoundaries } from './calendar.js';
+import type { Present } from './codec/scalar.js';
 import type {
   Aggregation,
   AggregationFeature,
@@ -44,7 +49,7 @@ import type {
   Source,
   Window,
 } from './definition.js';
-import type { Event, FeatureValue, Value } from './event.js';
+import type { Event, FeatureValue, Scalar, Value } from './event.js';
 import { columnNames } from './event.js';
 import type { Adder, DoubleTotal, Dyadic } from './exact.js';
 import {
@@ -466,31 +471,33 @@ export function compileView(view: AggregationView, source: Source): CompiledView
         const newest = windowed(['newest', n, value], window, where, {
           own: () => newestPart(n, valueType(value), evaluator(value)) as AnyPart,
           shared: (spans) => nestedNewestPart(n, valueType(value), evaluator(value), spans) as AnyPart,
-          pick: (all, level) => {
-            const { values, sizes } = all as NestedNewest;
-            return values.slice(0, sizes[level]);
-          },
+          pick: (list, level) => listOfLane(list as NestedNewest<Present>, level),
         });
         if (op === 'lastN') return (values) => newest(values) as FeatureValue;
         return (values) => newest(values)[0] ?? null;
       }
       case 'first':
       case 'firstN': {
-        const n = aggregation.op === 'first' ? 1 : aggregation.n;
-        const at = slot(['oldest', n, aggregation.value], window, where, () => {
-          return oldestPart(n, valueType(aggregation.value), evaluator(aggregation.value)) as AnyPart;
+        const { op, value } = aggregation;
+        const n = op === 'first' ? 1 : aggregation.n;
+        const oldest = windowed(['oldest', n, value], window, where, {
+          own: () => oldestPart(n, valueType(value), evaluator(value)) as AnyPart,
+          shared: (spans) => nestedOldestPart(n, valueType(value), evaluator(value), spans) as AnyPart,
+          pick: (lists, level) => (lists as Present[][])[level]!,
         });
-        if (aggregation.op === 'firstN') return (values) => values[at] as FeatureValue;
-        return (values) => (values[at] as Value[])[0] ?? null;
+        if (op === 'firstN') return (values) => oldest(values) as FeatureValue;
+        return (values) => oldest(values)[0] ?? null;
       }
       case 'distinct':
         return distinctOf(aggregation, window, where);
       case 'approxDistinct': {
         const { value, exactTo } = aggregation;
-        const at = slot(['estimated', value, exactTo], window, where, () => {
-          return estimatedPart(exactTo, scalarType(value), evaluator(value)) as AnyPart;
+        return windowed(['estimated', value, exactTo], window, where, {
+          own: () => estimatedPart(exactTo, scalarType(value), evaluator(value)) as AnyPart,
+          shared: (spans) =>
+            nestedEstimatedPart(exactTo, scalarType(value), evaluator(value), spans) as AnyPart,
+          pick: (counts, level) => (counts as number[])[level]!,
         });
-        return (values) => values[at] as number;
       }
       case 'topK': {
         const { k, key, weight } = aggregation;
@@ -546,15 +553,17 @@ export function compileView(view: AggregationView, source: Source): CompiledView
       }
       case 'cart': {
         const { item, add, remove, clear, limit } = aggregation;
-        const at = slot(['cart', item, add, remove, clear, limit], window, where, () => {
-          return cartPart(limit, CART_KEPT, scalarType(item), {
-            item: evaluator(item),
-            add: evaluator(add),
-            remove: evaluator(remove),
-            clear: clear === null ? () => false : evaluator(clear),
-          }) as AnyPart;
+        const input = (): CartInput => ({
+          item: evaluator(item),
+          add: evaluator(add),
+          remove: evaluator(remove),
+          clear: clear === null ? () => false : evaluator(clear),
         });
-        return (values) => values[at] as FeatureValue;
+        return windowed(['cart', item, add, remove, clear, limit], window, where, {
+          own: () => cartPart(limit, CART_KEPT, scalarType(item), input()) as AnyPart,
+          shared: (spans) => nestedCartPart(limit, CART_KEPT, scalarType(item), input(), spans) as AnyPart,
+          pick: (list, level) => listOfLane(list as NestedNewest<Scalar>, level) as FeatureValue,
+        });
       }
       case 'ratio': {
         const numerator = side(aggregation.numerator, window, where);

@@ -13,7 +13,7 @@ import { leavesSpan, stepsOfLanes } from './nested.js';
 import type { Part } from './part.js';
 import { NEVER } from './part.js';
 
-interface NestedDistinctState {
+export interface NestedDistinctState {
   ends: Map<Scalar, number>;
   /** What leaves by then has left. */
   until: number;

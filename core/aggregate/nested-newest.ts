@@ -8,7 +8,7 @@ import type { ColumnType } from '../definition.js';
 import type { Event, Place, Value } from '../event.js';
 import { compareEvents } from '../event.js';
 import type { Span } from './nested.js';
-import { leavesSpan, stepsOfLanes } from './nested.js';
+import { leavesSpan, leftBy, stepsOfLanes } from './nested.js';
 import { decodePlace, encodePlace } from './newest.js';
 import type { Part } from './part.js';
 import { NEVER } from './part.js';
@@ -20,28 +20,14 @@ interface NestedNewestState {
   until: number;
 }
 
-/** Newest first, of the longest window; `sizes` says how many of them each has. */
-export interface NestedNewest {
-  values: Present[];
-  sizes: number[];
-}
-
 export function nestedNewestPart(
   n: number,
   type: ColumnType,
   input: (event: Event) => Value,
   spans: readonly Span[],
-): Part<NestedNewestState, NestedNewest, number> {
+): Part<NestedNewestState, NestedNewest<Present>, number> {
   const codec = valueCodecs[type];
-  const many = manyOf(codec as Codec<Present>);
-  const last = spans.length - 1;
-
-  /** How many of the newest are in a window. */
-  function sizeOf({ elements, until }: NestedNewestState, lane: number): number {
-    let size = elements.length;
-    while (size > 0 && leavesSpan(elements[size - 1]!.timestamp, spans[lane]!) <= until) size--;
-    return size;
-  }
+  const longest = spans.at(-1)!;
 
   return {
     lanes: spans.length,
@@ -58,31 +44,8 @@ export function nestedNewestPart(
     },
     leave(state, until) {
       state.until = Math.max(state.until, until);
-      state.elements.length = sizeOf(state, last);
-    },
-    nextLeave: (state) =>
-      spans.reduce((next, span, lane) => {
-        const size = sizeOf(state, lane);
-        return size === 0 ? next : Math.min(next, leavesSpan(state.elements[size - 1]!.timestamp, span));
-      }, NEVER),
-    value: (state) => ({
-      values: state.elements.map(({ value }) => value),
-      sizes: spans.map((_, lane) => sizeOf(state, lane)),
-    }),
-    /** A change is how many of the oldest leave. */
-    steps: (state) =>
-      stepsOfLanes(spans, (span, lane) => {
-        const steps: Array<{ at: number; change: number }> = [];
-        for (let index = sizeOf(state, lane) - 1; index >= 0; index--) {
-          const at = leavesSpan(state.elements[index]!.timestamp, span);
-          if (steps.at(-1)?.at === at) steps.at(-1)!.change += 1;
-          else steps.push({ at, change: 1 });
-        }
-        return steps;
-      }),
-    apply({ values, sizes }, left, lane) {
-      const rest = sizes.with(lane, sizes[lane]! - left);
-      return { values: lane === last ? values.slice(0, rest[last]) : values, sizes: rest };
+      const left = leftBy(state.until, longest);
+      while (state.elements.length > 0 && state.elements.at(-1)!.timestamp <= left) state.elements.pop();
     },
     encodeState(writer, { elements }) {
       writer.varint(elements.length);
@@ -98,6 +61,70 @@ export function nestedNewestPart(
       })),
       until: -NEVER,
     }),
+    ...nestedList(codec, spans),
+  };
+}
+
+/** A list of the longest window, newest first; `sizes` says how many of them each window has. */
+export interface NestedNewest<V> {
+  values: V[];
+  sizes: number[];
+}
+
+/** The list of one window. */
+export function listOfLane<V>({ values, sizes }: NestedNewest<V>, lane: number): V[] {
+  return values.slice(0, sizes[lane]);
+}
+
+/** What a list of the longest window says of all: `elements`, newest first, that are in it at `until`. */
+interface Listed<V> {
+  elements: ReadonlyArray<{ timestamp: number; value: V }>;
+  until: number;
+}
+
+/** How a part whose value is such a list tells and writes it. A change is how many of the oldest leave. */
+export function nestedList<V>(
+  codec: Codec<V>,
+  spans: readonly Span[],
+): Pick<
+  Part<Listed<V>, NestedNewest<V>, number>,
+  'nextLeave' | 'value' | 'steps' | 'apply' | 'encodeValue' | 'decodeValue' | 'encodeChange' | 'decodeChange'
+> {
+  const many = manyOf(codec);
+  const last = spans.length - 1;
+
+  /** How many of the newest are in a window. */
+  function sizeOf({ elements, until }: Listed<V>, span: Span): number {
+    const left = leftBy(until, span);
+    let size = elements.length;
+    while (size > 0 && elements[size - 1]!.timestamp <= left) size--;
+    return size;
+  }
+
+  return {
+    nextLeave: (listed) =>
+      spans.reduce((next, span) => {
+        const size = sizeOf(listed, span);
+        return size === 0 ? next : Math.min(next, leavesSpan(listed.elements[size - 1]!.timestamp, span));
+      }, NEVER),
+    value: (listed) => ({
+      values: listed.elements.map(({ value }) => value),
+      sizes: spans.map((span) => sizeOf(listed, span)),
+    }),
+    steps: (listed) =>
+      stepsOfLanes(spans, (span) => {
+        const steps: Array<{ at: number; change: number }> = [];
+        for (let index = sizeOf(listed, span) - 1; index >= 0; index--) {
+          const at = leavesSpan(listed.elements[index]!.timestamp, span);
+          if (steps.at(-1)?.at === at) steps.at(-1)!.change += 1;
+          else steps.push({ at, change: 1 });
+        }
+        return steps;
+      }),
+    apply({ values, sizes }, left, lane) {
+      const rest = sizes.with(lane, sizes[lane]! - left);
+      return { values: lane === last ? values.slice(0, rest[last]) : values, sizes: rest };
+    },
     encodeValue(writer, { values, sizes }) {
       many.encode(writer, values);
       for (const size of sizes.slice(0, last)) writer.varint(size);

@@ -13,7 +13,7 @@
 import type { ByteReader, ByteWriter } from '../codec/bytes.js';
 import type { Event } from '../event.js';
 import type { Adder } from '../exact.js';
-import { ceilTo } from '../time.js';
+import { ceilTo, floorTo } from '../time.js';
 import type { Cursor, Part, Step } from './part.js';
 import { NEVER, stepsOf } from './part.js';
 import type { Sum } from './sum.js';
@@ -29,15 +29,21 @@ export function leavesSpan(timestamp: number, { ms, hopMs }: Span): number {
   return ceilTo(timestamp, hopMs) + ms;
 }
 
+/** The last such timestamp that has left by `until`: what is later is inside. */
+export function leftBy(until: number, { ms, hopMs }: Span): number {
+  return floorTo(until - ms, hopMs);
+}
+
 /** The steps of each window, its own in order of time, as those of one part. */
 export function stepsOfLanes<Change>(
   spans: readonly Span[],
   steps: (span: Span, lane: number) => Array<{ at: number; change: Change }>,
 ): Step<Change>[] {
   if (spans.length === 1) return steps(spans[0]!, 0);
-  return spans
-    .flatMap((span, lane) => steps(span, lane).map((step) => ({ ...step, lane })))
-    .sort((a, b) => a.at - b.at || a.lane - b.lane);
+  const all = spans.flatMap((span, lane) =>
+    steps(span, lane).map(({ at, change }) => ({ at, lane, change })),
+  );
+  return all.sort((a, b) => a.at - b.at);
 }
 
 /** Shortest first; each hop divides the next one, so what has left together in one leaves together in all that follow. */

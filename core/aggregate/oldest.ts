@@ -2,19 +2,18 @@
  * The oldest n non-null values, oldest first: first and first-n. In a window that moves, the oldest leave and the next take their
  * place, so the state keeps the oldest n of each tile: what leaves with n older ones never comes to be among the oldest.
  */
-import type { ByteReader, ByteWriter } from '../codec/bytes.js';
-import type { Present } from '../codec/scalar.js';
-import { valueCodecs } from '../codec/scalar.js';
+import type { Codec, Present } from '../codec/scalar.js';
+import { manyOf, valueCodecs } from '../codec/scalar.js';
 import type { ColumnType } from '../definition.js';
 import type { Event, Place, Value } from '../event.js';
 import { compareEvents } from '../event.js';
 import { decodeLeaves, decodePlace, encodeLeaves, encodePlace, listCodec } from './newest.js';
-import type { Part, Step } from './part.js';
+import type { Part } from './part.js';
 import { NEVER } from './part.js';
 import type { Tiles } from './tiles.js';
 import { createTiles, takeLeft, tileFor } from './tiles.js';
 
-interface Element extends Place {
+export interface Element extends Place {
   value: Present;
 }
 
@@ -22,7 +21,7 @@ interface Element extends Place {
 type OldestState = Tiles<Element[]>;
 
 /** So many of the oldest leave, and these come to be among the oldest n. */
-interface Moved {
+export interface Moved {
   left: number;
   entered: Present[];
 }
@@ -33,16 +32,7 @@ export function oldestPart(
   input: (event: Event) => Value,
 ): Part<OldestState, Present[], Moved> {
   const codec = valueCodecs[type];
-  const list = listCodec(codec);
-
-  function encodeElement(writer: ByteWriter, element: Element): void {
-    encodePlace(writer, element);
-    codec.encode(writer, element.value);
-  }
-
-  function decodeElement(reader: ByteReader): Element {
-    return { ...decodePlace(reader), value: codec.decode(reader) };
-  }
+  const elementsCodec = manyOf(elementCodec(codec));
 
   return {
     create: () => createTiles(),
@@ -61,45 +51,86 @@ export function oldestPart(
       takeLeft(state, until);
     },
     nextLeave: (state) => state.leaves[0] ?? NEVER,
-    value(state) {
-      const values: Present[] = [];
-      for (const elements of state.contents) {
-        for (const { value } of elements) if (values.length < n) values.push(value);
-        if (values.length === n) break;
-      }
-      return values;
+    value: (state) => oldestOf(state.contents, n),
+    steps({ leaves, contents }) {
+      const tiles = leaves.map((at, index) => ({ at, left: contents[index]!.length }));
+      const values = contents.flat().map(({ value }) => value);
+      return moves(
+        tiles.filter(({ at }) => at !== NEVER),
+        values,
+        n,
+      );
     },
-    steps(state) {
-      const all = state.contents.flat();
-      const steps: Step<Moved>[] = [];
-      let start = 0;
-      state.leaves.forEach((at, index) => {
-        if (at === NEVER) return;
-        const left = state.contents[index]!.length;
-        const entered = all.slice(start + n, start + left + n).map(({ value }) => value);
-        steps.push({ at, change: { left, entered } });
-        start += left;
-      });
-      return steps;
-    },
-    apply: (values, { left, entered }) => [...values.slice(left), ...entered],
+    apply: moved,
     encodeState(writer, state) {
       writer.varint(state.leaves.length);
       state.leaves.forEach((leaves, index) => {
         encodeLeaves(writer, leaves);
-        const elements = state.contents[index]!;
-        writer.varint(elements.length);
-        for (const element of elements) encodeElement(writer, element);
+        elementsCodec.encode(writer, state.contents[index]!);
       });
     },
     decodeState(reader) {
       const state: OldestState = createTiles();
       for (let count = reader.varint(); count > 0; count--) {
         state.leaves.push(decodeLeaves(reader));
-        state.contents.push(Array.from({ length: reader.varint() }, () => decodeElement(reader)));
+        state.contents.push(elementsCodec.decode(reader));
       }
       return state;
     },
+    ...movesCodec(codec),
+  };
+}
+
+export function elementCodec(codec: Codec<Present>): Codec<Element> {
+  return {
+    encode(writer, element) {
+      encodePlace(writer, element);
+      codec.encode(writer, element.value);
+    },
+    decode: (reader) => ({ ...decodePlace(reader), value: codec.decode(reader) }),
+  };
+}
+
+/** The first n. */
+export function oldestOf(lists: readonly Element[][], n: number): Present[] {
+  const values: Present[] = [];
+  for (const elements of lists) {
+    for (const { value } of elements) if (values.length < n) values.push(value);
+    if (values.length === n) break;
+  }
+  return values;
+}
+
+/**
+ * What changes when tiles leave.
+ * @param values of all tiles, oldest first
+ */
+export function moves(
+  tiles: ReadonlyArray<{ at: number; left: number }>,
+  values: readonly Present[],
+  n: number,
+): Array<{ at: number; change: Moved }> {
+  let start = n;
+  return tiles.map(({ at, left }) => {
+    const entered = values.slice(start, start + left);
+    start += left;
+    return { at, change: { left, entered } };
+  });
+}
+
+export function moved(values: readonly Present[], { left, entered }: Moved): Present[] {
+  return [...values.slice(left), ...entered];
+}
+
+/** Values, and what changes them. */
+export function movesCodec(
+  codec: Codec<Present>,
+): Pick<
+  Part<OldestState, Present[], Moved>,
+  'encodeValue' | 'decodeValue' | 'encodeChange' | 'decodeChange'
+> {
+  const list = listCodec(codec);
+  return {
     ...list,
     encodeChange(writer, { left, entered }) {
       writer.varint(left);

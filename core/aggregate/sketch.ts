@@ -2,7 +2,8 @@
  * Number of different values, estimated: HyperLogLog (Flajolet et al. 2007) with Ertl's estimator (2017, algorithm 6), which needs no
  * correction at either end, over 4,096 registers: a standard error of 1.04 / √4096 = 1.6 %. For windows that move each register keeps,
  * as the sliding HyperLogLog (Chabchoub, Hébrail 2010), a staircase: the ranks that no later-leaving one hides, so a value leaves
- * exactly when its last occurrence does.
+ * exactly when its last occurrence does. Over several windows, each within the next, times are ends of the shortest hop: what a later
+ * and no lower rank hides in one window it hides in each.
  *
  * The hash of a value (of its text) is 64 bits: 12 choose the register, and the rank is 1 + the zeros before the first one of the
  * next 40. It is kept as a part is (part.ts), and takes in values.
@@ -17,61 +18,84 @@ const REGISTERS = 4096;
 const MAX_RANK = 41;
 
 /** Leaving later and ranked lower from each to the next. */
-type Stairs = Array<{ leaves: number; rank: number }>;
+type Stairs = Array<{ time: number; rank: number }>;
 
 export interface SketchState {
   registers: Map<number, Stairs>;
-  /** The least leaving time, so that a tick at which nothing leaves costs nothing; null: to be looked for. */
+  /** The least time, so that a tick at which nothing leaves costs nothing; null: to be looked for. */
   soonest: number | null;
 }
 
+/** A window that a sketch is asked about: what is in it, and when it leaves. */
+export interface Within {
+  /** Later times are in it. */
+  after: number;
+  leaves: (time: number) => number;
+}
+
+/** All that it holds, where times are when values leave. */
+const ALL: Within = { after: -NEVER, leaves: (time) => time };
+
 export const sketch = {
   create: (): SketchState => ({ registers: new Map(), soonest: NEVER }),
-  /** @param leaves when the value's last occurrence does, or an earlier one: it is hidden by the last */
-  add(state: SketchState, value: Scalar, leaves: number): void {
+  /** @param time of the value's last occurrence, or of an earlier one, which it hides: what tells when it leaves */
+  add(state: SketchState, value: Scalar, time: number): void {
     hash(String(value));
     const register = high >>> 20;
     const top = high & 0xfffff;
     const rank = top === 0 ? 9 + Math.clz32(low >>> 12) : Math.clz32(top) - 11;
     const stairs = state.registers.get(register);
-    if (stairs === undefined) state.registers.set(register, [{ leaves, rank }]);
-    else if (!climb(stairs, leaves, rank)) return;
+    if (stairs === undefined) state.registers.set(register, [{ time, rank }]);
+    else if (!climb(stairs, time, rank)) return;
     state.soonest = null;
   },
+  /** Forgets what is not after `until`. */
   leave(state: SketchState, until: number): void {
     if (soonest(state) > until) return;
     for (const [register, stairs] of state.registers) {
-      while (stairs.length > 0 && stairs[0]!.leaves <= until) stairs.shift();
-      if (stairs.length === 0) state.registers.delete(register);
+      const left = firstAfter(stairs, until);
+      if (left === stairs.length) state.registers.delete(register);
+      else if (left > 0) stairs.splice(0, left);
     }
     state.soonest = null;
   },
-  nextLeave: soonest,
+  nextLeave(state: SketchState, { after, leaves } = ALL): number {
+    if (after < soonest(state)) return leaves(soonest(state));
+    let least = NEVER;
+    for (const stairs of state.registers.values())
+      least = Math.min(least, stairs[firstAfter(stairs, after)]?.time ?? NEVER);
+    return leaves(least);
+  },
   /** The estimate. */
-  value: (state: SketchState): number => estimate(ranks(state)),
+  value: (state: SketchState, { after } = ALL): number => estimate(ranks(state, after)),
   /** The next estimate, wherever it changes. */
-  steps(state: SketchState): Step<number>[] {
-    const changes = [...state.registers.values()].flatMap((stairs) =>
-      stairs
-        .filter(({ leaves }) => leaves !== NEVER)
-        .map(({ leaves, rank }, index) => ({ at: leaves, from: rank, to: stairs[index + 1]?.rank ?? 0 })),
-    );
-    changes.sort((a, b) => a.at - b.at);
-    const counts = ranks(state);
+  steps(state: SketchState, { after, leaves } = ALL): Step<number>[] {
+    const changes = new Map<number, Array<{ from: number; to: number }>>();
+    for (const stairs of state.registers.values())
+      for (let index = firstAfter(stairs, after); index < stairs.length; index++) {
+        const at = leaves(stairs[index]!.time);
+        if (at === NEVER) continue;
+        const change = { from: stairs[index]!.rank, to: stairs[index + 1]?.rank ?? 0 };
+        const together = changes.get(at);
+        if (together === undefined) changes.set(at, [change]);
+        else together.push(change);
+      }
+    const counts = ranks(state, after);
     let present = estimate(counts);
     const steps: Step<number>[] = [];
-    changes.forEach(({ at, from, to }, index) => {
-      counts[from]! -= 1;
-      counts[to]! += 1;
-      if (changes[index + 1]?.at === at) return;
+    for (const [at, together] of [...changes].sort(([a], [b]) => a - b)) {
+      for (const { from, to } of together) {
+        counts[from]! -= 1;
+        counts[to]! += 1;
+      }
       const next = estimate(counts);
-      if (next === present) return;
+      if (next === present) continue;
       present = next;
       steps.push({ at, change: next });
-    });
+    }
     return steps;
   },
-  /** varint registers | per register: varint distance from the one before | varint stairs | per stair: leaves, u8 rank */
+  /** varint registers | per register: varint distance from the one before | varint stairs | per stair: time, u8 rank */
   encodeState(writer: ByteWriter, state: SketchState): void {
     writer.varint(state.registers.size);
     let previous = 0;
@@ -79,8 +103,8 @@ export const sketch = {
       writer.varint(register - previous);
       previous = register;
       writer.varint(stairs.length);
-      for (const { leaves, rank } of stairs) {
-        encodeLeaves(writer, leaves);
+      for (const { time, rank } of stairs) {
+        encodeLeaves(writer, time);
         writer.u8(rank);
       }
     }
@@ -91,7 +115,7 @@ export const sketch = {
     for (let size = reader.varint(); size > 0; size--) {
       register += reader.varint();
       const stairs = Array.from({ length: reader.varint() }, () => ({
-        leaves: decodeLeaves(reader),
+        time: decodeLeaves(reader),
         rank: reader.u8(),
       }));
       registers.set(register, stairs);
@@ -101,31 +125,43 @@ export const sketch = {
 };
 
 /** Puts a rank in its place; false: it is hidden by one that leaves no sooner and ranks no lower. */
-function climb(stairs: Stairs, leaves: number, rank: number): boolean {
+function climb(stairs: Stairs, time: number, rank: number): boolean {
   let index = stairs.length;
-  while (index > 0 && stairs[index - 1]!.leaves >= leaves) index--;
+  while (index > 0 && stairs[index - 1]!.time >= time) index--;
   if (index < stairs.length && stairs[index]!.rank >= rank) return false;
-  const end = stairs[index]?.leaves === leaves ? index + 1 : index;
+  const end = stairs[index]?.time === time ? index + 1 : index;
   let hidden = index;
   while (hidden > 0 && stairs[hidden - 1]!.rank <= rank) hidden--;
-  stairs.splice(hidden, end - hidden, { leaves, rank });
+  stairs.splice(hidden, end - hidden, { time, rank });
   return true;
+}
+
+/** Index of the first later one; their number when there is none. */
+function firstAfter(stairs: Stairs, time: number): number {
+  let index = 0;
+  while (index < stairs.length && stairs[index]!.time <= time) index++;
+  return index;
 }
 
 function soonest(state: SketchState): number {
   if (state.soonest === null) {
     let least = NEVER;
-    for (const stairs of state.registers.values()) least = Math.min(least, stairs[0]!.leaves);
+    for (const stairs of state.registers.values()) least = Math.min(least, stairs[0]!.time);
     state.soonest = least;
   }
   return state.soonest;
 }
 
-/** How many registers have each rank; 0: empty. */
-function ranks(state: SketchState): number[] {
+/** How many registers have each rank, by what is after a time; 0: empty. */
+function ranks(state: SketchState, after: number): number[] {
   const counts = Array.from({ length: MAX_RANK + 1 }, () => 0);
-  counts[0] = REGISTERS - state.registers.size;
-  for (const stairs of state.registers.values()) counts[stairs[0]!.rank]! += 1;
+  counts[0] = REGISTERS;
+  for (const stairs of state.registers.values()) {
+    const first = stairs[firstAfter(stairs, after)];
+    if (first === undefined) continue;
+    counts[0]! -= 1;
+    counts[first.rank]! += 1;
+  }
   return counts;
 }
 
