@@ -12,14 +12,7 @@ import { compareScalars, scalarCodecs } from '../codec/scalar.js';
 import type { ScalarType } from '../definition.js';
 import type { Event, Place, Value } from '../event.js';
 import { compareEvents } from '../event.js';
-import {
-  decodeLeaves,
-  decodePlace,
-  encodeLeaves,
-  encodePlace,
-  leavingFromTheEnd,
-  listCodec,
-} from './newest.js';
+import { decodePlace, encodePlace, leavesCodec, leavings, listCodec } from './newest.js';
 import type { Part } from './part.js';
 import { NEVER } from './part.js';
 
@@ -49,9 +42,9 @@ export function cartPart(
     of: ({ timestamp, order, id }, leaves) => ({ timestamp, order, id, leaves }),
     encode(writer, place) {
       encodePlace(writer, place);
-      encodeLeaves(writer, place.leaves);
+      leavesCodec.encode(writer, place.leaves);
     },
-    decode: (reader) => ({ ...decodePlace(reader), leaves: decodeLeaves(reader) }),
+    decode: (reader) => ({ ...decodePlace(reader), leaves: leavesCodec.decode(reader) }),
   });
   return {
     ...cart,
@@ -63,7 +56,13 @@ export function cartPart(
     },
     value: (state) => cart.listed(state).map(({ value }) => value),
     /** A change is how many of the longest listed leave: they were added first. */
-    steps: (state) => leavingFromTheEnd(cart.listed(state)),
+    steps: (state) =>
+      leavings(
+        cart
+          .listed(state)
+          .map(({ leaves }) => leaves)
+          .reverse(),
+      ),
     apply: (value, left) => value.slice(0, value.length - left),
     ...listCodec(scalarCodecs[type]),
     encodeChange: (writer, left) => writer.varint(left),

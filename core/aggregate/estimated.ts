@@ -4,11 +4,12 @@
  * time each leaves, they make the sketch. So whether there is one, as all else, depends on the events in the window alone.
  */
 import type { ByteReader, ByteWriter } from '../codec/bytes.js';
-import type { Scalar } from '../codec/scalar.js';
+import type { Codec, Scalar } from '../codec/scalar.js';
 import type { ScalarType } from '../definition.js';
 import type { Event, Value } from '../event.js';
 import type { DistinctState } from './distinct.js';
 import { distinctPart } from './distinct.js';
+import { leavesCodec } from './newest.js';
 import type { Part } from './part.js';
 import type { SketchState, Within } from './sketch.js';
 import { sketch } from './sketch.js';
@@ -20,8 +21,8 @@ export function estimatedPart(
 ): Part<EstimatedState<DistinctState>, number, number> {
   const values = distinctPart(exactTo + 1, type, input);
   const estimated = estimatedOf(exactTo, input, values, {
-    of: ({ leaves }) => leaves,
-    at: (_, leaves) => leaves,
+    of: (_, leaves) => leaves,
+    codec: leavesCodec,
   });
   return {
     ...estimated,
@@ -30,8 +31,8 @@ export function estimatedPart(
       state.sketch === null
         ? values.nextLeave(state.values)
         : Math.min(values.nextLeave(state.values), sketch.nextLeave(state.sketch)),
-    value: (state) => estimated.count(state, state.values.leaves.size),
-    steps: (state) => estimated.counts(state, state.values.leaves.size, values.steps(state.values)),
+    value: (state) => estimated.count(state, state.values.times.size),
+    steps: (state) => estimated.counts(state, state.values.times.size, values.steps(state.values)),
     apply: (_, next) => next,
     encodeValue: (writer, value) => writer.varint(value),
     decodeValue: (reader) => reader.varint(),
@@ -49,13 +50,13 @@ export interface EstimatedState<Values> {
 
 /**
  * What is kept, whatever the windows.
- * @param times of the values, by which they leave: `of` those that are known, `at` an event. The sketch has the same.
+ * @param time of an event in the values and the sketch
  */
-export function estimatedOf<Values>(
+export function estimatedOf<Values extends DistinctState>(
   exactTo: number,
   input: (event: Event) => Value,
   values: Pick<Part<Values, unknown, unknown>, 'create' | 'add' | 'leave' | 'encodeState' | 'decodeState'>,
-  times: { of(values: Values): Map<Scalar, number>; at(event: Event, leaves: number): number },
+  time: { of(event: Event, leaves: number): number; codec: Codec<number> },
 ) {
   type State = EstimatedState<Values>;
   const most = exactTo + 1;
@@ -71,17 +72,17 @@ export function estimatedOf<Values>(
       const value = input(event) as Scalar | null;
       if (value === null) return;
       values.add(state.values, event, leaves);
-      const known = times.of(state.values);
-      if (state.sketch !== null) sketch.add(state.sketch, value, times.at(event, leaves));
-      else if (known.size >= most) {
+      const { times } = state.values;
+      if (state.sketch !== null) sketch.add(state.sketch, value, time.of(event, leaves));
+      else if (times.size >= most) {
         state.sketch = sketch.create();
-        for (const [value, time] of known) sketch.add(state.sketch, value, time);
+        for (const [known, last] of times) sketch.add(state.sketch, known, last);
       }
     },
     /** @param left the same as a time of the values */
     forget(state: State, until: number, left: number): void {
       values.leave(state.values, until);
-      if (times.of(state.values).size < most) state.sketch = null;
+      if (state.values.times.size < most) state.sketch = null;
       else sketch.leave(state.sketch!, left);
     },
     count,
@@ -115,11 +116,14 @@ export function estimatedOf<Values>(
     /** the values | where they are one more than may be: the sketch */
     encodeState(writer: ByteWriter, state: State): void {
       values.encodeState(writer, state.values);
-      if (state.sketch !== null) sketch.encodeState(writer, state.sketch);
+      if (state.sketch !== null) sketch.encodeState(writer, state.sketch, time.codec);
     },
     decodeState(reader: ByteReader): State {
       const known = values.decodeState(reader);
-      return { values: known, sketch: times.of(known).size < most ? null : sketch.decodeState(reader) };
+      return {
+        values: known,
+        sketch: known.times.size < most ? null : sketch.decodeState(reader, time.codec),
+      };
     },
   };
 }

@@ -9,7 +9,7 @@ import { ceilTo } from '../time.js';
 import type { EstimatedState } from './estimated.js';
 import { estimatedOf } from './estimated.js';
 import type { Span } from './nested.js';
-import { leavesSpan, leftBy, stepsOfLanes } from './nested.js';
+import { endCodec, leavesSpan, leftBy, stepsOfLanes } from './nested.js';
 import type { NestedDistinctState } from './nested-distinct.js';
 import { nestedDistinctPart } from './nested-distinct.js';
 import type { Part } from './part.js';
@@ -23,10 +23,11 @@ export function nestedEstimatedPart(
   input: (event: Event) => Value,
   spans: readonly Span[],
 ): Part<EstimatedState<NestedDistinctState>, number[], number> {
+  const shortest = spans[0]!;
   const values = nestedDistinctPart(exactTo + 1, type, input, spans);
   const estimated = estimatedOf(exactTo, input, values, {
-    of: ({ ends }) => ends,
-    at: ({ timestamp }) => ceilTo(timestamp, spans[0]!.hopMs),
+    of: ({ timestamp }) => ceilTo(timestamp, shortest.hopMs),
+    codec: endCodec(shortest),
   });
   type State = EstimatedState<NestedDistinctState>;
 
@@ -40,9 +41,10 @@ export function nestedEstimatedPart(
     lanes: spans.length,
     leave: (state, until) => estimated.forget(state, until, leftBy(until, spans.at(-1)!)),
     nextLeave(state) {
-      const next = values.nextLeave(state.values);
-      if (state.sketch === null) return next;
-      return Math.min(next, ...spans.map((span) => sketch.nextLeave(state.sketch!, within(state, span))));
+      const known = values.value(state.values);
+      const estimates = spans.filter((_, lane) => known[lane]! > exactTo);
+      const changes = estimates.map((span) => sketch.nextLeave(state.sketch!, within(state, span)));
+      return Math.min(values.nextLeave(state.values), ...changes);
     },
     value: (state) =>
       values.value(state.values).map((known, lane) => {

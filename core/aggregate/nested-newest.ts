@@ -9,7 +9,7 @@ import type { Event, Place, Value } from '../event.js';
 import { compareEvents } from '../event.js';
 import type { Span } from './nested.js';
 import { leavesSpan, leftBy, stepsOfLanes } from './nested.js';
-import { decodePlace, encodePlace } from './newest.js';
+import { decodePlace, encodePlace, leavings } from './newest.js';
 import type { Part } from './part.js';
 import { NEVER } from './part.js';
 
@@ -113,13 +113,8 @@ export function nestedList<V>(
     }),
     steps: (listed) =>
       stepsOfLanes(spans, (span) => {
-        const steps: Array<{ at: number; change: number }> = [];
-        for (let index = sizeOf(listed, span) - 1; index >= 0; index--) {
-          const at = leavesSpan(listed.elements[index]!.timestamp, span);
-          if (steps.at(-1)?.at === at) steps.at(-1)!.change += 1;
-          else steps.push({ at, change: 1 });
-        }
-        return steps;
+        const own = listed.elements.slice(0, sizeOf(listed, span));
+        return leavings(own.map(({ timestamp }) => leavesSpan(timestamp, span)).reverse());
       }),
     apply({ values, sizes }, left, lane) {
       const rest = sizes.with(lane, sizes[lane]! - left);

@@ -11,6 +11,7 @@
  *   level 0: (leaves 11:07, 1)      level 1: (leaves 10:10 on the next day, 1)      values: 1 and 2
  */
 import type { ByteReader, ByteWriter } from '../codec/bytes.js';
+import type { Codec } from '../codec/scalar.js';
 import type { Event } from '../event.js';
 import type { Adder } from '../exact.js';
 import { ceilTo, floorTo } from '../time.js';
@@ -33,6 +34,12 @@ export function leavesSpan(timestamp: number, { ms, hopMs }: Span): number {
 export function leftBy(until: number, { ms, hopMs }: Span): number {
   return floorTo(until - ms, hopMs);
 }
+
+/** An end of the window's hops, in hops. */
+export const endCodec = ({ hopMs }: Span): Codec<number> => ({
+  encode: (writer, end) => writer.signed(end / hopMs),
+  decode: (reader) => reader.signed() * hopMs,
+});
 
 /** The steps of each window, its own in order of time, as those of one part. */
 export function stepsOfLanes<Change>(

@@ -45,20 +45,20 @@ export function newestPart(
     nextLeave: ({ elements }) => elements[elements.length - 1]?.leaves ?? NEVER,
     value: ({ elements }) => elements.map((element) => element.value),
     /** A change is how many of the oldest leave. */
-    steps: ({ elements }) => leavingFromTheEnd(elements),
+    steps: ({ elements }) => leavings(elements.map(({ leaves }) => leaves).reverse()),
     apply: (value, left) => value.slice(0, value.length - left),
     encodeState(writer, { elements }) {
       writer.varint(elements.length);
       for (const element of elements) {
         encodePlace(writer, element);
-        encodeLeaves(writer, element.leaves);
+        leavesCodec.encode(writer, element.leaves);
         codec.encode(writer, element.value);
       }
     },
     decodeState: (reader) => ({
       elements: Array.from({ length: reader.varint() }, () => ({
         ...decodePlace(reader),
-        leaves: decodeLeaves(reader),
+        leaves: leavesCodec.decode(reader),
         value: codec.decode(reader),
       })),
     }),
@@ -80,14 +80,11 @@ export function listCodec<V>(codec: Codec<V>): {
   };
 }
 
-/** Steps of a list, newest first, whose oldest leave first: how many leave at each time. */
-export function leavingFromTheEnd(
-  elements: ReadonlyArray<{ leaves: number }>,
-): Array<{ at: number; change: number }> {
+/** How many leave at each time. @param times ascending */
+export function leavings(times: readonly number[]): Array<{ at: number; change: number }> {
   const steps: Array<{ at: number; change: number }> = [];
-  for (let i = elements.length - 1; i >= 0; i--) {
-    const at = elements[i]!.leaves;
-    if (at === NEVER) continue;
+  for (const at of times) {
+    if (at === NEVER) break;
     const step = steps[steps.length - 1];
     if (step?.at === at) step.change += 1;
     else steps.push({ at, change: 1 });
@@ -105,12 +102,11 @@ export function decodePlace(reader: ByteReader): Place {
   return { timestamp: reader.signed(), order: reader.whole(), id: reader.text() };
 }
 
-/** 0: never; 1: the time follows. */
-export function encodeLeaves(writer: ByteWriter, leaves: number): void {
-  writer.u8(leaves === NEVER ? 0 : 1);
-  if (leaves !== NEVER) writer.signed(leaves);
-}
-
-export function decodeLeaves(reader: ByteReader): number {
-  return reader.u8() === 0 ? NEVER : reader.signed();
-}
+/** u8 0: never; 1: the time follows */
+export const leavesCodec: Codec<number> = {
+  encode(writer, leaves) {
+    writer.u8(leaves === NEVER ? 0 : 1);
+    if (leaves !== NEVER) writer.signed(leaves);
+  },
+  decode: (reader) => (reader.u8() === 0 ? NEVER : reader.signed()),
+};

@@ -7,7 +7,7 @@ import { manyOf, valueCodecs } from '../codec/scalar.js';
 import type { ColumnType } from '../definition.js';
 import type { Event, Place, Value } from '../event.js';
 import { compareEvents } from '../event.js';
-import { decodeLeaves, decodePlace, encodeLeaves, encodePlace, listCodec } from './newest.js';
+import { decodePlace, encodePlace, leavesCodec, listCodec } from './newest.js';
 import type { Part } from './part.js';
 import { NEVER } from './part.js';
 import type { Tiles } from './tiles.js';
@@ -65,14 +65,14 @@ export function oldestPart(
     encodeState(writer, state) {
       writer.varint(state.leaves.length);
       state.leaves.forEach((leaves, index) => {
-        encodeLeaves(writer, leaves);
+        leavesCodec.encode(writer, leaves);
         elementsCodec.encode(writer, state.contents[index]!);
       });
     },
     decodeState(reader) {
       const state: OldestState = createTiles();
       for (let count = reader.varint(); count > 0; count--) {
-        state.leaves.push(decodeLeaves(reader));
+        state.leaves.push(leavesCodec.decode(reader));
         state.contents.push(elementsCodec.decode(reader));
       }
       return state;

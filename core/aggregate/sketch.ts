@@ -9,8 +9,7 @@
  * next 40. It is kept as a part is (part.ts), and takes in values.
  */
 import type { ByteReader, ByteWriter } from '../codec/bytes.js';
-import type { Scalar } from '../codec/scalar.js';
-import { decodeLeaves, encodeLeaves } from './newest.js';
+import type { Codec, Scalar } from '../codec/scalar.js';
 import type { Step } from './part.js';
 import { NEVER } from './part.js';
 
@@ -96,7 +95,7 @@ export const sketch = {
     return steps;
   },
   /** varint registers | per register: varint distance from the one before | varint stairs | per stair: time, u8 rank */
-  encodeState(writer: ByteWriter, state: SketchState): void {
+  encodeState(writer: ByteWriter, state: SketchState, timeCodec: Codec<number>): void {
     writer.varint(state.registers.size);
     let previous = 0;
     for (const [register, stairs] of [...state.registers].sort(([a], [b]) => a - b)) {
@@ -104,18 +103,18 @@ export const sketch = {
       previous = register;
       writer.varint(stairs.length);
       for (const { time, rank } of stairs) {
-        encodeLeaves(writer, time);
+        timeCodec.encode(writer, time);
         writer.u8(rank);
       }
     }
   },
-  decodeState(reader: ByteReader): SketchState {
+  decodeState(reader: ByteReader, timeCodec: Codec<number>): SketchState {
     const registers = new Map<number, Stairs>();
     let register = 0;
     for (let size = reader.varint(); size > 0; size--) {
       register += reader.varint();
       const stairs = Array.from({ length: reader.varint() }, () => ({
-        time: decodeLeaves(reader),
+        time: timeCodec.decode(reader),
         rank: reader.u8(),
       }));
       registers.set(register, stairs);
@@ -145,9 +144,9 @@ function firstAfter(stairs: Stairs, time: number): number {
 
 function soonest(state: SketchState): number {
   if (state.soonest === null) {
-    let least = NEVER;
-    for (const stairs of state.registers.values()) least = Math.min(least, stairs[0]!.time);
-    state.soonest = least;
+    state.soonest = NEVER;
+    for (const [first] of state.registers.values())
+      if (first!.time < state.soonest) state.soonest = first!.time;
   }
   return state.soonest;
 }

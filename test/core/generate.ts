@@ -46,17 +46,19 @@ export const source: Source = {
 const col = (name: string): Expression => ({ col: name });
 const is = (name: string, value: string): Expression => ({ op: 'eq', args: [col(name), { lit: value }] });
 
+const SLIDING: Window[] = [
+  { type: 'sliding', ms: 7, hopMs: 1 },
+  { type: 'sliding', ms: MINUTE, hopMs: SECOND },
+  { type: 'sliding', ms: 30 * MINUTE, hopMs: 10 * SECOND },
+  { type: 'sliding', ms: HOUR, hopMs: 1 },
+  { type: 'sliding', ms: 2 * HOUR, hopMs: SECOND },
+  { type: 'sliding', ms: HOUR, hopMs: 20 * MINUTE },
+  { type: 'sliding', ms: DAY, hopMs: DAY },
+];
+
 const window: fc.Arbitrary<Window> = fc.oneof(
   fc.constant<Window>({ type: 'lifetime' }),
-  fc.constantFrom<Window>(
-    { type: 'sliding', ms: 7, hopMs: 1 },
-    { type: 'sliding', ms: MINUTE, hopMs: SECOND },
-    { type: 'sliding', ms: 30 * MINUTE, hopMs: 10 * SECOND },
-    { type: 'sliding', ms: HOUR, hopMs: 1 },
-    { type: 'sliding', ms: 2 * HOUR, hopMs: SECOND },
-    { type: 'sliding', ms: HOUR, hopMs: 20 * MINUTE },
-    { type: 'sliding', ms: DAY, hopMs: DAY },
-  ),
+  fc.constantFrom(...SLIDING),
   fc.constantFrom<Window>(
     { type: 'tumbling', ms: MINUTE },
     { type: 'tumbling', ms: HOUR },
@@ -78,6 +80,12 @@ const window: fc.Arbitrary<Window> = fc.oneof(
     { type: 'session', gapMs: HOUR },
     { type: 'session', gapMs: 2 * DAY },
   ),
+);
+
+/** Of one aggregation: mostly one, else several that nest as far as their hops divide each other. */
+const windows: fc.Arbitrary<Window[]> = fc.oneof(
+  { weight: 2, arbitrary: window.map((one) => [one]) },
+  { weight: 1, arbitrary: fc.subarray(SLIDING, { minLength: 2, maxLength: 4 }) },
 );
 
 /** Clocks there go forward over midnight, go back over it, or are far from UTC. */
@@ -288,19 +296,21 @@ function needsLifetime(aggregation: Aggregation): boolean {
 }
 
 // The engine does not look at a feature's declared type or cold start beyond what the status needs.
-const featureOver = (over: Over): fc.Arbitrary<AggregationFeature> =>
+const featuresOver = (over: Over): fc.Arbitrary<AggregationFeature[]> =>
   fc
-    .record({ where: over.where, window, aggregation: aggregationOver(over) })
-    .map(({ where, window, aggregation }) => ({
-      name: 'feature',
-      description: 'generated',
-      type: 'int64',
-      coldStart: -1,
-      nameException: null,
-      where,
-      window: needsLifetime(aggregation) ? { type: 'lifetime' } : window,
-      aggregation,
-    }));
+    .record({ where: over.where, windows, aggregation: aggregationOver(over) })
+    .map(({ where, windows, aggregation }) =>
+      (needsLifetime(aggregation) ? [{ type: 'lifetime' } as const] : windows).map((window) => ({
+        name: 'feature',
+        description: 'generated',
+        type: 'int64',
+        coldStart: -1,
+        nameException: null,
+        where,
+        window,
+        aggregation,
+      })),
+    );
 
 const mode: fc.Arbitrary<AggregationView['mode']> = fc.oneof(
   fc.constant<AggregationView['mode']>({ type: 'streaming', rowsEveryMs: HOUR }),
@@ -317,7 +327,7 @@ const viewOver = (over: Over): fc.Arbitrary<AggregationView> =>
       mode,
       zone,
       where: fc.oneof({ weight: 3, arbitrary: fc.constant(null) }, { weight: 1, arbitrary: over.where }),
-      features: fc.array(featureOver(over), { minLength: 1, maxLength: 5 }),
+      features: fc.array(featuresOver(over), { minLength: 1, maxLength: 4 }),
       ttlMs: fc.constantFrom(null, 1, HOUR, 3 * DAY),
       minAgeMs: fc.constantFrom(0, 0, HOUR),
       minEvents: fc.constantFrom(0, 0, 3),
@@ -333,7 +343,7 @@ const viewOver = (over: Over): fc.Arbitrary<AggregationView> =>
       source: 'events',
       key: ['user_id'],
       ...rest,
-      features: features.map(({ window, ...each }, index) => ({
+      features: features.flat().map(({ window, ...each }, index) => ({
         ...each,
         window: window.type === 'calendar' ? { ...window, zone } : window,
         name: `feature_${index}`,

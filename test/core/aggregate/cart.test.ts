@@ -2,7 +2,9 @@
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
 import { CART_KEPT, cartPart } from '../../../core/aggregate/cart.js';
-import type { Part } from '../../../core/aggregate/part.js';
+import { nestedCartPart } from '../../../core/aggregate/nested-cart.js';
+import { listOfLane, type NestedNewest } from '../../../core/aggregate/nested-newest.js';
+import type { AnyPart } from '../../../core/aggregate/part.js';
 import { ByteWriter } from '../../../core/codec/bytes.js';
 import type { Expression } from '../../../core/definition.js';
 import type { Event, Value } from '../../../core/event.js';
@@ -11,14 +13,33 @@ import { source } from '../generate.js';
 
 const KEPT = 3;
 const is = (what: string) => (event: Event) => event.values[1] === what;
-const part = cartPart(10, KEPT, 'int64', {
-  item: (event) => event.values[0]!,
+const input = {
+  item: (event: Event) => event.values[0]!,
   add: is('add'),
   remove: is('remove'),
   clear: is('clear'),
-}) as Part<unknown, unknown, unknown>;
+};
 
 const WINDOW = 20;
+const SPANS = [5, 12, WINDOW].map((ms) => ({ ms, hopMs: 1 }));
+
+interface Cart {
+  part: AnyPart;
+  windows: number[];
+  listed: (value: unknown, lane: number) => unknown;
+}
+const CARTS: Record<string, Cart> = {
+  'one window': {
+    part: cartPart(10, KEPT, 'int64', input) as AnyPart,
+    windows: [WINDOW],
+    listed: (value) => value,
+  },
+  'several windows': {
+    part: nestedCartPart(10, KEPT, 'int64', input, SPANS) as AnyPart,
+    windows: SPANS.map(({ ms }) => ms),
+    listed: (value, lane) => listOfLane(value as NestedNewest<number>, lane),
+  },
+};
 
 /** Item and operation, one a millisecond. */
 const operations = fc.array(
@@ -37,7 +58,7 @@ function eventsOf(list: ReadonlyArray<readonly [number, string]>): Event[] {
   }));
 }
 
-function stateOf(events: readonly Event[], now: number): unknown {
+function stateOf(part: AnyPart, events: readonly Event[], now: number): unknown {
   const state = part.create();
   for (const event of events)
     if (event.timestamp + WINDOW > now) part.add(state, event, event.timestamp + WINDOW);
@@ -46,10 +67,10 @@ function stateOf(events: readonly Event[], now: number): unknown {
 }
 
 /** Newest first, those touched last. */
-function expected(events: readonly Event[], now: number): number[] {
+function expected(events: readonly Event[], now: number, window: number): number[] {
   let touched: Array<{ item: number; added: boolean }> = [];
   for (const { timestamp, values } of events) {
-    if (timestamp + WINDOW <= now) continue;
+    if (timestamp + window <= now) continue;
     const [item, operation] = values as [number, string];
     touched = operation === 'clear' ? [] : touched.filter((other) => other.item !== item);
     if (operation !== 'clear') touched.unshift({ item, added: operation === 'add' });
@@ -60,32 +81,37 @@ function expected(events: readonly Event[], now: number): number[] {
     .map(({ item }) => item);
 }
 
-test('of more than it keeps, those touched last count', () => {
-  fc.assert(
-    fc.property(operations, fc.integer(), (list, seed) => {
-      const events = eventsOf(list);
-      const now = events.length;
-      const state = stateOf(events, now);
-      expect(part.value(state)).toEqual(expected(events, now));
-      const shuffled = [...events].sort(
-        (a, b) => ((a.timestamp * 31 + seed) % 17) - ((b.timestamp * 31 + seed) % 17),
-      );
-      const other = stateOf(shuffled, now);
-      const [bytes, otherBytes] = [state, other].map((each) => {
-        const writer = new ByteWriter();
-        part.encodeState(writer, each);
-        return writer.finish();
-      });
-      expect(otherBytes).toEqual(bytes);
-      let value = part.value(state);
-      for (const { at, change } of part.steps(state)) {
-        value = part.apply(value, change, 0);
-        expect(value).toEqual(expected(events, at));
-      }
-    }),
-    { numRuns: 2_000 },
-  );
-});
+test.each(Object.entries(CARTS))(
+  'of more than it keeps, those touched last count: %s',
+  (_, { part, windows, listed }) => {
+    fc.assert(
+      fc.property(operations, fc.integer(), (list, seed) => {
+        const events = eventsOf(list);
+        const now = events.length;
+        const state = stateOf(part, events, now);
+        windows.forEach((window, lane) => {
+          expect(listed(part.value(state), lane)).toEqual(expected(events, now, window));
+        });
+        const shuffled = [...events].sort(
+          (a, b) => ((a.timestamp * 31 + seed) % 17) - ((b.timestamp * 31 + seed) % 17),
+        );
+        const other = stateOf(part, shuffled, now);
+        const [bytes, otherBytes] = [state, other].map((each) => {
+          const writer = new ByteWriter();
+          part.encodeState(writer, each);
+          return writer.finish();
+        });
+        expect(otherBytes).toEqual(bytes);
+        let value = part.value(state);
+        for (const { at, lane = 0, change } of part.steps(state)) {
+          value = part.apply(value, change, lane);
+          expect(listed(value, lane)).toEqual(expected(events, at, windows[lane]!));
+        }
+      }),
+      { numRuns: 2_000 },
+    );
+  },
+);
 
 test('the oracle keeps as many', () => {
   const item: Expression = { col: 'amount' };

@@ -2,6 +2,8 @@
 import { expect, test } from 'vitest';
 import { distinctPart } from '../../../core/aggregate/distinct.js';
 import { estimatedPart } from '../../../core/aggregate/estimated.js';
+import { leavesSpan } from '../../../core/aggregate/nested.js';
+import { nestedEstimatedPart } from '../../../core/aggregate/nested-estimated.js';
 import { sketch } from '../../../core/aggregate/sketch.js';
 import { ByteWriter } from '../../../core/codec/bytes.js';
 import type { Event } from '../../../core/event.js';
@@ -52,6 +54,32 @@ test('it may pass the bound, come back and pass it again', () => {
   expect(part.value(state)).toBe(100);
   add(state, 1_000, 1_500);
   expect(part.value(state)).toBe(estimateOf(900, 1_500));
+});
+
+test('over several windows each says what it would alone, now and at every step', () => {
+  const spans = [
+    { ms: 200, hopMs: 1 },
+    { ms: 1_000, hopMs: 10 },
+    { ms: 3_000, hopMs: 100 },
+  ];
+  const nested = nestedEstimatedPart(EXACT_TO, 'int64', ({ order }) => order, spans);
+  const shared = nested.create();
+  const alone = spans.map(() => part.create());
+  for (const now of [500, 5_000]) {
+    for (let timestamp = now - 500; timestamp < now; timestamp++) {
+      const event = { timestamp, order: timestamp % 450 } as Event;
+      nested.add(shared, event, leavesSpan(timestamp, spans[2]!));
+      for (const [lane, state] of alone.entries())
+        part.add(state, event, leavesSpan(timestamp, spans[lane]!));
+    }
+    nested.leave(shared, now);
+    for (const state of alone) part.leave(state, now);
+    expect(nested.value(shared)).toEqual(alone.map((state) => part.value(state)));
+    spans.forEach((_, wanted) => {
+      const steps = nested.steps(shared).filter(({ lane }) => lane === wanted);
+      expect(steps).toEqual(part.steps(alone[wanted]!).map((step) => ({ ...step, lane: wanted })));
+    });
+  }
 });
 
 test('below the bound a change is what leaves, as exactly as in an exact count', () => {
