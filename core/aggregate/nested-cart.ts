@@ -1,7 +1,8 @@
 /**
  * A cart in several windows at once, each within the next. The newest operation of an item and the newest clear in the longest window
- * are those of each window they are in; what is older than one that is inside never counted there. The items listed in a window are
- * the first of those of the longest.
+ * are those of each window they are in; what is older than one that is inside never counted there. Of more than `kept` items the newest
+ * are kept, as in cart.ts: a shorter window drops none of its own for others. The items listed in a window are the first of those of
+ * the longest.
  */
 import type { Scalar } from '../codec/scalar.js';
 import { scalarCodecs } from '../codec/scalar.js';

@@ -30,12 +30,6 @@ export function nestedDistinctPart(
   const longest = spans.at(-1)!;
   const distinct = distinctOf(limit, type, input, endCodec(shortest));
 
-  /** The ends of hops that are in a window. */
-  function within({ times, until }: NestedDistinctState, span: Span): number[] {
-    const left = leftBy(until, span);
-    return [...times.values()].filter((end) => end > left);
-  }
-
   return {
     ...distinct,
     lanes: spans.length,
@@ -51,14 +45,7 @@ export function nestedDistinctPart(
       }, NEVER),
     value: (state) => spans.map((span) => within(state, span).length),
     /** A change is how many values have their last occurrence leave. */
-    steps: (state) =>
-      stepsOfLanes(spans, (span) =>
-        leavings(
-          within(state, span)
-            .sort((a, b) => a - b)
-            .map((end) => leavesSpan(end, span)),
-        ),
-      ),
+    steps: (state) => stepsOfLanes(spans, (span) => leavingsOf(state, span)),
     apply: (value, left, lane) => value.with(lane, value[lane]! - left),
     decodeState: (reader) => ({ ...distinct.decodeState(reader), until: -NEVER }),
     encodeValue(writer, value) {
@@ -68,4 +55,16 @@ export function nestedDistinctPart(
     encodeChange: (writer, left) => writer.varint(left),
     decodeChange: (reader) => reader.varint(),
   };
+}
+
+/** The ends of hops that are in a window. */
+function within({ times, until }: NestedDistinctState, span: Span): number[] {
+  const left = leftBy(until, span);
+  return [...times.values()].filter((end) => end > left);
+}
+
+/** How many values leave a window, and when. */
+export function leavingsOf(state: NestedDistinctState, span: Span): Array<{ at: number; change: number }> {
+  const ends = within(state, span).sort((a, b) => a - b);
+  return leavings(ends.map((end) => leavesSpan(end, span)));
 }

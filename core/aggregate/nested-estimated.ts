@@ -11,7 +11,7 @@ import { estimatedOf } from './estimated.js';
 import type { Span } from './nested.js';
 import { endCodec, leavesSpan, leftBy, stepsOfLanes } from './nested.js';
 import type { NestedDistinctState } from './nested-distinct.js';
-import { nestedDistinctPart } from './nested-distinct.js';
+import { leavingsOf, nestedDistinctPart } from './nested-distinct.js';
 import type { Part } from './part.js';
 import type { Within } from './sketch.js';
 import { sketch } from './sketch.js';
@@ -53,10 +53,8 @@ export function nestedEstimatedPart(
     /** A change is the next count. */
     steps(state) {
       const known = values.value(state.values);
-      const lefts = values.steps(state.values);
       return stepsOfLanes(spans, (span, lane) => {
-        const own = lefts.filter((step) => (step.lane ?? 0) === lane);
-        return estimated.counts(state, known[lane]!, own, within(state, span));
+        return estimated.counts(state, known[lane]!, leavingsOf(state.values, span), within(state, span));
       });
     },
     apply: (counts, next, lane) => counts.with(lane, next),
