@@ -11,7 +11,7 @@ export const PageQuery = z.strictObject({
   limit: z
     .preprocess(
       (text) => (typeof text === 'string' && /^[0-9]{1,9}$/.test(text) ? Number(text) : text),
-      z.number('is no whole number').int().min(1).max(1_000),
+      z.number('is no whole number').int().min(1).max(1_000).meta({ default: 100 }),
     )
     .default(100),
   /** `next` of the page before, as it came. */
@@ -52,23 +52,26 @@ export async function readPage<Row extends object, Item>(
   { limit, after }: PageQuery,
   itemOf: (row: Row) => Item,
 ): Promise<Page<Item>> {
-  const columns = Object.entries(key).map(
-    ([column, type]) => `${quote(column)}${type === 'text' ? ' collate "C"' : ''}`,
+  const types = Object.values(key);
+  const columns = Object.keys(key).map(
+    (column, index) => `${quote(column)}${types[index] === 'text' ? ' collate "C"' : ''}`,
   );
-  const from = after === undefined ? null : decodeCursor(name, Object.values(key), after);
-  const places = Object.values(key).map((type, index) => `$${values.length + index + 2}::${type}`);
+  const order = newestFirst ? 'desc' : 'asc';
+  const from = after === undefined ? [] : decodeCursor(name, types, after);
+  const places = from.map((_, index) => `$${values.length + index + 2}::${types[index]}`);
+  const isBehind =
+    after === undefined ? 'true' : `(${columns.join()}) ${newestFirst ? '<' : '>'} (${places.join()})`;
   const { rows } = await client.query<Row & { cursor: unknown[] }>(
-    `select listed.*, json_build_array(${columns}) as cursor
+    `select listed.*, json_build_array(${columns.join()}) as cursor
        from (${sql}) as listed
-      where ${from ? `(${columns}) ${newestFirst ? '<' : '>'} (${places})` : 'true'}
-      order by ${columns.map((column) => `${column} ${newestFirst ? 'desc' : 'asc'}`)}
+      where ${isBehind}
+      order by ${columns.map((column) => `${column} ${order}`).join()}
       limit $${values.length + 1} + 1`,
-    [...values, limit, ...(from ?? [])],
+    [...values, limit, ...from],
   );
-  const page = rows.slice(0, limit);
   return {
-    items: page.map(({ cursor: _, ...row }) => itemOf(row as unknown as Row)),
-    next: rows.length > limit ? encodeCursor(name, page.at(-1)!.cursor) : null,
+    items: rows.slice(0, limit).map(({ cursor: _cursor, ...row }) => itemOf(row as unknown as Row)),
+    next: rows.length > limit ? encodeCursor(name, rows[limit - 1]!.cursor) : null,
   };
 }
 
