@@ -4,15 +4,18 @@
  * Where reading goes on is Postgres' to say (stream_offset), never the broker's: nothing is committed to it, and each reader has a
  * group of its own, so that no rebalance of others touches it. (The broker forgets a group without members and offsets by itself,
  * within offsets.retention.check.interval.ms.) kafkajs starts a partition anew when it has to join again, and from its beginning,
- * without a word, where the topic does not hold what it asks for; topics have no identity that it could tell. So the newest message
- * that was taken is read once more and compared, after each joining and whenever the topic was not watched for a moment: one that was
- * deleted and made again has another message there, or none. kafkajs may also give up for good with the process alive, or go round
- * in circles: `next` then throws.
+ * without a word, where the topic does not hold what it asks for; topics have no identity that it could tell, and one may be deleted
+ * and made again between any two fetches. So the newest message that was taken, the mark, is read once more for each batch and
+ * compared: a topic that was made again has another message there, or none. A batch that was fetched from the mark on has it inside; one
+ * that was waited for behind it is kept until the mark is seen after it, for a topic that is gone does not come back. Where more lies
+ * ahead it is fetched from the mark on, so that only a reader that has caught up fetches twice. kafkajs may also give up for good with
+ * the process alive, or go round in circles: `next` then throws.
  */
 import { createHash } from 'node:crypto';
 import { setTimeout as delay } from 'node:timers/promises';
 import {
   type Admin,
+  type Batch,
   type Consumer,
   type EachBatchPayload,
   Kafka,
@@ -81,8 +84,6 @@ const SESSION_MS = 30_000;
 const SILENCE_MS = 30_000;
 // Partitions that somebody adds are noticed after so long.
 const METADATA_MS = 30_000;
-// A topic is not deleted and made again faster.
-const UNWATCHED_MS = 100;
 const END_EVERY_MS = 2_000;
 const END_ATTEMPTS = 6;
 const END_PAUSE_MS = 500;
@@ -97,8 +98,8 @@ class KafkaSource implements EventSource {
   readonly #admin: Admin;
   readonly #consumer: Consumer;
   #position: Position = { offset: 0, mark: null };
-  /** Whether the topic was compared since it was left unwatched. */
-  #isProven = false;
+  /** Fetched, and given once the mark is seen. */
+  #unproven: Batch | null = null;
   /** Whether its partitions were counted since the consumer joined. */
   #isCounted = false;
   #offered: { batch: MessageBatch; done: () => void } | null = null;
@@ -137,21 +138,18 @@ class KafkaSource implements EventSource {
     this.#consumer.on('consumer.group_join', () => {
       hasJoined = true;
       this.#isCounted = false;
-      this.#doubt();
-    });
-    // A topic may have been exchanged while a batch was worked on, or a fetch failed (kafkajs then just fetches again).
-    let fetchedAt = 0;
-    this.#consumer.on('consumer.fetch_start', () => {
-      if (performance.now() - fetchedAt > UNWATCHED_MS) this.#doubt();
+      this.#unproven = null;
+      this.#seek(this.#position.mark?.offset ?? this.#position.offset);
     });
     this.#consumer.on('consumer.fetch', () => {
-      fetchedAt = performance.now();
-      this.#lastSign = fetchedAt;
+      this.#lastSign = performance.now();
     });
-    // Transaction markers and what was aborted are never offered; reading moves past them all the same.
+    // Transaction markers and what was aborted are never offered; reading moves past them all the same, where it stands right before
+    // them. The mark stays: the next message is compared.
     this.#consumer.on('consumer.end_batch_process', ({ payload }) => {
+      const offset = this.#offered?.batch.nextOffset ?? this.#position.offset;
+      if (payload.batchSize > 0 || payload.firstOffset !== String(offset)) return;
       const nextOffset = Number(payload.lastOffset) + 1;
-      if (payload.batchSize > 0 || !this.#isProven || nextOffset <= this.#position.offset) return;
       this.#endOffset = Number(payload.highWatermark);
       this.#offered = { batch: { messages: [], nextOffset, mark: null }, done: () => {} };
       this.#wake();
@@ -231,47 +229,29 @@ class KafkaSource implements EventSource {
     await Promise.race([ended, delay(CLOSE_MS, undefined, { ref: false })]);
   }
 
-  /** The topic is compared again before anything is believed of it. */
-  #doubt(): void {
-    this.#isProven = false;
-    this.#seek();
-  }
-
-  #seek(): void {
+  #seek(offset: number): void {
     const { topic, partition } = this.#place;
-    const offset = this.#isProven ? this.#position.offset : this.#provenFrom();
     if (this.#failure === null) this.#consumer.seek({ topic, partition, offset: String(offset) });
-  }
-
-  /** Where reading begins before the topic is compared: at the mark. */
-  #provenFrom(): number {
-    return this.#position.mark?.offset ?? this.#position.offset;
   }
 
   /** Hands a batch over and waits until it is done with; the group hears meanwhile that we live. */
   async #offer(payload: EachBatchPayload): Promise<void> {
-    const { batch } = payload;
-    const { partition } = this.#place;
     if (this.#failure || payload.isStale()) return;
-    const first = Number(batch.firstOffset() ?? 0);
-    const last = Number(batch.lastOffset());
     try {
-      const from = this.#isProven ? this.#position.offset : this.#provenFrom();
-      // The first batch since it joined; or the broker began elsewhere by itself, as it does where it does not hold the place.
-      const low = this.#isCounted && first === from ? first : (await this.#assertHeld()).low;
-      if (batch.partition !== partition) return;
-      if (last < from) {
-        this.#seek();
-        return;
-      }
-      if (!this.#isProven) this.#prove(batch.messages, low);
+      if (!this.#isCounted) await this.#assertHeld();
+      if (payload.batch.partition !== this.#place.partition) return;
+      if (!(await this.#isProven(payload.batch))) return;
     } catch (error) {
       this.#fail(error);
       return;
     }
+    const batch = this.#unproven ?? payload.batch;
+    this.#unproven = null;
+    const last = Number(batch.lastOffset());
     const messages = batch.messages.filter(({ offset }) => Number(offset) >= this.#position.offset);
     const newest = messages.at(-1);
-    if (last >= this.#position.offset && this.#failure === null) {
+    const isNew = last >= this.#position.offset && this.#failure === null;
+    if (isNew) {
       this.#endOffset = Number(batch.highWatermark);
       let isDone = false;
       const done = new Promise<void>((resolve) => {
@@ -293,18 +273,34 @@ class KafkaSource implements EventSource {
         if (!isDone) await payload.heartbeat();
       }
     }
-    payload.resolveOffset(String(last));
+    const { offset, mark } = this.#position;
+    const isBehind = offset < Number(batch.highWatermark);
+    this.#seek(isNew && isBehind && mark ? mark.offset : offset);
   }
 
-  /** The message at the mark is the one that was taken, or no longer kept. Throws FS_CONFLICT. */
-  #prove(messages: readonly KafkaMessage[], low: number): void {
-    const { mark } = this.#position;
-    if (mark !== null && mark.offset >= low) {
-      const there = messages.find(({ offset }) => Number(offset) === mark.offset);
-      if (there === undefined || markOf(there).digest !== mark.digest)
-        throw this.#conflict(`message ${mark.offset} is not the one that was read: the topic was made again`);
+  /**
+   * Whether the message at the mark is the one that was taken, or no longer kept. A batch that does not show it is kept, and the mark is
+   * fetched. Throws FS_CONFLICT.
+   */
+  async #isProven(batch: Batch): Promise<boolean> {
+    const { offset, mark } = this.#position;
+    if (mark === null) {
+      // The broker begins elsewhere by itself where it does not hold the place.
+      if (batch.firstOffset() !== String(offset)) await this.#assertHeld();
+      return true;
     }
-    this.#isProven = true;
+    const there = batch.messages.find((message) => Number(message.offset) === mark.offset);
+    if (there === undefined && this.#unproven === null) {
+      this.#unproven = batch;
+      this.#seek(mark.offset);
+      return false;
+    }
+    const isSame = there
+      ? markOf(there).digest === mark.digest
+      : mark.offset < (await this.#assertHeld()).low;
+    if (!isSame)
+      throw this.#conflict(`message ${mark.offset} is not the one that was read: the topic was made again`);
+    return true;
   }
 
   /** Throws FS_CONFLICT when the topic does not hold the position. */

@@ -64,6 +64,14 @@ async function produce(
   await producer.send({ topic, acks: -1, compression, messages: values.map((value) => ({ value })) });
   await producer.disconnect();
 }
+async function transact(topic: string, values: readonly string[], end: 'commit' | 'abort'): Promise<void> {
+  const producer = kafka.producer({ transactionalId: 'tx', idempotent: true, maxInFlightRequests: 1 });
+  await producer.connect();
+  const transaction = await producer.transaction();
+  await transaction.send({ topic, messages: values.map((value) => ({ value })) });
+  await transaction[end]();
+  await producer.disconnect();
+}
 const numbers = (from: number, to: number): string[] =>
   Array.from({ length: to - from }, (_, i) => `m${from + i}`);
 
@@ -154,18 +162,11 @@ describe('reading', () => {
 
   test('transactions: what was aborted is skipped, and the end is reached behind their markers', async () => {
     await makeTopic('transactions');
-    const producer = kafka.producer({ transactionalId: 'tx', idempotent: true, maxInFlightRequests: 1 });
-    await producer.connect();
-    const send = async (values: string[], end: 'commit' | 'abort'): Promise<void> => {
-      const transaction = await producer.transaction();
-      await transaction.send({ topic: 'transactions', messages: values.map((value) => ({ value })) });
-      await transaction[end]();
-    };
-    await send(['a', 'b'], 'commit'); // offsets 0, 1, its marker 2
+    await transact('transactions', ['a', 'b'], 'commit'); // offsets 0, 1, its marker 2
     const source = await open('transactions');
     const { values, position } = await read(source, 2);
     expect(values).toEqual(['a', 'b']);
-    await send(['never'], 'abort'); // 3, marker 4
+    await transact('transactions', ['never'], 'abort'); // 3, marker 4
     let offset = position.offset;
     await vi.waitFor(
       async () => {
@@ -179,11 +180,22 @@ describe('reading', () => {
       },
       { timeout: 30_000, interval: 0 },
     );
-    await send(['c'], 'commit');
+    await transact('transactions', ['c'], 'commit');
     expect((await read(source, 1)).values).toEqual(['c']);
-    await producer.disconnect();
     const again = await open('transactions', { ...position, offset });
     expect((await read(again, 1)).values).toEqual(['c']);
+  });
+
+  test('more was aborted than a fetch holds', async () => {
+    await makeTopic('aborted');
+    await produce('aborted', ['a']);
+    const source = await open('aborted');
+    const { position } = await read(source, 1);
+    for (let i = 0; i < 3; i++) await transact('aborted', ['x'.repeat(900_000)], 'abort');
+    await produce('aborted', ['b', 'c']);
+    expect((await read(source, 2)).values).toEqual(['b', 'c']);
+    const again = await open('aborted', position);
+    expect((await read(again, 2)).values).toEqual(['b', 'c']);
   });
 
   test('paused nothing comes, and the end is known all the same; resumed all of it comes', async () => {
@@ -249,17 +261,62 @@ describe('a topic that is not what it was', () => {
     });
   });
 
-  test('made again under a reader', async () => {
-    await makeTopic('under');
-    await produce('under', numbers(0, 10));
-    const source = await open('under');
+  test.each([
+    { topic: 'worked', has: 'a batch in hand', isIdle: false },
+    { topic: 'waiting', has: 'nothing in hand', isIdle: true },
+  ])('made again, as fast as can be, under a reader that has $has', async ({ topic: prefix, isIdle }) => {
+    const producer = kafka.producer();
+    await producer.connect();
+    await administer(async (admin) => {
+      for (let round = 0; round < 5; round++) {
+        const topic = `${prefix}${round}`;
+        await makeTopic(topic);
+        await produce(topic, numbers(0, 10));
+        const source = await open(topic);
+        const { position } = await read(source, 10);
+        if (isIdle) expect(await source.next(100)).toBe(null);
+        await admin.deleteTopics({ topics: [topic] });
+        await vi.waitFor(() => admin.createTopics({ topics: [{ topic }], waitForLeaders: false }), {
+          timeout: 30_000,
+          interval: 1,
+        });
+        await producer.send({ topic, messages: numbers(100, 130).map((value) => ({ value })) });
+        // a fetch may find no topic at all: then the next reader compares
+        const failed = await failure(source).then(async (error) =>
+          (error as { code: string }).code === 'FS_UNAVAILABLE'
+            ? failure(await open(topic, position))
+            : error,
+        );
+        expect(failed).toMatchObject({
+          code: 'FS_CONFLICT',
+          message: expect.stringContaining('message 9 ') as string,
+        });
+      }
+    });
+    await producer.disconnect();
+  });
+
+  const deleteTo = (topic: string, offset: string): Promise<void> =>
+    administer(async (admin) => {
+      await admin.fetchTopicOffsets(topic); // else it knows no leader
+      await admin.deleteTopicRecords({ topic, partitions: [{ partition: 0, offset }] });
+    });
+
+  test('what was read is lost under a reader: it goes on; what was not is lost too: nothing is skipped', async () => {
+    await makeTopic('losing');
+    await produce('losing', numbers(0, 10));
+    const source = await open('losing');
     await read(source, 10);
-    await dropTopic('under');
-    await makeTopic('under');
-    await produce('under', numbers(100, 130));
+    await deleteTo('losing', '10');
+    await produce('losing', numbers(10, 20));
+    expect((await read(source, 10)).values).toEqual(numbers(10, 20));
+    await produce('losing', numbers(20, 25));
+    await transact('losing', ['never'], 'abort'); // 25, its marker 26
+    await deleteTo('losing', '25');
+    await produce('losing', ['after']);
     expect(await failure(source)).toMatchObject({
       code: 'FS_CONFLICT',
-      message: expect.stringContaining('message 9 ') as string,
+      message: expect.stringContaining('begins at offset 25') as string,
     });
   });
 
@@ -268,15 +325,10 @@ describe('a topic that is not what it was', () => {
     await produce('lost', numbers(0, 10));
     const { position } = await read(await open('lost'), 10);
     await produce('lost', numbers(10, 20));
-    const deleteTo = (offset: string) =>
-      administer(async (admin) => {
-        await admin.fetchTopicOffsets('lost'); // else it knows no leader
-        await admin.deleteTopicRecords({ topic: 'lost', partitions: [{ partition: 0, offset }] });
-      });
-    await deleteTo('10'); // what was read may go, the newest message of it too
+    await deleteTo('lost', '10'); // what was read may go, the newest message of it too
     const source = await open('lost', position);
     expect((await read(source, 10)).values).toEqual(numbers(10, 20));
-    await deleteTo('15');
+    await deleteTo('lost', '15');
     await expect(open('lost', position)).rejects.toMatchObject({
       code: 'FS_CONFLICT',
       message: expect.stringContaining('begins at offset 15') as string,
