@@ -23,6 +23,7 @@ import {
   type World,
   whileBlocked,
   withRedis,
+  workerIsWell,
 } from './world.js';
 
 // Dead and stopped workers are waited for; a hang is named by what was waited for, before this.
@@ -48,6 +49,7 @@ async function run(name: string, { inImport, inBackfill, repair }: Faults = {}):
     const imported = await startImport(world, installation);
     await importIsUnderWay(world);
     await Promise.all([follow(world, imported), inImport?.(world, [imported])]);
+    await workerIsWell(world); // else one backfill may wait for its next attempt while the others end
     const backfilled = await startBackfills(world);
     await backfillsAreUnderWay(world);
     await Promise.all([...backfilled.map((id) => follow(world, id)), inBackfill?.(world, backfilled)]);
@@ -133,7 +135,7 @@ const overtaken = async (world: World, runs: readonly string[], lock: string): P
     return described.every(({ status }) => status.name !== 'RUNNING');
   });
   await world.signal('worker', 'SIGCONT');
-  await until('a worker that works', async () => (await fetch(`${world.env.ALMANAC_WORKER_URL}/health`)).ok);
+  await workerIsWell(world);
 };
 
 test.concurrent('worker stopped in an import, another takes over, and it wakes up', async () => {

@@ -6,7 +6,15 @@ import { Kafka, logLevel } from 'kafkajs';
 import { afterAll, beforeAll, expect, test, vi } from 'vitest';
 import { definitionsOf, type Production, source, startProduction, VIEWS } from './made-stream.js';
 import { checkStream, type Outcomes } from './recompute.js';
-import { createWorld, type Installation, startInstallation, until, type World, withRedis } from './world.js';
+import {
+  createWorld,
+  type Installation,
+  startInstallation,
+  until,
+  type World,
+  withRedis,
+  workerIsWell,
+} from './world.js';
 
 // A hang is named by what was waited for, before this.
 vi.setConfig({ testTimeout: 300_000, hookTimeout: 300_000 });
@@ -165,10 +173,7 @@ test('worker stopped past its session, another takes over, and it wakes up', asy
     await untilMore();
     await until('the end of its session at the broker', async () => (await membersOf(epoch)) === 0);
     await world.signal('worker', 'SIGCONT');
-    await until(
-      'a worker that works',
-      async () => (await fetch(`${world.env.ALMANAC_WORKER_URL}/health`)).ok,
-    );
+    await workerIsWell(world);
     // Attempts that Temporal gave it while it was stopped claim the partition now, and it goes to and fro; only one archives at a time.
     await untilMore();
     second.kill('SIGTERM');
@@ -232,6 +237,8 @@ test('Redis stopped for 20 s, then back empty: all of it comes back by itself', 
     await until('refills', async () => (await runsOf('refill')).length >= VIEWS.length);
   });
   for (const type of ['dualWrite', 'refill']) {
+    // what they write is seen before their end is
+    await until(`the end of every ${type}`, async () => !(await runsOf(type)).includes('RUNNING'));
     const states = await runsOf(type);
     expect(states.length).toBeGreaterThan(0);
     expect(new Set(states)).toEqual(new Set(['COMPLETED']));

@@ -224,6 +224,10 @@ export async function until(what: string, condition: () => Promise<boolean>): Pr
   throw new Error(`waited in vain for ${what}`, { cause: last });
 }
 
+/** Until the worker of the stack reaches every server: one that was started again is there before its clients have noticed. */
+export const workerIsWell = ({ env }: World): Promise<void> =>
+  until('a worker that works', async () => (await fetch(`${env.ALMANAC_WORKER_URL}/health`)).ok);
+
 const quiet = { progress: () => {}, done: () => {}, note: () => {} };
 
 /** To its end, through any outage. */
