@@ -316,7 +316,10 @@ export function compileView(view: AggregationView, source: Source): CompiledView
   function vectorSlot(value: Expression, length: number, window: Window, where: Expression[]): number {
     return slot(['vectors', value], window, where, () => {
       const evaluate = evaluator(value) as (event: Event) => readonly number[] | null;
-      return sumPart(elementwise(doubleAdder, length), evaluate) as AnyPart;
+      return sumPart(
+        elementwise(doubleAdder, length),
+        (event) => evaluate(event)?.slice() ?? null,
+      ) as AnyPart;
     });
   }
 

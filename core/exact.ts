@@ -7,13 +7,21 @@ import type { ByteReader, ByteWriter } from './codec/bytes.js';
 import type { ScalarType } from './definition.js';
 import { narrow } from './int64.js';
 
-/** What can be added up and taken away again. Equal totals may have several forms in memory; they have one in bytes. */
+/**
+ * What can be added up and taken away again. Equal totals may have several forms in memory; they have one in bytes. One that is
+ * large is changed in place: whoever adds to a total owns it, no one else holds it. Numbers never change, so they are their own copies.
+ */
 export interface Total<T> {
+  /** Not to be changed. */
   readonly zero: T;
+  copy(a: T): T;
+  /** Gives a + b, which may be `a` itself; `b` stays as it is, and is no part of what is given. */
   add(a: T, b: T): T;
-  negate(a: T): T;
-  encode(writer: ByteWriter, a: T): void;
-  decode(reader: ByteReader): T;
+  /** Likewise a - b, where b is among what was added to a. */
+  subtract(a: T, b: T): T;
+  /** @param count of how many it is the total; at least 1 */
+  encode(writer: ByteWriter, a: T, count: number): void;
+  decode(reader: ByteReader, count: number): T;
 }
 
 /** An exact total of numbers; which one is decided once by the type of what is summed. */
@@ -24,15 +32,26 @@ export interface Adder<T> extends Total<T> {
   /** int64: number while safe, else bigint, of any size; float64: the nearest double, never -0. */
   result(a: T): number | bigint;
   dyadic(a: T): Dyadic;
+  encode(writer: ByteWriter, a: T): void;
+  decode(reader: ByteReader): T;
 }
 
 type Whole = number | bigint;
 
+const same = <T>(a: T): T => a;
+
 export const wholeAdder: Adder<Whole> = {
   zero: 0,
   of: (value) => value,
+  copy: same,
   add: addWhole,
-  negate: (a) => (typeof a === 'number' ? 0 - a : narrow(-a)),
+  subtract(a, b) {
+    if (typeof a === 'number' && typeof b === 'number') {
+      const rest = a - b;
+      if (Number.isSafeInteger(rest)) return rest;
+    }
+    return narrow(BigInt(a) - BigInt(b));
+  },
   compare: (a, b) => (a < b ? -1 : a > b ? 1 : 0),
   result: (a) => a,
   dyadic: (a) => ({ mantissa: BigInt(a), exponent: 0 }),
@@ -57,6 +76,7 @@ export interface Dyadic {
 export const dyadicAdder: Adder<Dyadic> = {
   zero: { mantissa: 0n, exponent: 0 },
   of: dyadicOf,
+  copy: same,
   add(a, b) {
     if (a.mantissa === 0n) return b;
     if (b.mantissa === 0n) return a;
@@ -66,9 +86,9 @@ export const dyadicAdder: Adder<Dyadic> = {
       exponent: low.exponent,
     };
   },
-  negate: (a) => ({ mantissa: -a.mantissa, exponent: a.exponent }),
+  subtract: (a, { mantissa, exponent }) => dyadicAdder.add(a, { mantissa: -mantissa, exponent }),
   compare(a, b) {
-    const { mantissa } = dyadicAdder.add(a, dyadicAdder.negate(b));
+    const { mantissa } = dyadicAdder.subtract(a, b);
     return mantissa < 0n ? -1 : mantissa > 0n ? 1 : 0;
   },
   result: roundDyadic,
@@ -104,6 +124,7 @@ const PAIR_BOUND = 2 ** 1000;
 export const doubleAdder: Adder<DoubleTotal> = {
   zero: 0,
   of: Number,
+  copy: same,
   add(a, b) {
     if (typeof a === 'number') {
       if (typeof b === 'number') {
@@ -122,10 +143,10 @@ export const doubleAdder: Adder<DoubleTotal> = {
     }
     return narrowest(dyadicAdder.add(widest(a), widest(b)));
   },
-  negate(a) {
-    if (typeof a === 'number') return 0 - a;
-    if (a instanceof Pair) return new Pair(0 - a.high, 0 - a.low);
-    return dyadicAdder.negate(a);
+  subtract(a, b) {
+    if (typeof b === 'number') return doubleAdder.add(a, 0 - b);
+    if (b instanceof Pair) return doubleAdder.add(a, new Pair(0 - b.high, 0 - b.low));
+    return doubleAdder.add(a, { mantissa: -b.mantissa, exponent: b.exponent });
   },
   compare(a, b) {
     if (typeof a === 'number' && typeof b === 'number') return a - b;
@@ -192,11 +213,11 @@ function widest(a: DoubleTotal): Dyadic {
 function narrowest(a: Dyadic): DoubleTotal {
   const high = roundDyadic(a);
   if (!Number.isFinite(high)) return a;
-  const rest = dyadicAdder.add(a, dyadicAdder.negate(dyadicOf(high)));
+  const rest = dyadicAdder.subtract(a, dyadicOf(high));
   if (rest.mantissa === 0n) return high;
   if (Math.abs(high) >= PAIR_BOUND) return a;
   const low = roundDyadic(rest);
-  return dyadicAdder.add(rest, dyadicAdder.negate(dyadicOf(low))).mantissa === 0n ? new Pair(high, low) : a;
+  return dyadicAdder.subtract(rest, dyadicOf(low)).mantissa === 0n ? new Pair(high, low) : a;
 }
 
 /** What sums values of a type: doubles, or whole numbers (int64, timestamp). */
@@ -208,8 +229,9 @@ export function adderOf(type: ScalarType): Adder<unknown> {
 export const nothingAdder: Adder<0> = {
   zero: 0,
   of: () => 0,
+  copy: () => 0,
   add: () => 0,
-  negate: () => 0,
+  subtract: () => 0,
   compare: () => 0,
   result: () => 0,
   dyadic: () => dyadicAdder.zero,

@@ -1,17 +1,24 @@
-/** Totals of vectors, element by element: what a mean of vectors keeps. All have one length, known from the definition. */
+/** Totals of vectors, element by element, in place: what a mean of vectors keeps. All have one length, known from the definition. */
 import type { DoubleTotal, Total } from '../exact.js';
 import { doubleAdder, roundQuotient } from '../exact.js';
 import type { Sum } from './sum.js';
 
-export function elementwise<T>(total: Total<T>, length: number): Total<readonly T[]> {
+export function elementwise<T>(total: Total<T>, length: number): Total<T[]> {
   return {
     zero: Array.from({ length }, () => total.zero),
-    add: (a, b) => a.map((each, index) => total.add(each, b[index]!)),
-    negate: (a) => a.map((each) => total.negate(each)),
-    encode(writer, a) {
-      for (const each of a) total.encode(writer, each);
+    copy: (a) => a.slice(),
+    add(a, b) {
+      for (let index = 0; index < length; index++) a[index] = total.add(a[index]!, b[index]!);
+      return a;
     },
-    decode: (reader) => Array.from({ length }, () => total.decode(reader)),
+    subtract(a, b) {
+      for (let index = 0; index < length; index++) a[index] = total.subtract(a[index]!, b[index]!);
+      return a;
+    },
+    encode(writer, a, count) {
+      for (const each of a) total.encode(writer, each, count);
+    },
+    decode: (reader, count) => Array.from({ length }, () => total.decode(reader, count)),
   };
 }
 

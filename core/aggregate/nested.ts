@@ -10,14 +10,15 @@
  *   windows 1 h and 1 d, hops 1 min and 10 min, events at 10:00:30 and 10:07; at 11:05 the first has gone on:
  *   level 0: (leaves 11:07, 1)      level 1: (leaves 10:10 on the next day, 1)      values: 1 and 2
  */
-import type { ByteReader, ByteWriter } from '../codec/bytes.js';
+import type { ByteWriter } from '../codec/bytes.js';
 import type { Codec } from '../codec/scalar.js';
 import type { Event } from '../event.js';
-import type { Adder } from '../exact.js';
+import type { Total } from '../exact.js';
 import { ceilTo, floorTo } from '../time.js';
 import type { Cursor, Part, Step } from './part.js';
 import { NEVER, stepsOf } from './part.js';
 import type { Sum } from './sum.js';
+import { copySum, decodeSum, encodeSum, exclude, include } from './sum.js';
 
 /** Of a sliding window. */
 export interface Span {
@@ -60,9 +61,8 @@ export interface Nest {
   lifetime: boolean;
 }
 
-interface Level<T> {
-  count: number;
-  total: T;
+/** Each total in it is its own: what a tile holds is in no other and not the level's. */
+interface Level<T> extends Sum<T> {
   /** From `head` on, three by three: leaving time in hops, count, total; times ascending. */
   tiles: Array<number | T>;
   head: number;
@@ -81,8 +81,9 @@ const WIDTH = 3;
 const SLACK = 16 * WIDTH;
 
 /** The sum of a level's window, from the sums of the levels. */
-export function throughLevel<T>(adder: Adder<T>, levels: readonly Sum<T>[], level: number): Sum<T> {
+export function throughLevel<T>(adder: Total<T>, levels: readonly Sum<T>[], level: number): Sum<T> {
   let { count, total } = levels[0]!;
+  if (level > 0) total = adder.copy(total);
   for (let index = 1; index <= level; index++) {
     count += levels[index]!.count;
     total = adder.add(total, levels[index]!.total);
@@ -91,11 +92,11 @@ export function throughLevel<T>(adder: Adder<T>, levels: readonly Sum<T>[], leve
 }
 
 /**
- * @param term what an event adds; null: the event is skipped. A part of counts has an adder of nothing.
+ * @param term what an event adds, from then on the part's own; null: the event is skipped. A part of counts has an adder of nothing.
  * @returns values: one sum per level (`throughLevel` adds them up). Lanes: one per span.
  */
 export function nestedPart<T>(
-  adder: Adder<T>,
+  adder: Total<T>,
   term: (event: Event) => T | null,
   { spans, lifetime }: Nest,
 ): Part<NestedState<T>, Sum<T>[], Sum<T>> {
@@ -110,9 +111,9 @@ export function nestedPart<T>(
   const leavesLevel = (timestamp: number, level: number): number =>
     Math.ceil(timestamp / hopMs[level]!) + spanMs[level]! / hopMs[level]!;
 
+  /** The total becomes the tile's, where there is none yet. */
   function insert(level: Level<T>, leaves: number, count: number, total: T): void {
-    level.count += count;
-    level.total = adder.add(level.total, total);
+    include(adder, level, count, total);
     const { tiles, head } = level;
     let at = tiles.length - WIDTH;
     while (at >= head && (tiles[at] as number) > leaves) at -= WIDTH;
@@ -131,17 +132,12 @@ export function nestedPart<T>(
     while (head < tiles.length && (tiles[head] as number) <= limit) {
       const count = tiles[head + 1] as number;
       const total = tiles[head + 2] as T;
-      level.count -= count;
-      level.total = level.count === 0 ? adder.zero : adder.add(level.total, adder.negate(total));
+      exclude(adder, level, count, total);
       if (index + 1 < bounded) {
         // the boundary at which the tile ends: all its events are at or before it, and within one hop of the next level
         const end = (tiles[head] as number) * hopMs[index]! - spanMs[index]!;
         insert(state.levels[index + 1]!, leavesLevel(end, index + 1), count, total);
-      } else if (lifetime) {
-        const last = state.levels[index + 1]!;
-        last.count += count;
-        last.total = adder.add(last.total, total);
-      }
+      } else if (lifetime) include(adder, state.levels[index + 1]!, count, total);
       head += WIDTH;
     }
     if (head === tiles.length) {
@@ -212,6 +208,7 @@ export function nestedPart<T>(
     let total = tiles[place + 2] as T;
     placeOf[lane] = place + WIDTH;
     look(lane);
+    if (ahead[lane] === time) total = adder.copy(total);
     while (ahead[lane] === time) {
       const { tiles: more } = levels[levelOf[lane]!]!;
       const next: number = placeOf[lane]!;
@@ -236,7 +233,7 @@ export function nestedPart<T>(
     },
     write(writer: ByteWriter): void {
       writer.varint(counts[cursor.lane]!);
-      adder.encode(writer, totals[cursor.lane]!);
+      adder.encode(writer, totals[cursor.lane]!, counts[cursor.lane]!);
     },
   };
 
@@ -259,15 +256,6 @@ export function nestedPart<T>(
     return cursor;
   }
 
-  const encodeSum = (writer: ByteWriter, { count, total }: Sum<T>): void => {
-    writer.varint(count);
-    if (count > 0) adder.encode(writer, total);
-  };
-  const decodeSum = (reader: ByteReader): Sum<T> => {
-    const count = reader.varint();
-    return { count, total: count > 0 ? adder.decode(reader) : adder.zero };
-  };
-
   return {
     lanes: bounded,
     create: () => ({ levels: Array.from({ length: levelCount }, createLevel), until: -NEVER, next: NEVER }),
@@ -284,26 +272,25 @@ export function nestedPart<T>(
         return;
       }
       if (!lifetime) return;
-      const last = state.levels[bounded]!;
-      last.count += 1;
-      last.total = adder.add(last.total, total);
+      include(adder, state.levels[bounded]!, 1, total);
     },
     leave,
     nextLeave: (state) => state.next,
-    value: (state) => state.levels.map(({ count, total }) => ({ count, total })),
+    value: (state) => state.levels,
     steps: (state) => stepsOf(startCursor(state)),
     cursor: startCursor,
     /** What leaves a window is from then on in the next one's level. */
     apply: (value, { count, total }, lane) =>
       value.map((sum, index) => {
-        if (index === lane)
-          return { count: sum.count - count, total: adder.add(sum.total, adder.negate(total)) };
-        if (index === lane + 1) return { count: sum.count + count, total: adder.add(sum.total, total) };
-        return sum;
+        if (index !== lane && index !== lane + 1) return sum;
+        const next = copySum(adder, sum);
+        if (index === lane) exclude(adder, next, count, total);
+        else include(adder, next, count, total);
+        return next;
       }),
     encodeState(writer, { levels }) {
       levels.forEach((level, index) => {
-        encodeSum(writer, level);
+        encodeSum(adder, writer, level);
         if (index === bounded) return;
         const { tiles, head } = level;
         writer.varint((tiles.length - head) / WIDTH);
@@ -311,19 +298,20 @@ export function nestedPart<T>(
           if (at === head) writer.signed(tiles[at] as number);
           else writer.varint((tiles[at] as number) - (tiles[at - WIDTH] as number));
           writer.varint(tiles[at + 1] as number);
-          adder.encode(writer, tiles[at + 2] as T);
+          adder.encode(writer, tiles[at + 2] as T, tiles[at + 1] as number);
         }
       });
     },
     decodeState(reader) {
       const levels = Array.from({ length: levelCount }, (_, index): Level<T> => {
-        const { count, total } = decodeSum(reader);
+        const { count, total } = decodeSum(adder, reader);
         const tiles: Array<number | T> = [];
         if (index === bounded) return { count, total, tiles, head: 0 };
         const length = reader.varint();
         for (let i = 0, leaves = 0; i < length; i++) {
           leaves = i === 0 ? reader.signed() : leaves + reader.varint();
-          tiles.push(leaves, reader.varint(), adder.decode(reader));
+          const tile = decodeSum(adder, reader);
+          tiles.push(leaves, tile.count, tile.total);
         }
         return { count, total, tiles, head: 0 };
       });
@@ -332,13 +320,10 @@ export function nestedPart<T>(
       return state;
     },
     encodeValue(writer, value) {
-      for (const sum of value) encodeSum(writer, sum);
+      for (const sum of value) encodeSum(adder, writer, sum);
     },
-    decodeValue: (reader) => Array.from({ length: levelCount }, () => decodeSum(reader)),
-    encodeChange(writer, { count, total }) {
-      writer.varint(count);
-      adder.encode(writer, total);
-    },
-    decodeChange: (reader) => ({ count: reader.varint(), total: adder.decode(reader) }),
+    decodeValue: (reader) => Array.from({ length: levelCount }, () => decodeSum(adder, reader)),
+    encodeChange: (writer, left) => encodeSum(adder, writer, left),
+    decodeChange: (reader) => decodeSum(adder, reader),
   };
 }

@@ -29,7 +29,7 @@ export interface Cursor<Change> extends Required<Step<Change>> {
   write(writer: ByteWriter): void;
 }
 
-/** States are mutable and owned by one caller; values and changes are not mutated. */
+/** States are mutable and owned by one caller. Values and changes are not mutated by who is given them; they hold until their state changes. */
 export interface Part<State, Value, Change> {
   create(): State;
   /**

@@ -45,8 +45,7 @@ export function topPart<T>(
     for (const [name, { count, weight }] of left) {
       const total = into.get(name)!;
       if (total.count === count) into.delete(name);
-      else
-        into.set(name, { count: total.count - count, weight: adder.add(total.weight, adder.negate(weight)) });
+      else into.set(name, { count: total.count - count, weight: adder.subtract(total.weight, weight) });
     }
   }
 
