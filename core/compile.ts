@@ -6,10 +6,10 @@
 import type { Answers, Bucket } from './aggregate/bucketed.js';
 import { bucketedPart, counted } from './aggregate/bucketed.js';
 import type { Counts } from './aggregate/buckets.js';
-import { bucketsPart } from './aggregate/buckets.js';
+import { bucketCounts, histogramOf, oneIn } from './aggregate/buckets.js';
 import type { CartInput } from './aggregate/cart.js';
 import { CART_KEPT, cartPart } from './aggregate/cart.js';
-import { decayedTo, decayPart, decayWindow } from './aggregate/decay.js';
+import { decayedTo, decayPart, decayWindow, nestedDecayPart } from './aggregate/decay.js';
 import { distinctPart } from './aggregate/distinct.js';
 import { elementwise, meanVector } from './aggregate/elementwise.js';
 import { estimatedPart } from './aggregate/estimated.js';
@@ -33,7 +33,8 @@ import { sessionPart } from './aggregate/session.js';
 import type { Sum } from './aggregate/sum.js';
 import { sumPart } from './aggregate/sum.js';
 import { firstAtOrAfter } from './aggregate/tiles.js';
-import { topPart } from './aggregate/top.js';
+import type { Ranking, Weighing } from './aggregate/top.js';
+import { byCount, byWeight, nestedTopPart, topPart } from './aggregate/top.js';
 import { assert } from './assert.js';
 import { calendarBoundaries } from './calendar.js';
 import type { Present } from './codec/scalar.js';
@@ -51,10 +52,11 @@ import type {
 } from './definition.js';
 import type { Event, FeatureValue, Scalar, Value } from './event.js';
 import { columnNames } from './event.js';
-import type { Adder, DoubleTotal, Dyadic } from './exact.js';
+import type { Adder, DoubleTotal, Dyadic, Total } from './exact.js';
 import {
   adderOf,
   doubleAdder,
+  dyadicAdder,
   dyadicSquares,
   nothingAdder,
   roundQuotient,
@@ -207,35 +209,24 @@ export function compileView(view: AggregationView, source: Source): CompiledView
     };
   }
 
-  /**
-   * Number and total of what a value gives (null: of events alone) in a window. Of sliding windows and a lifetime one slot holds
-   * all that any feature asks for, so it is made when all have asked.
-   */
+  /** Number and total of what events add (the input's terms are the part's own) in a window. */
   function totalsOf<T>(
-    meaning: string,
-    value: Expression | null,
-    adder: Adder<T>,
+    meaning: Meaning,
+    total: Total<T>,
+    input: () => (event: Event) => T | null,
     window: Window,
     where: Expression[],
   ): (values: readonly unknown[]) => Sum<T> {
-    const input = (): ((event: Event) => T | null) =>
-      value === null ? () => adder.zero : term(adder, value);
-    if (window.type !== 'sliding' && window.type !== 'lifetime') {
-      const at = slot([meaning, value], window, where, () => sumPart(adder, input()) as AnyPart);
-      return (values) => values[at] as Sum<T>;
-    }
-    const asked = nested(
-      [meaning, value],
-      window,
-      where,
-      (nest) => nestedPart(adder, input(), nest) as AnyPart,
-    );
-    return (values) => throughLevel(adder, values[asked.at] as Sum<T>[], asked.level);
+    return lasting(meaning, window, where, {
+      own: () => sumPart(total, input()) as AnyPart,
+      shared: (nest) => nestedPart(total, input(), nest) as AnyPart,
+      pick: (levels, level) => throughLevel(total, levels as Sum<T>[], level),
+    });
   }
 
   /** Sliding windows of one meaning share a slot as far as they nest; where this one stands there is known when all have asked. */
   function nested(
-    meaning: [string, ...unknown[]],
+    meaning: Meaning,
     window: NestedWindow,
     where: Expression[],
     create: (nest: Nest) => AnyPart,
@@ -250,21 +241,26 @@ export function compileView(view: AggregationView, source: Source): CompiledView
 
   /** What a part says of one window, whether it shares a slot (`pick` finds it there) or has one of its own. */
   function windowed<V>(
-    meaning: [string, ...unknown[]],
+    meaning: Meaning,
     window: Window,
     where: Expression[],
-    {
-      own,
-      shared,
-      pick,
-    }: {
-      own: () => AnyPart;
-      shared: (spans: readonly Span[]) => AnyPart;
-      pick: (value: unknown, level: number) => V;
-    },
+    { own, shared, pick }: Placed<readonly Span[], V>,
   ): (values: readonly unknown[]) => V {
-    if (window.type === 'sliding') {
-      const asked = nested(meaning, window, where, ({ spans }) => shared(spans));
+    if (window.type !== 'lifetime')
+      return lasting(meaning, window, where, { own, shared: ({ spans }) => shared(spans), pick });
+    const at = slot(meaning, window, where, own);
+    return (values) => values[at] as V;
+  }
+
+  /** The same, where a lifetime shares the slot, too. */
+  function lasting<V>(
+    meaning: Meaning,
+    window: Window,
+    where: Expression[],
+    { own, shared, pick }: Placed<Nest, V>,
+  ): (values: readonly unknown[]) => V {
+    if (window.type === 'sliding' || window.type === 'lifetime') {
+      const asked = nested(meaning, window, where, shared);
       return (values) => pick(values[asked.at], asked.level);
     }
     const at = slot(meaning, window, where, own);
@@ -299,7 +295,7 @@ export function compileView(view: AggregationView, source: Source): CompiledView
   }
 
   function countSlot(window: Window, where: Expression[]): (values: readonly unknown[]) => number {
-    const totals = totalsOf('count', null, nothingAdder, window, where);
+    const totals = totalsOf(['count'], nothingAdder, () => () => nothingAdder.zero, window, where);
     return (values) => totals(values).count;
   }
 
@@ -309,18 +305,46 @@ export function compileView(view: AggregationView, source: Source): CompiledView
     where: Expression[],
   ): { totals: (values: readonly unknown[]) => Sum<unknown>; adder: Adder<unknown> } {
     const adder = adderOf(scalarType(value));
-    return { totals: totalsOf('sum', value, adder, window, where), adder };
+    return { totals: totalsOf(['sum', value], adder, () => term(adder, value), window, where), adder };
+  }
+
+  /** A key weighs as the total of a value, or by its events. */
+  function weighing(value: Expression | null): Weighing<unknown> {
+    if (value === null) return byCount as Weighing<unknown>;
+    const adder = adderOf(scalarType(value));
+    return byWeight(adder, term(adder, value));
   }
 
   /** Of vectors, element by element. */
-  function vectorSlot(value: Expression, length: number, window: Window, where: Expression[]): number {
-    return slot(['vectors', value], window, where, () => {
+  function vectorsOf(
+    value: Expression,
+    length: number,
+    window: Window,
+    where: Expression[],
+  ): (values: readonly unknown[]) => Sum<DoubleTotal[]> {
+    const input = (): ((event: Event) => number[] | null) => {
       const evaluate = evaluator(value) as (event: Event) => readonly number[] | null;
-      return sumPart(
-        elementwise(doubleAdder, length),
-        (event) => evaluate(event)?.slice() ?? null,
-      ) as AnyPart;
-    });
+      return (event) => evaluate(event)?.slice() ?? null;
+    };
+    return totalsOf(['vectors', value], elementwise(doubleAdder, length), input, window, where);
+  }
+
+  /** How many values fall into each bucket. */
+  function countsOf(
+    meaning: Meaning,
+    value: Expression,
+    bucketOf: (value: Int64) => number,
+    window: Window,
+    where: Expression[],
+  ): (values: readonly unknown[]) => Sum<Counts> {
+    const input = (): ((event: Event) => Counts | null) => {
+      const evaluate = evaluator(value) as (event: Event) => Int64 | null;
+      return (event) => {
+        const x = evaluate(event);
+        return x === null ? null : oneIn(bucketOf(x));
+      };
+    };
+    return totalsOf(meaning, bucketCounts, input, window, where);
   }
 
   function distinctOf(
@@ -337,7 +361,7 @@ export function compileView(view: AggregationView, source: Source): CompiledView
 
   /** The least or greatest of what an input gives. */
   function extremeOf(
-    meaning: [string, ...unknown[]],
+    meaning: Meaning,
     sign: 1 | -1,
     type: ScalarType,
     input: () => (event: Event) => Value,
@@ -425,8 +449,8 @@ export function compileView(view: AggregationView, source: Source): CompiledView
       case 'mean': {
         const length = lengthOf(aggregation.value, inputs);
         if (length !== null) {
-          const at = vectorSlot(aggregation.value, length, window, where);
-          return (values) => meanVector(values[at] as Sum<readonly DoubleTotal[]>);
+          const vectors = vectorsOf(aggregation.value, length, window, where);
+          return (values) => meanVector(vectors(values));
         }
         const { totals, adder } = sumSlot(aggregation.value, window, where);
         return (values) => {
@@ -441,7 +465,8 @@ export function compileView(view: AggregationView, source: Source): CompiledView
         const squaresAdder = (
           scalarType(value) === 'float64' ? dyadicSquares : wholeSquares
         ) as Adder<unknown>;
-        const squaresOf = totalsOf('squares', value, squaresAdder, window, where);
+        const input = (): ((event: Event) => unknown) => term(squaresAdder, value);
+        const squaresOf = totalsOf(['squares', value], squaresAdder, input, window, where);
         const round = aggregation.op === 'variance' ? roundQuotient : roundRoot;
         return (values) => {
           const { count, total } = totals(values);
@@ -455,11 +480,14 @@ export function compileView(view: AggregationView, source: Source): CompiledView
       case 'decayedCount': {
         const { halfLifeMs } = aggregation;
         const value = aggregation.op === 'decayedSum' ? aggregation.value : null;
-        const at = slot(['decayed', value, halfLifeMs], decayWindow(window, halfLifeMs), where, () => {
-          const input = value === null ? () => 1 : (evaluator(value) as (event: Event) => Int64 | null);
-          return decayPart(halfLifeMs, input) as AnyPart;
+        const input = (): ((event: Event) => Int64 | null) =>
+          value === null ? () => 1 : (evaluator(value) as (event: Event) => Int64 | null);
+        const decayed = lasting(['decayed', value, halfLifeMs], decayWindow(window, halfLifeMs), where, {
+          own: () => decayPart(halfLifeMs, input()) as AnyPart,
+          shared: (nest) => nestedDecayPart(halfLifeMs, input(), nest) as AnyPart,
+          pick: (levels, level) => throughLevel(dyadicAdder, levels as Sum<Dyadic>[], level),
         });
-        return (values, now) => finite(decayedTo(now, (values[at] as Sum<Dyadic>).total, halfLifeMs));
+        return (values, now) => finite(decayedTo(now, decayed(values).total, halfLifeMs));
       }
       case 'min':
       case 'max': {
@@ -504,42 +532,33 @@ export function compileView(view: AggregationView, source: Source): CompiledView
       }
       case 'topK': {
         const { k, key, weight } = aggregation;
-        const at = slot(['top', k, key, weight], window, where, () => {
-          return topPart(
-            k,
-            scalarType(key),
-            adderOf(weight === null ? 'int64' : scalarType(weight)),
-            evaluator(key),
-            weight === null ? () => 1 : evaluator(weight),
-          ) as AnyPart;
+        const ranking = (): Ranking<unknown> => ({
+          k,
+          type: scalarType(key),
+          key: evaluator(key) as (event: Event) => Scalar | null,
+          ...weighing(weight),
         });
-        return (values) => values[at] as FeatureValue;
+        const lists = lasting(['top', k, key, weight], window, where, {
+          own: () => topPart(ranking()) as AnyPart,
+          shared: (nest) => nestedTopPart(ranking(), nest) as AnyPart,
+          pick: (lists, level) => (lists as Scalar[][])[level]!,
+        });
+        return (values) => lists(values) as FeatureValue;
       }
       case 'histogram': {
         const { value, edges } = aggregation;
-        const at = slot(['histogram', value, edges], window, where, () => {
-          const evaluate = evaluator(value) as (event: Event) => Int64 | null;
-          return bucketsPart((event) => {
-            const x = evaluate(event);
-            if (x === null) return null;
-            const edge = firstAtOrAfter(edges, x);
-            return edge < edges.length && edges[edge]! <= x ? edge + 1 : edge;
-          }) as AnyPart;
-        });
-        return (values) =>
-          Array.from({ length: edges.length + 1 }, (_, bucket) => (values[at] as Counts).get(bucket) ?? 0);
+        const bucketOf = (x: Int64): number => {
+          const edge = firstAtOrAfter(edges, x);
+          return edge < edges.length && edges[edge]! <= x ? edge + 1 : edge;
+        };
+        const counts = countsOf(['histogram', value, edges], value, bucketOf, window, where);
+        return (values) => histogramOf(counts(values).total, edges.length + 1);
       }
       case 'percentile': {
         const { value, quantile } = aggregation;
         const whole = scalarType(value) === 'int64';
-        const at = slot(['percentile', value], window, where, () => {
-          const evaluate = evaluator(value) as (event: Event) => Int64 | null;
-          return bucketsPart((event) => {
-            const x = evaluate(event);
-            return x === null ? null : bucketOf(Number(x));
-          }) as AnyPart;
-        });
-        return (values) => quantileOf(values[at] as Counts, quantile, whole);
+        const counts = countsOf(['percentile', value], value, (x) => bucketOf(Number(x)), window, where);
+        return (values) => quantileOf(counts(values), quantile, whole);
       }
       case 'bucketed': {
         const { by, aggregation: inner, limit } = aggregation;
@@ -634,9 +653,19 @@ export function isMoving({ op }: Aggregation): boolean {
   return op === 'timeSince' || op === 'decayedSum' || op === 'decayedCount';
 }
 
+/** What a part is: a name, and what it depends on. */
+type Meaning = [string, ...unknown[]];
+
+/** How a part is made for one window of its own, and for several that share a slot, and what that says of one of them. */
+interface Placed<Shared, V> {
+  own: () => AnyPart;
+  shared: (windows: Shared) => AnyPart;
+  pick: (value: unknown, level: number) => V;
+}
+
 /** Windows of one meaning and filter, and, once they are placed, where each stands. */
 interface Nested {
-  meaning: [string, ...unknown[]];
+  meaning: Meaning;
   where: Expression[];
   create: (nest: Nest) => AnyPart;
   asked: Asked[];

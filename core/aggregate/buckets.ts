@@ -1,89 +1,75 @@
 /**
- * How many values fell into each bucket, a whole number: the part of histograms and percentiles. What belongs into which is fixed
- * and counts are whole, so events leave as they came; no bucket is ever merged into another. Buckets of no value take no room.
+ * How many values fell into each bucket, a whole number: what histograms and percentiles total. What belongs into which is fixed and
+ * counts are whole, so events leave as they came; no bucket is ever merged into another. Buckets of no value take no room.
  */
-import type { ByteReader, ByteWriter } from '../codec/bytes.js';
-import type { Event } from '../event.js';
-import type { Part } from './part.js';
-import { NEVER } from './part.js';
-import type { Tiles } from './tiles.js';
-import { createTiles, decodeTiles, encodeTiles, takeLeft, tileFor } from './tiles.js';
+import type { Total } from '../exact.js';
 
-/** By bucket, none of them 0. As a value: buckets ascending. */
-export type Counts = ReadonlyMap<number, number>;
-type MutableCounts = Map<number, number>;
+/** Two by two: bucket, how many; buckets ascending, none of no value. */
+export type Counts = number[];
 
-interface BucketsState {
-  counts: MutableCounts;
-  tiles: Tiles<MutableCounts>;
+const WIDTH = 2;
+
+/** One value. */
+export function oneIn(bucket: number): Counts {
+  return [bucket, 1];
 }
 
-/** @param bucketOf null: the event is skipped */
-export function bucketsPart(bucketOf: (event: Event) => number | null): Part<BucketsState, Counts, Counts> {
-  return {
-    create: () => ({ counts: new Map(), tiles: createTiles() }),
-    add(state, event, leaves) {
-      const bucket = bucketOf(event);
-      if (bucket === null) return;
-      state.counts.set(bucket, (state.counts.get(bucket) ?? 0) + 1);
-      if (leaves === NEVER) return;
-      const tile = tileFor(state.tiles, leaves, () => new Map<number, number>());
-      tile.set(bucket, (tile.get(bucket) ?? 0) + 1);
-    },
-    leave(state, until) {
-      for (const left of takeLeft(state.tiles, until)) subtract(state.counts, left);
-    },
-    nextLeave: (state) => state.tiles.leaves[0] ?? NEVER,
-    value: (state) => new Map(ascending(state.counts)),
-    steps: ({ tiles }) => tiles.leaves.map((at, index) => ({ at, change: tiles.contents[index]! })),
-    apply: (value, left) => subtract(new Map(value), left),
-    encodeState(writer, state) {
-      encodeCounts(writer, state.counts);
-      encodeTiles(writer, state.tiles, (counts) => encodeCounts(writer, counts));
-    },
-    decodeState: (reader) => ({
-      counts: decodeCounts(reader),
-      tiles: decodeTiles(reader, () => decodeCounts(reader)),
-    }),
-    encodeValue: encodeCounts,
-    decodeValue: decodeCounts,
-    encodeChange: encodeCounts,
-    decodeChange: decodeCounts,
-  };
-}
+/** In place. Bytes: per bucket the first signed, the others as varint distance | unless one value is left to tell of: varint how many */
+export const bucketCounts: Total<Counts> = {
+  zero: [],
+  copy: (a) => a.slice(),
+  add(a, b) {
+    let at = a.length;
+    for (let from = b.length - WIDTH; from >= 0; from -= WIDTH) {
+      at = after(a, b[from]!, at);
+      if (at > 0 && a[at - WIDTH] === b[from]) a[at - 1]! += b[from + 1]!;
+      else a.splice(at, 0, b[from]!, b[from + 1]!);
+    }
+    return a;
+  },
+  subtract(a, b) {
+    let at = a.length;
+    for (let from = b.length - WIDTH; from >= 0; from -= WIDTH) {
+      at = after(a, b[from]!, at);
+      a[at - 1]! -= b[from + 1]!;
+      if (a[at - 1] === 0) a.splice(at - WIDTH, WIDTH);
+    }
+    return a;
+  },
+  encode(writer, a, count) {
+    let left = count;
+    for (let at = 0; at < a.length; at += WIDTH) {
+      if (at === 0) writer.signed(a[at]!);
+      else writer.varint(a[at]! - a[at - WIDTH]!);
+      if (left > 1) writer.varint(a[at + 1]!);
+      left -= a[at + 1]!;
+    }
+  },
+  decode(reader, count) {
+    const a: Counts = [];
+    for (let left = count, bucket = 0; left > 0; left -= a.at(-1)!) {
+      bucket = a.length === 0 ? reader.signed() : bucket + reader.varint();
+      a.push(bucket, left > 1 ? reader.varint() : 1);
+    }
+    return a;
+  },
+};
 
-function subtract(from: MutableCounts, left: Counts): MutableCounts {
-  for (const [bucket, count] of left) {
-    const rest = from.get(bucket)! - count;
-    if (rest === 0) from.delete(bucket);
-    else from.set(bucket, rest);
+/** Where those up to a bucket end, of the first `end`. */
+function after(counts: Counts, bucket: number, end: number): number {
+  let low = 0;
+  let high = end / WIDTH;
+  while (low < high) {
+    const middle = (low + high) >>> 1;
+    if (counts[middle * WIDTH]! <= bucket) low = middle + 1;
+    else high = middle;
   }
-  return from;
+  return low * WIDTH;
 }
 
-function ascending(counts: Counts): Array<[number, number]> {
-  return [...counts].sort(([a], [b]) => a - b);
-}
-
-/** varint number of buckets | per bucket: the first signed, the others as varint distance | varint count */
-function encodeCounts(writer: ByteWriter, counts: Counts): void {
-  writer.varint(counts.size);
-  let previous: number | null = null;
-  for (const [bucket, count] of ascending(counts)) {
-    if (previous === null) writer.signed(bucket);
-    else writer.varint(bucket - previous);
-    writer.varint(count);
-    previous = bucket;
-  }
-}
-
-function decodeCounts(reader: ByteReader): MutableCounts {
-  const counts: MutableCounts = new Map();
-  const size = reader.varint();
-  let bucket = 0;
-  for (let i = 0; i < size; i++) {
-    bucket = i === 0 ? reader.signed() : bucket + reader.varint();
-    counts.set(bucket, reader.varint());
-  }
-  return counts;
+/** Of buckets 0 to size - 1. */
+export function histogramOf(counts: Readonly<Counts>, size: number): number[] {
+  const histogram = Array.from({ length: size }, () => 0);
+  for (let at = 0; at < counts.length; at += WIDTH) histogram[counts[at]!] = counts[at + 1]!;
+  return histogram;
 }

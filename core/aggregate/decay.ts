@@ -9,9 +9,11 @@
  */
 import type { Window } from '../definition.js';
 import type { Event } from '../event.js';
-import type { Dyadic } from '../exact.js';
+import type { Dyadic, Total } from '../exact.js';
 import { dyadicAdder, reduce, roundQuotient } from '../exact.js';
 import type { Int64 } from '../int64.js';
+import type { Nest, NestedState } from './nested.js';
+import { nestedPart } from './nested.js';
 import type { Part } from './part.js';
 import type { Sum, SumState } from './sum.js';
 import { sumPart } from './sum.js';
@@ -26,29 +28,47 @@ export function decayWindow(window: Window, halfLifeMs: number): Window {
   return { type: 'sliding', ms: LIFE_IN_HALF_LIVES * halfLifeMs, hopMs: HOP_IN_HALF_LIVES * halfLifeMs };
 }
 
+type Input = (event: Event) => Int64 | null;
+
 /** @param input null: the event is skipped */
 export function decayPart(
   halfLifeMs: number,
-  input: (event: Event) => Int64 | null,
+  input: Input,
 ): Part<SumState<Dyadic>, Sum<Dyadic>, Sum<Dyadic>> {
-  const part = sumPart(dyadicAdder, (event) => {
+  return leavingFirst(sumPart(decaying, termOf(halfLifeMs, input)));
+}
+
+/** Of several windows: what an event adds does not depend on the window, so it is kept once. */
+export function nestedDecayPart(
+  halfLifeMs: number,
+  input: Input,
+  nest: Nest,
+): Part<NestedState<Dyadic>, Sum<Dyadic>[], Sum<Dyadic>> {
+  return leavingFirst(nestedPart(decaying, termOf(halfLifeMs, input), nest));
+}
+
+/** Where the small has left, what is left is written short again. */
+const decaying: Total<Dyadic> = {
+  ...dyadicAdder,
+  subtract: (a, b) => reduce(dyadicAdder.subtract(a, b)),
+};
+
+function termOf(halfLifeMs: number, input: Input): (event: Event) => Dyadic | null {
+  return (event) => {
     const x = input(event);
     if (x === null) return null;
     const { mantissa, exponent } = dyadicAdder.of(x);
     const power = powerAt(event.timestamp, halfLifeMs);
     return { mantissa: mantissa * power.mantissa, exponent: exponent + power.exponent };
-  });
-  /** What is far apart never stands in one sum: its exact form would be as long as the time between. */
-  function leave(state: SumState<Dyadic>, until: number): void {
-    if (part.nextLeave(state) > until) return;
-    part.leave(state, until);
-    state.sum = { count: state.sum.count, total: reduce(state.sum.total) };
-  }
+  };
+}
+
+/** What is far apart never stands in one sum: its exact form would be as long as the time between. */
+function leavingFirst<State, Value, Change>(part: Part<State, Value, Change>): Part<State, Value, Change> {
   return {
     ...part,
-    leave,
     add(state, event, leaves) {
-      leave(state, event.timestamp);
+      part.leave(state, event.timestamp);
       part.add(state, event, leaves);
     },
   };

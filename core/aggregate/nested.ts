@@ -1,5 +1,6 @@
 /**
- * Count and exact sum over several windows at once, each within the next: 1 h, 1 d, 7 d, and without end. An event is kept once.
+ * Count and exact total over several windows at once, each within the next: 1 h, 1 d, 7 d, and without end. An event is kept once. What
+ * can be added up and taken away again is a total: sums, also of vectors, counts by bucket, weights by key, what decays.
  *
  * Windows are levels, shortest first. A level holds the events that have left every shorter window and not yet its own, in tiles of
  * what leaves it together. What leaves a level goes on to the next, whose tiles are coarser, so 30 days cost 60 tiles and not
@@ -80,11 +81,12 @@ const WIDTH = 3;
 // A queue is cut when so much of it is behind its head.
 const SLACK = 16 * WIDTH;
 
-/** The sum of a level's window, from the sums of the levels. */
+/** The sum of a level's window, from the sums of the levels. Not to be changed: the first one's is as it was given. */
 export function throughLevel<T>(adder: Total<T>, levels: readonly Sum<T>[], level: number): Sum<T> {
-  let { count, total } = levels[0]!;
+  let { count, total } = levels[level]!;
+  // A longer window's level mostly holds more: it is copied, the others are added to it.
   if (level > 0) total = adder.copy(total);
-  for (let index = 1; index <= level; index++) {
+  for (let index = level - 1; index >= 0; index--) {
     count += levels[index]!.count;
     total = adder.add(total, levels[index]!.total);
   }

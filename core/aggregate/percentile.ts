@@ -13,6 +13,7 @@
  * bounds their number: 12,289, of which a value takes one.
  */
 import type { Counts } from './buckets.js';
+import type { Sum } from './sum.js';
 
 const PER_OCTAVE = 64;
 const LEAST_OCTAVE = -32;
@@ -34,14 +35,13 @@ export function bucketOf(value: number): number {
  * @param quantile 0 to 1, at most 4 decimals
  * @param whole the values are whole numbers, and so is the result: exact up to 128
  */
-export function quantileOf(counts: Counts, quantile: number, whole: boolean): number | null {
-  let n = 0;
-  for (const count of counts.values()) n += count;
+export function quantileOf({ count, total }: Sum<Counts>, quantile: number, whole: boolean): number | null {
   // In ten-thousandths, since 0.29 · 100 is below 29 in doubles.
-  const rank = Math.floor((Math.round(quantile * 10_000) * (n - 1)) / 10_000);
+  const rank = Math.floor((Math.round(quantile * 10_000) * (count - 1)) / 10_000);
   let before = 0;
-  for (const [bucket, count] of counts) {
-    before += count;
+  for (let at = 0; at < total.length; at += 2) {
+    const bucket = total[at]!;
+    before += total[at + 1]!;
     if (before > rank) return bucket < 0 ? -sizeOf(-bucket, whole) : sizeOf(bucket, whole);
   }
   return null;

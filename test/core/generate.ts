@@ -85,7 +85,10 @@ const window: fc.Arbitrary<Window> = fc.oneof(
 /** Of one aggregation: mostly one, else several that nest as far as their hops divide each other. */
 const windows: fc.Arbitrary<Window[]> = fc.oneof(
   { weight: 2, arbitrary: window.map((one) => [one]) },
-  { weight: 1, arbitrary: fc.subarray(SLIDING, { minLength: 2, maxLength: 4 }) },
+  {
+    weight: 1,
+    arbitrary: fc.subarray<Window>([...SLIDING, { type: 'lifetime' }], { minLength: 2, maxLength: 4 }),
+  },
 );
 
 /** Clocks there go forward over midnight, go back over it, or are far from UTC. */

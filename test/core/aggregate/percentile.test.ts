@@ -1,13 +1,15 @@
 /** What a percentile promises: within 1 % of the exact value, whatever the values; whole numbers to 128 as they are. */
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
+import type { Counts } from '../../../core/aggregate/buckets.js';
+import { bucketCounts, oneIn } from '../../../core/aggregate/buckets.js';
 import { bucketOf, quantileOf } from '../../../core/aggregate/percentile.js';
+import type { Sum } from '../../../core/aggregate/sum.js';
 
-function countsOf(values: readonly number[]): Map<number, number> {
-  const counts = new Map<number, number>();
-  for (const bucket of values.map(bucketOf).sort((a, b) => a - b))
-    counts.set(bucket, (counts.get(bucket) ?? 0) + 1);
-  return counts;
+function countsOf(values: readonly number[]): Sum<Counts> {
+  const total: Counts = [];
+  for (const value of values) bucketCounts.add(total, oneIn(bucketOf(value)));
+  return { count: values.length, total };
 }
 
 // biome-ignore format: a table, one case a line
