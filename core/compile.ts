@@ -3,8 +3,8 @@
  * feature is read from them. Input is a checked definition; anything else is our own mistake.
  */
 
-import type { Answers, Bucket } from './aggregate/bucketed.js';
-import { bucketedPart, counted } from './aggregate/bucketed.js';
+import type { Answers, Bucket, Inner } from './aggregate/bucketed.js';
+import { bucketedPart, counted, innerOf } from './aggregate/bucketed.js';
 import type { Counts } from './aggregate/buckets.js';
 import { bucketCounts, histogramOf, oneIn } from './aggregate/buckets.js';
 import type { CartInput } from './aggregate/cart.js';
@@ -15,7 +15,7 @@ import { elementwise, meanVector } from './aggregate/elementwise.js';
 import { estimatedPart } from './aggregate/estimated.js';
 import { extremePart } from './aggregate/extreme.js';
 import { hoppingPart } from './aggregate/hopping.js';
-import type { Nest, Span } from './aggregate/nested.js';
+import type { Nest, Sharing, Span } from './aggregate/nested.js';
 import { nestedPart, throughLevel } from './aggregate/nested.js';
 import { nestedCartPart } from './aggregate/nested-cart.js';
 import { nestedDistinctPart } from './aggregate/nested-distinct.js';
@@ -244,7 +244,7 @@ export function compileView(view: AggregationView, source: Source): CompiledView
     meaning: Meaning,
     window: Window,
     where: Expression[],
-    { own, shared, pick }: Placed<readonly Span[], V>,
+    { own, shared, pick }: Sharing<V>,
   ): (values: readonly unknown[]) => V {
     if (window.type !== 'lifetime')
       return lasting(meaning, window, where, { own, shared: ({ spans }) => shared(spans), pick });
@@ -257,7 +257,7 @@ export function compileView(view: AggregationView, source: Source): CompiledView
     meaning: Meaning,
     window: Window,
     where: Expression[],
-    { own, shared, pick }: Placed<Nest, V>,
+    { own, shared, pick }: Sharing<V, Nest>,
   ): (values: readonly unknown[]) => V {
     if (window.type === 'sliding' || window.type === 'lifetime') {
       const asked = nested(meaning, window, where, shared);
@@ -360,19 +360,24 @@ export function compileView(view: AggregationView, source: Source): CompiledView
   }
 
   /** The least or greatest of what an input gives. */
-  function extremeOf(
-    meaning: Meaning,
+  function extremes(
     sign: 1 | -1,
     type: ScalarType,
     input: () => (event: Event) => Value,
-    window: Window,
-    where: Expression[],
-  ): (values: readonly unknown[]) => Int64 | null {
-    return windowed(meaning, window, where, {
+  ): Sharing<Int64 | null> {
+    return {
       own: () => extremePart(sign, type, input()) as AnyPart,
       shared: (spans) => nestedExtremePart(sign, type, input(), spans) as AnyPart,
       pick: (extremes, level) => (extremes as Array<Int64 | null>)[level]!,
-    });
+    };
+  }
+
+  function newest(n: number, value: Expression): Sharing<Present[]> {
+    return {
+      own: () => newestPart(n, valueType(value), evaluator(value)) as AnyPart,
+      shared: (spans) => nestedNewestPart(n, valueType(value), evaluator(value), spans) as AnyPart,
+      pick: (list, level) => listOfLane(list as NestedNewest<Present>, level),
+    };
   }
 
   /** One side of a ratio as a double. */
@@ -390,20 +395,29 @@ export function compileView(view: AggregationView, source: Source): CompiledView
     return distinctOf(ratio, window, where);
   }
 
-  /** What each bucket keeps. */
-  function bucketOfEach(inner: BucketAggregation): Bucket<unknown, unknown, unknown> {
-    function bucket<State, Value, Change>(
+  /** What each bucket keeps. @param spans as `innerOf` has them */
+  function bucketOfEach(
+    inner: BucketAggregation,
+    spans: readonly Span[] | null,
+  ): Bucket<unknown, unknown, unknown> {
+    function bucket<Value>(
       type: ScalarType,
-      given: Omit<Bucket<State, Value, Change>, 'type'>,
+      given: Omit<Bucket<unknown, Value, unknown>, 'type'>,
     ): Bucket<unknown, unknown, unknown> {
       return { ...given, type } as Bucket<unknown, unknown, unknown>;
     }
+    function sums<T>(adder: Adder<T>, input: (event: Event) => T | null): Inner<unknown, Sum<T>, Sum<T>> {
+      const sharing: Sharing<Sum<T>> = {
+        own: () => sumPart(adder, input) as AnyPart,
+        shared: (spans) => nestedPart(adder, input, { spans, lifetime: false }) as AnyPart,
+        pick: (levels, level) => throughLevel(adder, levels as Sum<T>[], level),
+      };
+      return innerOf(sharing, spans);
+    }
+    const counts = (): Inner<unknown, Sum<unknown>, Sum<unknown>> =>
+      sums(nothingAdder, () => nothingAdder.zero);
     if (inner.op === 'count')
-      return bucket('int64', {
-        part: sumPart(nothingAdder, () => nothingAdder.zero),
-        count: ({ count }) => count,
-        answer: ({ count }) => count,
-      });
+      return bucket('int64', { part: counts(), count: ({ count }) => count, answer: ({ count }) => count });
     const { op, value } = inner;
     const type = scalarType(value);
     switch (op) {
@@ -412,7 +426,7 @@ export function compileView(view: AggregationView, source: Source): CompiledView
         const adder = adderOf(type);
         const isSum = op === 'sum';
         return bucket(isSum ? type : 'float64', {
-          part: sumPart(adder, term(adder, value)),
+          part: sums(adder, term(adder, value)),
           count: ({ count }) => count,
           answer: ({ count, total }) => {
             const result = adder.result(total);
@@ -421,15 +435,17 @@ export function compileView(view: AggregationView, source: Source): CompiledView
         });
       }
       case 'min':
-      case 'max':
+      case 'max': {
+        const each = extremes(op === 'max' ? 1 : -1, type, () => evaluator(value));
         return bucket(type, {
-          part: counted(extremePart(op === 'max' ? 1 : -1, type, evaluator(value))),
+          part: counted(counts(), innerOf(each, spans)),
           count: ({ count }) => count,
           answer: ({ value }) => value,
         });
+      }
       case 'last':
         return bucket(type, {
-          part: counted(newestPart(1, type, evaluator(value))),
+          part: counted(counts(), innerOf(newest(1, value), spans)),
           count: ({ count }) => count,
           answer: ({ value }) => value[0] as string | Int64,
         });
@@ -492,20 +508,16 @@ export function compileView(view: AggregationView, source: Source): CompiledView
       case 'min':
       case 'max': {
         const { op, value } = aggregation;
-        const input = (): ((event: Event) => Value) => evaluator(value);
-        return extremeOf([op, value], op === 'max' ? 1 : -1, scalarType(value), input, window, where);
+        const each = extremes(op === 'max' ? 1 : -1, scalarType(value), () => evaluator(value));
+        return windowed([op, value], window, where, each);
       }
       case 'last':
       case 'lastN': {
         const { op, value } = aggregation;
         const n = op === 'last' ? 1 : aggregation.n;
-        const newest = windowed(['newest', n, value], window, where, {
-          own: () => newestPart(n, valueType(value), evaluator(value)) as AnyPart,
-          shared: (spans) => nestedNewestPart(n, valueType(value), evaluator(value), spans) as AnyPart,
-          pick: (list, level) => listOfLane(list as NestedNewest<Present>, level),
-        });
-        if (op === 'lastN') return (values) => newest(values) as FeatureValue;
-        return (values) => newest(values)[0] ?? null;
+        const values = windowed(['newest', n, value], window, where, newest(n, value));
+        if (op === 'lastN') return (all) => values(all) as FeatureValue;
+        return (all) => values(all)[0] ?? null;
       }
       case 'first':
       case 'firstN': {
@@ -562,16 +574,21 @@ export function compileView(view: AggregationView, source: Source): CompiledView
       }
       case 'bucketed': {
         const { by, aggregation: inner, limit } = aggregation;
-        const at = slot(['bucketed', by, inner, limit], window, where, () => {
+        const create = (spans: readonly Span[] | null): AnyPart => {
           const key = evaluator(by);
           const value = inner.op === 'count' ? () => true : evaluator(inner.value);
           const keyOf = (event: Event): string | null => {
             const name = key(event);
             return name === null || value(event) === null ? null : String(name);
           };
-          return bucketedPart(limit, keyOf, bucketOfEach(inner)) as AnyPart;
+          return bucketedPart(limit, keyOf, bucketOfEach(inner, spans)) as AnyPart;
+        };
+        const answers = windowed(['bucketed', by, inner, limit], window, where, {
+          own: () => create(null),
+          shared: create,
+          pick: (all, level) => [(all as Answers[])[level]!],
         });
-        return (values) => Object.fromEntries(values[at] as Answers);
+        return (values) => Object.fromEntries(answers(values)[0]!);
       }
       case 'cart': {
         const { item, add, remove, clear, limit } = aggregation;
@@ -598,14 +615,8 @@ export function compileView(view: AggregationView, source: Source): CompiledView
       case 'timeSince': {
         // The newest (or first) event's time is the greatest (or least) of their times.
         const sign = aggregation.edge === 'last' ? 1 : -1;
-        const time = extremeOf(
-          ['eventTime', sign],
-          sign,
-          'timestamp',
-          () => (event) => event.timestamp,
-          window,
-          where,
-        );
+        const times = extremes(sign, 'timestamp', () => (event) => event.timestamp);
+        const time = windowed(['eventTime', sign], window, where, times);
         const { unitMs: unit } = aggregation;
         return (values, now) => {
           const at = time(values);
@@ -655,13 +666,6 @@ export function isMoving({ op }: Aggregation): boolean {
 
 /** What a part is: a name, and what it depends on. */
 type Meaning = [string, ...unknown[]];
-
-/** How a part is made for one window of its own, and for several that share a slot, and what that says of one of them. */
-interface Placed<Shared, V> {
-  own: () => AnyPart;
-  shared: (windows: Shared) => AnyPart;
-  pick: (value: unknown, level: number) => V;
-}
 
 /** Windows of one meaning and filter, and, once they are placed, where each stands. */
 interface Nested {

@@ -16,7 +16,7 @@ import type { Codec } from '../codec/scalar.js';
 import type { Event } from '../event.js';
 import type { Total } from '../exact.js';
 import { ceilTo, floorTo } from '../time.js';
-import type { Cursor, Part, Step } from './part.js';
+import type { AnyPart, Cursor, Part, Step } from './part.js';
 import { NEVER, stepsOf } from './part.js';
 import type { Sum } from './sum.js';
 import { copySum, decodeSum, encodeSum, exclude, include } from './sum.js';
@@ -44,13 +44,13 @@ export const endCodec = ({ hopMs }: Span): Codec<number> => ({
 });
 
 /** The steps of each window, its own in order of time, as those of one part. */
-export function stepsOfLanes<Change>(
-  spans: readonly Span[],
-  steps: (span: Span, lane: number) => Array<{ at: number; change: Change }>,
+export function stepsOfLanes<Window, Change>(
+  windows: readonly Window[],
+  steps: (window: Window, lane: number) => Array<{ at: number; change: Change }>,
 ): Step<Change>[] {
-  if (spans.length === 1) return steps(spans[0]!, 0);
-  const all = spans.flatMap((span, lane) =>
-    steps(span, lane).map(({ at, change }) => ({ at, lane, change })),
+  if (windows.length === 1) return steps(windows[0]!, 0);
+  const all = windows.flatMap((window, lane) =>
+    steps(window, lane).map(({ at, change }) => ({ at, lane, change })),
   );
   return all.sort((a, b) => a.at - b.at);
 }
@@ -60,6 +60,14 @@ export interface Nest {
   spans: readonly Span[];
   /** After them one that has no end. */
   lifetime: boolean;
+}
+
+/** What an aggregation keeps of one window, and of several that nest. Changes are the same of both. */
+export interface Sharing<Value, Windows = readonly Span[]> {
+  own: () => AnyPart;
+  shared: (windows: Windows) => AnyPart;
+  /** Of a value of `shared`: what `own`'s would be of one window. */
+  pick: (value: unknown, level: number) => Value;
 }
 
 /** Each total in it is its own: what a tile holds is in no other and not the level's. */
