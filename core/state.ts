@@ -200,15 +200,15 @@ export function encodeValues(compiled: CompiledView, state: State): Uint8Array {
 }
 
 /*
- * A snapshot, layout 2 (in 1 every window had tiles of its own):
+ * A snapshot, layout 4 (in 1 every window had tiles of its own, in 2 and 3 those of some aggregations):
  *   u8 layout | signed as-of | varint sequence | signed event timestamp | varint event - first | varint created - event
  *   varint count | of a view over sessions: the tracker's state | each part's state in slot order
- * Layout 3, where something was retracted:
+ * Layout 5, where something was retracted:
  *   u8 layout | varint number of ids | each id, ascending by UTF-16 code units | u8 1 = events are left, 0 = none
- *   the rest of layout 2; without events from event timestamp to count nothing
+ *   the rest of layout 4; without events from event timestamp to count nothing
  */
-const PLAIN = 2;
-const RETRACTED = 3;
+const PLAIN = 4;
+const RETRACTED = 5;
 
 /** Equal bytes for equal events and as-of, whatever the way there. The state must not be blank. */
 export function encodeState(compiled: CompiledView, state: State): Uint8Array {
