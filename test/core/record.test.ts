@@ -102,11 +102,11 @@ test.each([
   expect(heads[1]! < heads[3]!).toBe(true);
 });
 
-test('a snapshot of layout 2', () => {
+test('a snapshot of layout 4', () => {
   const { compiled, state: one } = state();
   const bytes = encodeState(compiled, one);
   expect(hex(bytes)).toBe(
-    ['02', '88d77a', '07', '88d77a', '00', '64', '01', '01', '01', '9904', '01'].join(''),
+    ['04', '88d77a', '07', '88d77a', '00', '64', '01', '01', '01', '9904', '01'].join(''),
   );
   expect(encodeState(compiled, decodeState(compiled, bytes))).toEqual(bytes);
 });
@@ -118,17 +118,17 @@ const retracting = {
 };
 const row = { timestamp: 1_005_000, arrivedAt: 1_005_100, sequence: 7, order: 0, id: 'e' };
 
-test('a snapshot of layout 3, with and without events, and a record of none', () => {
+test('a snapshot of layout 5, with and without events, and a record of none', () => {
   const compiled = compileView({ ...view, key: [] }, retracting);
   const one = createState(compiled);
   fold(compiled, one, { ...row, id: 'r', values: ['x'] });
   const none = encodeState(compiled, one);
   const ids = ['01', '0178'];
-  expect(hex(none)).toBe(['03', ...ids, '00', '88d77a', '07', '00', '00'].join(''));
+  expect(hex(none)).toBe(['05', ...ids, '00', '88d77a', '07', '00', '00'].join(''));
   expect(encodeState(compiled, decodeState(compiled, none))).toEqual(none);
 
   const record = encodeRecord(compiled, one);
-  expect(hex(record)).toBe(['03', '0000000000000007', '00100000000f55c8', '04', '07', '88d77a'].join(''));
+  expect(hex(record)).toBe(['05', '0000000000000007', '00100000000f55c8', '04', '07', '88d77a'].join(''));
   expect(readRecord(compiled, record, 2_000_000)).toBe(null);
   expect(decodeHeader(record)).toMatchObject({
     sequence: 7,
