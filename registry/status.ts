@@ -11,82 +11,90 @@ import { type Pool, type PoolClient, transaction } from './sql.js';
 import { rowsTable } from './tables.js';
 
 /** One partition of a source's topic. */
-const StreamStatus = z.strictObject({
-  source: z.string(),
-  partition: Count,
-  topic: z.string(),
-  /** 'waiting': never read. 'silent': its reader has shown nothing for some seconds; then what it said last is what is here. */
-  state: z.enum(['waiting', 'running', 'paused', 'drained', 'silent']),
-  offset: Count,
-  /** Of the topic, as its reader last saw it. */
-  end: Count.nullable(),
-  /** Messages between the two. */
-  lag: Count.nullable(),
-  watermark: Timestamp.nullable(),
-  ratePerSecond: z.number().nullable(),
-  /** `late` are among the archived; `parity` counts online records that clashed with the streamed ones. */
-  counts: z.record(
-    z.enum(['archived', 'late', 'duplicate', 'conflict', 'invalid', 'tooLate', 'held', 'parity']),
-    Count,
-  ),
-  /** Ranges that Redis missed and that are still to be written: dual-write/… */
-  owed: Count,
-  seenAt: Timestamp.nullable(),
-});
+const StreamStatus = z
+  .strictObject({
+    source: z.string(),
+    partition: Count,
+    topic: z.string(),
+    /** 'waiting': never read. 'silent': its reader has shown nothing for some seconds; then what it said last is what is here. */
+    state: z.enum(['waiting', 'running', 'paused', 'drained', 'silent']),
+    offset: Count,
+    /** Of the topic, as its reader last saw it. */
+    end: Count.nullable(),
+    /** Messages between the two. */
+    lag: Count.nullable(),
+    watermark: Timestamp.nullable(),
+    ratePerSecond: z.number().nullable(),
+    /** `late` are among the archived; `parity` counts online records that clashed with the streamed ones. */
+    counts: z.record(
+      z.enum(['archived', 'late', 'duplicate', 'conflict', 'invalid', 'tooLate', 'held', 'parity']),
+      Count,
+    ),
+    /** Ranges that Redis missed and that are still to be written: dual-write/… */
+    owed: Count,
+    seenAt: Timestamp.nullable(),
+  })
+  .meta({ id: 'StreamStatus' });
 export type StreamStatus = z.infer<typeof StreamStatus>;
 
-const SourceStatus = z.strictObject({
-  source: z.string(),
-  input: z.string(),
-  /** Where its data comes from, in words: a simulation says so here. */
-  origin: z.string().nullable(),
-  owner: z.string(),
-  events: Count,
-  finishedImports: Count,
-});
+const SourceStatus = z
+  .strictObject({
+    source: z.string(),
+    input: z.string(),
+    /** Where its data comes from, in words: a simulation says so here. */
+    origin: z.string().nullable(),
+    owner: z.string(),
+    events: Count,
+    finishedImports: Count,
+  })
+  .meta({ id: 'SourceStatus' });
 
-export const ImportStatus = z.strictObject({
-  id: Count,
-  source: z.string(),
-  name: z.string(),
-  origin: z.string().nullable(),
-  state: z.enum(['running', 'finished']),
-  /** By how much its times were shifted. */
-  shiftMs: Count,
-  until: Timestamp.nullable(),
-  /** Rows by outcome. */
-  counts: z.record(z.string(), Count),
-  bytesDone: Count,
-  bytesTotal: Count,
-  rowsDone: Count,
-  rowsTotal: Count,
-  startedAt: Timestamp,
-  finishedAt: Timestamp.nullable(),
-});
+export const ImportStatus = z
+  .strictObject({
+    id: Count,
+    source: z.string(),
+    name: z.string(),
+    origin: z.string().nullable(),
+    state: z.enum(['running', 'finished']),
+    /** By how much its times were shifted. */
+    shiftMs: Count,
+    until: Timestamp.nullable(),
+    /** Rows by outcome. */
+    counts: z.record(z.string(), Count),
+    bytesDone: Count,
+    bytesTotal: Count,
+    rowsDone: Count,
+    rowsTotal: Count,
+    startedAt: Timestamp,
+    finishedAt: Timestamp.nullable(),
+  })
+  .meta({ id: 'ImportStatus' });
 type ImportStatus = z.infer<typeof ImportStatus>;
 
 /** One version that is in use or on its way. */
-const ViewStatus = z.strictObject({
-  view: z.string(),
-  version: Count,
-  versionId: Count,
-  state: z.enum(VERSION_STATES),
-  kind: ViewKind,
-  entity: z.string().nullable(),
-  source: z.string().nullable(),
-  owner: z.string(),
-  /** How new it should be; null for on-demand views. */
-  freshness: z.string().nullable(),
-  lastTick: Timestamp.nullable(),
-  lastEvent: Timestamp.nullable(),
-  lastWrite: Timestamp.nullable(),
-  /** Every event up to this sequence is in its records. */
-  sequence: Count.nullable(),
-  /** Of its newest backfill; chunks of it done and in all. */
-  entities: Count.nullable(),
-  chunksDone: Count.nullable(),
-  chunks: Count.nullable(),
-});
+const ViewStatus = z
+  .strictObject({
+    view: z.string(),
+    version: Count,
+    versionId: Count,
+    state: z.enum(VERSION_STATES),
+    kind: ViewKind,
+    entity: z.string().nullable(),
+    source: z.string().nullable(),
+    owner: z.string(),
+    /** How new it should be; null for on-demand views. */
+    freshness: z.string().nullable(),
+    lastTick: Timestamp.nullable(),
+    lastEvent: Timestamp.nullable(),
+    lastWrite: Timestamp.nullable(),
+    /** Every event up to this sequence is in its records. */
+    sequence: Count.nullable(),
+    /** Of its newest backfill; chunks of it done and in all. */
+    entities: Count.nullable(),
+    chunksDone: Count.nullable(),
+    chunks: Count.nullable(),
+  })
+  .meta({ id: 'ViewStatus' });
 type ViewStatus = z.infer<typeof ViewStatus>;
 
 export const Status = z.strictObject({
@@ -277,34 +285,36 @@ async function readViews(client: PoolClient): Promise<ViewStatus[]> {
   }));
 }
 
-export const ViewProgress = z.strictObject({
-  view: z.string(),
-  version: Count,
-  versionId: Count,
-  state: z.enum(VERSION_STATES),
-  sequence: Count.nullable(),
-  lastTick: Timestamp.nullable(),
-  lastEvent: Timestamp.nullable(),
-  lastWrite: Timestamp.nullable(),
-  /** Entities with a snapshot; of a sql view, those with rows. Counted now. */
-  entities: Count,
-  /** Tick rows. */
-  rows: Count,
-  /** The newest 20. */
-  backfills: z.array(
-    z.strictObject({
-      id: Count,
-      start: Timestamp,
-      end: Timestamp,
-      state: z.enum(['running', 'finished']),
-      chunksDone: Count,
-      chunks: Count,
-      events: Count,
-      entities: Count,
-      rows: Count,
-    }),
-  ),
-});
+export const ViewProgress = z
+  .strictObject({
+    view: z.string(),
+    version: Count,
+    versionId: Count,
+    state: z.enum(VERSION_STATES),
+    sequence: Count.nullable(),
+    lastTick: Timestamp.nullable(),
+    lastEvent: Timestamp.nullable(),
+    lastWrite: Timestamp.nullable(),
+    /** Entities with a snapshot; of a sql view, those with rows. Counted now. */
+    entities: Count,
+    /** Tick rows. */
+    rows: Count,
+    /** The newest 20. */
+    backfills: z.array(
+      z.strictObject({
+        id: Count,
+        start: Timestamp,
+        end: Timestamp,
+        state: z.enum(['running', 'finished']),
+        chunksDone: Count,
+        chunks: Count,
+        events: Count,
+        entities: Count,
+        rows: Count,
+      }),
+    ),
+  })
+  .meta({ id: 'ViewProgress' });
 export type ViewProgress = z.infer<typeof ViewProgress>;
 
 /** @param reference "user_orders" or "user_orders@2" */
