@@ -38,7 +38,14 @@ export function describeApi(routes: readonly Route[]): OpenApi {
     paths[route.path] ??= {};
     paths[route.path]![route.method.toLowerCase()] = operationOf(route);
   }
-  const { schemas } = z.toJSONSchema(z.globalRegistry, { io: 'input', uri: refTo, unrepresentable: 'any' });
+  const { schemas } = z.toJSONSchema(z.globalRegistry, {
+    io: 'input',
+    uri: refTo,
+    unrepresentable: 'any',
+    override({ zodSchema, jsonSchema }) {
+      if (zodSchema instanceof z.ZodBigInt) jsonSchema.type = 'integer'; // JSON has no other
+    },
+  });
   return {
     openapi: '3.1.1',
     info: {
