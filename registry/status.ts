@@ -1,7 +1,9 @@
 /** What the registry says of itself: GET /v1/status, GET /v1/views/{view}/progress. Each is one instant of the database. */
 import { z } from 'zod';
+import { compareText } from '../core/canonical.js';
 import type { Source, View } from '../core/definition.js';
 import { VERSION_STATES, type VersionState } from '../core/plan.js';
+import { streamOf } from '../core/stream.js';
 import { formatTimestamp } from '../core/time.js';
 import { readArchived } from './apply.js';
 import { type Page, type PageQuery, readPage } from './page.js';
@@ -295,6 +297,11 @@ export const ViewProgress = z
     lastTick: Timestamp.nullable(),
     lastEvent: Timestamp.nullable(),
     lastWrite: Timestamp.nullable(),
+    /**
+     * What happened up to here is in it, lateness allowed for. Of a view of a stream: the least of the partitions that have events; else the
+     * last tick.
+     */
+    watermark: Timestamp.nullable(),
     /** Entities with a snapshot; of a sql view, those with rows. Counted now. */
     entities: Count,
     /** Tick rows. */
@@ -322,7 +329,7 @@ export function readViewProgress(pool: Pool, reference: string): Promise<ViewPro
   return transaction(
     pool,
     async (client) => {
-      const { id, version, state, view } = await resolveStoredView(client, reference);
+      const { id, version, state, view, source } = await resolveStoredView(client, reference);
       const { rows: progress } = await client.query<{
         sequence: number;
         tick: number | null;
@@ -364,6 +371,9 @@ export function readViewProgress(pool: Pool, reference: string): Promise<ViewPro
         lastTick: iso(progress[0]?.tick ?? null),
         lastEvent: iso(progress[0]?.event ?? null),
         lastWrite: iso(progress[0]?.write ?? null),
+        watermark: isStreamed(view, source)
+          ? await readWatermark(client, source)
+          : iso(progress[0]?.tick ?? null),
         entities: counted[0]!.entities,
         rows: counted[0]!.rows,
         backfills: backfills.map(({ start, end, done, ...rest }) => ({
@@ -376,6 +386,21 @@ export function readViewProgress(pool: Pool, reference: string): Promise<ViewPro
     },
     'repeatable read',
   );
+}
+
+function isStreamed(view: View, source: Source | null): source is Source {
+  return (
+    source !== null &&
+    streamOf(source) !== null &&
+    view.kind === 'aggregation' &&
+    view.mode.type === 'streaming'
+  );
+}
+
+async function readWatermark(client: PoolClient, source: Source): Promise<string | null> {
+  const streams = (await readStreams(client, [source])).filter((each) => each.source === source.name);
+  const marks = streams.flatMap(({ watermark }) => watermark ?? []);
+  return marks.sort(compareText)[0] ?? null; // timestamps of one form
 }
 
 function iso(ms: number | null): string | null {

@@ -647,6 +647,7 @@ export interface components {
             lastTick: string | null;
             lastEvent: string | null;
             lastWrite: string | null;
+            watermark: string | null;
             entities: number;
             rows: number;
             backfills: {

@@ -720,7 +720,9 @@ describe('status', () => {
   test('a view: what it holds and its backfills', async () => {
     const { status, body } = await get('/v1/views/user_orders/progress');
     expect(status).toBe(200);
-    expect(body).toMatchObject({ view: 'user_orders', state: 'live', entities: 0, rows: 0, backfills: [] });
+    expect(body).toMatchObject({
+      view: 'user_orders', state: 'live', watermark: '1970-01-02T00:00:00.000Z', entities: 0, rows: 0, backfills: [],
+    }); // biome-ignore format: one thing
     expect((await get('/v1/views/user_rank@1/progress')).body).toMatchObject({
       view: 'user_rank',
       version: 1,
@@ -730,6 +732,22 @@ describe('status', () => {
       status: 404,
       body: { fix: 'did you mean "user_rank"?' },
     });
+  });
+  test('a view of a stream: its watermark is the least of the partitions that have events, less the lateness', async () => {
+    await applyDirectly(
+      changed((all) => {
+        all.sources[0]!.stream = { topic: 'orders', cutAtMs: 0 };
+        (all.views[0] as AggregationView).mode = { type: 'streaming', rowsEveryMs: 3_600_000 };
+      }, everything()),
+    );
+    const watermark = async (): Promise<string | null> =>
+      (await get('/v1/views/user_orders/progress')).body.watermark;
+    expect(await watermark()).toBe(null);
+    await pool.query(
+      `insert into stream_offset (source, partition, topic, greatest_event_ms)
+       values ('orders', 0, 'orders', 200000000), ('orders', 1, 'orders', 172800000), ('orders', 2, 'orders', null), ('clicks', 0, 'clicks', 1)`,
+    );
+    expect(await watermark()).toBe('1970-01-02T00:00:00.000Z');
   });
   test('metrics name routes, not requests', async () => {
     const text = await (await fetch(`${url}/metrics`)).text();
