@@ -2,7 +2,11 @@ import { fileURLToPath } from 'node:url';
 import { defineConfig } from 'vitest/config';
 
 const here = (path: string): string => fileURLToPath(new URL(path, import.meta.url));
-const alias = { 'almanac/testing': here('core/testing.ts'), almanac: here('core/index.ts') };
+const alias = {
+  'almanac/testing': here('core/testing.ts'),
+  'almanac/client': here('clients/typescript/index.ts'),
+  almanac: here('core/index.ts'),
+};
 
 // pure: no server, in seconds. servers: everything that needs one, on a stack of its own.
 const pure = [
@@ -10,6 +14,7 @@ const pure = [
   'test/oracle/**/*.test.ts',
   'test/examples/**/*.test.ts',
   'test/house/**/*.test.ts',
+  'test/clients/types.test.ts',
 ];
 
 /** A property may be tried many times (npm run test:long), each of them some 10 ms where nothing else runs. */

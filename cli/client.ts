@@ -9,31 +9,14 @@ import { Readable, type Writable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import { setTimeout as delay } from 'node:timers/promises';
 import { createGunzip } from 'node:zlib';
+import type { Schemas } from '../clients/typescript/index.js';
 import { writeJson } from '../core/codec/json.js';
 import { FeatureStoreError } from '../core/error.js';
 import { fromWire, isFeatureStoreError } from './errors.js';
 
 /** How far a run is. Also what any step of the CLI reports. */
-export interface Progress {
-  done: number;
-  total: number | null;
-  unit: string;
-  ratePerSecond: number | null;
-  message: string;
-  counts?: Record<string, number>;
-}
-
-export interface Run {
-  id: string;
-  workflow: string;
-  state: 'running' | 'completed' | 'failed' | 'cancelled' | 'terminated' | 'timed-out';
-  startedAt: string;
-  closedAt: string | null;
-  progress: Progress | null;
-  result: unknown;
-  error: { code: string; message: string; details: Record<string, unknown> } | null;
-  uiUrl: string | null;
-}
+export type Progress = Schemas['Progress'];
+export type Run = Schemas['Run'];
 
 export interface ClientOptions {
   url: string;

@@ -15,6 +15,7 @@ export const ERRORS = {
   FS_REQUEST_TOO_LARGE: { status: 413, retryable: false },
   FS_NOT_FOUND: { status: 404, retryable: false },
   FS_CONFLICT: { status: 409, retryable: false },
+  FS_PRECONDITION_FAILED: { status: 412, retryable: false },
   // definitions
   FS_DEFINITION_INVALID: { status: 422, retryable: false },
   FS_NAME_INVALID: { status: 422, retryable: false },

@@ -33,30 +33,34 @@ import type { TrainingSetInput } from '../workflows/training-set.js';
 import { Count, Timestamp } from './requests.js';
 
 /** How far a run is; the answer of every workflow's `progress` query. */
-const Progress = z.strictObject({
-  done: z.number(),
-  total: z.number().nullable(),
-  unit: z.string(),
-  ratePerSecond: z.number().nullable(),
-  message: z.string(),
-  counts: z.record(z.string(), Count).exactOptional(),
-});
+const Progress = z
+  .strictObject({
+    done: z.number(),
+    total: z.number().nullable(),
+    unit: z.string(),
+    ratePerSecond: z.number().nullable(),
+    message: z.string(),
+    counts: z.record(z.string(), Count).exactOptional(),
+  })
+  .meta({ id: 'Progress' });
 export type Progress = z.infer<typeof Progress>;
 
-export const Run = z.strictObject({
-  id: z.string(),
-  workflow: z.string(),
-  state: z.enum(['running', 'completed', 'failed', 'cancelled', 'terminated', 'timed-out']),
-  startedAt: Timestamp,
-  closedAt: Timestamp.nullable(),
-  /** null: no worker answers, or it was not asked. */
-  progress: Progress.nullable(),
-  result: z.unknown(),
-  error: z
-    .strictObject({ code: z.string(), message: z.string(), details: z.record(z.string(), z.unknown()) })
-    .nullable(),
-  uiUrl: z.string().nullable(),
-});
+export const Run = z
+  .strictObject({
+    id: z.string(),
+    workflow: z.string(),
+    state: z.enum(['running', 'completed', 'failed', 'cancelled', 'terminated', 'timed-out']),
+    startedAt: Timestamp,
+    closedAt: Timestamp.nullable(),
+    /** null: no worker answers, or it was not asked. */
+    progress: Progress.nullable(),
+    result: z.unknown(),
+    error: z
+      .strictObject({ code: z.string(), message: z.string(), details: z.record(z.string(), z.unknown()) })
+      .nullable(),
+    uiUrl: z.string().nullable(),
+  })
+  .meta({ id: 'Run' });
 export type Run = z.infer<typeof Run>;
 type RunState = Run['state'];
 
@@ -93,12 +97,14 @@ export type StartRun = { [W in keyof Inputs]: { workflow: W; input: Inputs[W] } 
   owner?: string;
 };
 
-export const RunningRun = z.strictObject({
-  id: z.string(),
-  workflow: z.string(),
-  startedAt: Timestamp,
-  uiUrl: z.string().nullable(),
-});
+export const RunningRun = z
+  .strictObject({
+    id: z.string(),
+    workflow: z.string(),
+    startedAt: Timestamp,
+    uiUrl: z.string().nullable(),
+  })
+  .meta({ id: 'RunningRun' });
 export type RunningRun = z.infer<typeof RunningRun>;
 
 export interface Runs {

@@ -6,12 +6,14 @@ import Fastify, { type FastifyInstance, type FastifyReply, type FastifyRequest }
 import { collectDefaultMetrics, Histogram, Registry } from 'prom-client';
 import type { z } from 'zod';
 import { FeatureStoreError } from '../core/error.js';
+import { namesTag, tagOf } from './etag.js';
 import { removeLeftUploads } from './files.js';
+import { describeApi } from './openapi.js';
 import { parse, readBody } from './requests.js';
 import { routes } from './routes/index.js';
-import { Download, mediaTypeOf, type Route, type RouteDeps, Upload } from './routes/route.js';
+import { Download, mediaTypeOf, PrometheusText, type Route, type RouteDeps, Upload } from './routes/route.js';
 
-export interface RegistryDeps extends Omit<RouteDeps, 'now' | 'metrics'> {
+export interface RegistryDeps extends Omit<RouteDeps, 'now' | 'metrics' | 'document'> {
   /** The clock: epoch ms. */
   now?: () => number;
 }
@@ -76,7 +78,12 @@ function createApp(deps: RegistryDeps): FastifyInstance {
       fix: 'docs/api.md lists what there is',
     });
   });
-  const routeDeps: RouteDeps = { now: Date.now, ...deps, metrics: addMetrics(app) };
+  const routeDeps: RouteDeps = {
+    now: Date.now,
+    ...deps,
+    metrics: addMetrics(app),
+    document: describeApi(routes),
+  };
   const [uploads, others] = [true, false].map((takes) =>
     routes.filter(({ body }) => (body === Upload) === takes),
   );
@@ -98,12 +105,27 @@ function addRoute(app: FastifyInstance, each: Route, deps: RouteDeps): void {
       const params = parse(each.params, request.params, 'path');
       const query = parse(each.query, request.query, 'query');
       const body = each.body === null ? undefined : parse(each.body, request.body, 'body');
-      const answer = await each.handle({ params, query, body }, deps);
+      const ifMatch = request.headers['if-match'];
+      if (ifMatch !== undefined && !each.ifMatch)
+        throw new FeatureStoreError('FS_REQUEST_INVALID', 'nothing is compared with If-Match here', {
+          fix: 'leave it out',
+          header: 'If-Match',
+        });
+      const answer = await each.handle({ params, query, body, ifMatch }, deps);
       const status = each.otherwise?.when(answer) ? each.otherwise.status : each.status;
       void reply.code(status).type(mediaTypeOf(each.response));
-      if (each.response !== Download) return answer;
-      const { bytes, stream } = answer as z.infer<typeof Download>;
-      return reply.header('content-length', bytes).send(stream);
+      if (each.response === PrometheusText) return answer;
+      if (each.response === Download) {
+        const { bytes, stream } = answer as z.infer<typeof Download>;
+        return reply.header('content-length', bytes).send(stream);
+      }
+      const text = JSON.stringify(answer);
+      if (each.method !== 'GET') return text;
+      const tag = each.etag?.(answer) ?? tagOf(text);
+      void reply.header('etag', tag);
+      const ifNoneMatch = request.headers['if-none-match'];
+      const isKnown = ifNoneMatch !== undefined && namesTag(ifNoneMatch, tag, { weakly: true });
+      return isKnown && status === 200 ? reply.code(304).send() : text;
     },
   });
 }

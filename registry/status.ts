@@ -1,7 +1,9 @@
 /** What the registry says of itself: GET /v1/status, GET /v1/views/{view}/progress. Each is one instant of the database. */
 import { z } from 'zod';
+import { compareText } from '../core/canonical.js';
 import type { Source, View } from '../core/definition.js';
 import { VERSION_STATES, type VersionState } from '../core/plan.js';
+import { streamOf } from '../core/stream.js';
 import { formatTimestamp } from '../core/time.js';
 import { readArchived } from './apply.js';
 import { type Page, type PageQuery, readPage } from './page.js';
@@ -11,82 +13,90 @@ import { type Pool, type PoolClient, transaction } from './sql.js';
 import { rowsTable } from './tables.js';
 
 /** One partition of a source's topic. */
-const StreamStatus = z.strictObject({
-  source: z.string(),
-  partition: Count,
-  topic: z.string(),
-  /** 'waiting': never read. 'silent': its reader has shown nothing for some seconds; then what it said last is what is here. */
-  state: z.enum(['waiting', 'running', 'paused', 'drained', 'silent']),
-  offset: Count,
-  /** Of the topic, as its reader last saw it. */
-  end: Count.nullable(),
-  /** Messages between the two. */
-  lag: Count.nullable(),
-  watermark: Timestamp.nullable(),
-  ratePerSecond: z.number().nullable(),
-  /** `late` are among the archived; `parity` counts online records that clashed with the streamed ones. */
-  counts: z.record(
-    z.enum(['archived', 'late', 'duplicate', 'conflict', 'invalid', 'tooLate', 'held', 'parity']),
-    Count,
-  ),
-  /** Ranges that Redis missed and that are still to be written: dual-write/… */
-  owed: Count,
-  seenAt: Timestamp.nullable(),
-});
+const StreamStatus = z
+  .strictObject({
+    source: z.string(),
+    partition: Count,
+    topic: z.string(),
+    /** 'waiting': never read. 'silent': its reader has shown nothing for some seconds; then what it said last is what is here. */
+    state: z.enum(['waiting', 'running', 'paused', 'drained', 'silent']),
+    offset: Count,
+    /** Of the topic, as its reader last saw it. */
+    end: Count.nullable(),
+    /** Messages between the two. */
+    lag: Count.nullable(),
+    watermark: Timestamp.nullable(),
+    ratePerSecond: z.number().nullable(),
+    /** `late` are among the archived; `parity` counts online records that clashed with the streamed ones. */
+    counts: z.record(
+      z.enum(['archived', 'late', 'duplicate', 'conflict', 'invalid', 'tooLate', 'held', 'parity']),
+      Count,
+    ),
+    /** Ranges that Redis missed and that are still to be written: dual-write/… */
+    owed: Count,
+    seenAt: Timestamp.nullable(),
+  })
+  .meta({ id: 'StreamStatus' });
 export type StreamStatus = z.infer<typeof StreamStatus>;
 
-const SourceStatus = z.strictObject({
-  source: z.string(),
-  input: z.string(),
-  /** Where its data comes from, in words: a simulation says so here. */
-  origin: z.string().nullable(),
-  owner: z.string(),
-  events: Count,
-  finishedImports: Count,
-});
+const SourceStatus = z
+  .strictObject({
+    source: z.string(),
+    input: z.string(),
+    /** Where its data comes from, in words: a simulation says so here. */
+    origin: z.string().nullable(),
+    owner: z.string(),
+    events: Count,
+    finishedImports: Count,
+  })
+  .meta({ id: 'SourceStatus' });
 
-export const ImportStatus = z.strictObject({
-  id: Count,
-  source: z.string(),
-  name: z.string(),
-  origin: z.string().nullable(),
-  state: z.enum(['running', 'finished']),
-  /** By how much its times were shifted. */
-  shiftMs: Count,
-  until: Timestamp.nullable(),
-  /** Rows by outcome. */
-  counts: z.record(z.string(), Count),
-  bytesDone: Count,
-  bytesTotal: Count,
-  rowsDone: Count,
-  rowsTotal: Count,
-  startedAt: Timestamp,
-  finishedAt: Timestamp.nullable(),
-});
+export const ImportStatus = z
+  .strictObject({
+    id: Count,
+    source: z.string(),
+    name: z.string(),
+    origin: z.string().nullable(),
+    state: z.enum(['running', 'finished']),
+    /** By how much its times were shifted. */
+    shiftMs: Count,
+    until: Timestamp.nullable(),
+    /** Rows by outcome. */
+    counts: z.record(z.string(), Count),
+    bytesDone: Count,
+    bytesTotal: Count,
+    rowsDone: Count,
+    rowsTotal: Count,
+    startedAt: Timestamp,
+    finishedAt: Timestamp.nullable(),
+  })
+  .meta({ id: 'ImportStatus' });
 type ImportStatus = z.infer<typeof ImportStatus>;
 
 /** One version that is in use or on its way. */
-const ViewStatus = z.strictObject({
-  view: z.string(),
-  version: Count,
-  versionId: Count,
-  state: z.enum(VERSION_STATES),
-  kind: ViewKind,
-  entity: z.string().nullable(),
-  source: z.string().nullable(),
-  owner: z.string(),
-  /** How new it should be; null for on-demand views. */
-  freshness: z.string().nullable(),
-  lastTick: Timestamp.nullable(),
-  lastEvent: Timestamp.nullable(),
-  lastWrite: Timestamp.nullable(),
-  /** Every event up to this sequence is in its records. */
-  sequence: Count.nullable(),
-  /** Of its newest backfill; chunks of it done and in all. */
-  entities: Count.nullable(),
-  chunksDone: Count.nullable(),
-  chunks: Count.nullable(),
-});
+const ViewStatus = z
+  .strictObject({
+    view: z.string(),
+    version: Count,
+    versionId: Count,
+    state: z.enum(VERSION_STATES),
+    kind: ViewKind,
+    entity: z.string().nullable(),
+    source: z.string().nullable(),
+    owner: z.string(),
+    /** How new it should be; null for on-demand views. */
+    freshness: z.string().nullable(),
+    lastTick: Timestamp.nullable(),
+    lastEvent: Timestamp.nullable(),
+    lastWrite: Timestamp.nullable(),
+    /** Every event up to this sequence is in its records. */
+    sequence: Count.nullable(),
+    /** Of its newest backfill; chunks of it done and in all. */
+    entities: Count.nullable(),
+    chunksDone: Count.nullable(),
+    chunks: Count.nullable(),
+  })
+  .meta({ id: 'ViewStatus' });
 type ViewStatus = z.infer<typeof ViewStatus>;
 
 export const Status = z.strictObject({
@@ -277,34 +287,41 @@ async function readViews(client: PoolClient): Promise<ViewStatus[]> {
   }));
 }
 
-export const ViewProgress = z.strictObject({
-  view: z.string(),
-  version: Count,
-  versionId: Count,
-  state: z.enum(VERSION_STATES),
-  sequence: Count.nullable(),
-  lastTick: Timestamp.nullable(),
-  lastEvent: Timestamp.nullable(),
-  lastWrite: Timestamp.nullable(),
-  /** Entities with a snapshot; of a sql view, those with rows. Counted now. */
-  entities: Count,
-  /** Tick rows. */
-  rows: Count,
-  /** The newest 20. */
-  backfills: z.array(
-    z.strictObject({
-      id: Count,
-      start: Timestamp,
-      end: Timestamp,
-      state: z.enum(['running', 'finished']),
-      chunksDone: Count,
-      chunks: Count,
-      events: Count,
-      entities: Count,
-      rows: Count,
-    }),
-  ),
-});
+export const ViewProgress = z
+  .strictObject({
+    view: z.string(),
+    version: Count,
+    versionId: Count,
+    state: z.enum(VERSION_STATES),
+    sequence: Count.nullable(),
+    lastTick: Timestamp.nullable(),
+    lastEvent: Timestamp.nullable(),
+    lastWrite: Timestamp.nullable(),
+    /**
+     * What happened up to here is in it, lateness allowed for. Of a view of a stream: the least of the partitions that have events; else the
+     * last tick.
+     */
+    watermark: Timestamp.nullable(),
+    /** Entities with a snapshot; of a sql view, those with rows. Counted now. */
+    entities: Count,
+    /** Tick rows. */
+    rows: Count,
+    /** The newest 20. */
+    backfills: z.array(
+      z.strictObject({
+        id: Count,
+        start: Timestamp,
+        end: Timestamp,
+        state: z.enum(['running', 'finished']),
+        chunksDone: Count,
+        chunks: Count,
+        events: Count,
+        entities: Count,
+        rows: Count,
+      }),
+    ),
+  })
+  .meta({ id: 'ViewProgress' });
 export type ViewProgress = z.infer<typeof ViewProgress>;
 
 /** @param reference "user_orders" or "user_orders@2" */
@@ -312,7 +329,7 @@ export function readViewProgress(pool: Pool, reference: string): Promise<ViewPro
   return transaction(
     pool,
     async (client) => {
-      const { id, version, state, view } = await resolveStoredView(client, reference);
+      const { id, version, state, view, source } = await resolveStoredView(client, reference);
       const { rows: progress } = await client.query<{
         sequence: number;
         tick: number | null;
@@ -354,6 +371,9 @@ export function readViewProgress(pool: Pool, reference: string): Promise<ViewPro
         lastTick: iso(progress[0]?.tick ?? null),
         lastEvent: iso(progress[0]?.event ?? null),
         lastWrite: iso(progress[0]?.write ?? null),
+        watermark: isStreamed(view, source)
+          ? await readWatermark(client, source)
+          : iso(progress[0]?.tick ?? null),
         entities: counted[0]!.entities,
         rows: counted[0]!.rows,
         backfills: backfills.map(({ start, end, done, ...rest }) => ({
@@ -366,6 +386,21 @@ export function readViewProgress(pool: Pool, reference: string): Promise<ViewPro
     },
     'repeatable read',
   );
+}
+
+function isStreamed(view: View, source: Source | null): source is Source {
+  return (
+    source !== null &&
+    streamOf(source) !== null &&
+    view.kind === 'aggregation' &&
+    view.mode.type === 'streaming'
+  );
+}
+
+async function readWatermark(client: PoolClient, source: Source): Promise<string | null> {
+  const streams = (await readStreams(client, [source])).filter((each) => each.source === source.name);
+  const marks = streams.flatMap(({ watermark }) => watermark ?? []);
+  return marks.sort(compareText)[0] ?? null; // timestamps of one form
 }
 
 function iso(ms: number | null): string | null {

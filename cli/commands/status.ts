@@ -1,4 +1,5 @@
 import { setTimeout as delay } from 'node:timers/promises';
+import type { Schemas } from '../../clients/typescript/index.js';
 import { FeatureStoreError } from '../../core/error.js';
 import { formatDuration, WEEK } from '../../core/time.js';
 import { connect } from '../address.js';
@@ -44,50 +45,7 @@ function stackEnvironment(name: string | undefined): Record<string, string> {
   );
 }
 
-/** What of the answer of GET /v1/status is shown; --json gives all of it. */
-export interface Status {
-  environment: string;
-  postgres: string;
-  temporal: string;
-  revision: number;
-  appliedBy: string | null;
-  appliedAt: string | null;
-  sources: Array<{ source: string; input: string; events: number; origin: string | null }>;
-  imports: Array<{
-    source: string;
-    name: string;
-    state: string;
-    shiftMs: number;
-    counts: Record<string, number>;
-    bytesDone: number;
-    bytesTotal: number;
-  }>;
-  streams: Array<{
-    source: string;
-    partition: number;
-    state: string;
-    offset: number;
-    lag: number | null;
-    watermark: string | null;
-    ratePerSecond: number | null;
-    counts: Record<string, number>;
-    owed: number;
-    seenAt: string | null;
-  }>;
-  views: Array<{
-    view: string;
-    version: number;
-    state: string;
-    kind: string;
-    lastTick: string | null;
-    lastEvent: string | null;
-    entities: number | null;
-    chunksDone: number | null;
-    chunks: number | null;
-  }>;
-  services: Array<{ service: string; owner: string; features: number }>;
-  runs: Array<{ id: string; startedAt: string }>;
-}
+export type Status = Schemas['GetStatusAnswer'];
 
 export function renderStatus(status: Status): string {
   const { environment, revision, appliedBy, appliedAt, postgres, temporal } = status;

@@ -1,13 +1,8 @@
 /** How far each view is, as the registry says it. */
+import type { Schemas } from '../../clients/typescript/index.js';
 import type { StoredView } from '../../core/definition.js';
 import type { Client } from '../client.js';
 import type { DemoReport } from './report.js';
-
-interface ViewProgress {
-  version: number;
-  lastTick: string | null;
-  rows: number | null;
-}
 
 export async function readViewProgress(
   client: Client,
@@ -15,7 +10,7 @@ export async function readViewProgress(
 ): Promise<DemoReport['views']> {
   const found: DemoReport['views'] = [];
   for (const view of views) {
-    const { version, lastTick, rows } = await client.get<ViewProgress>(
+    const { version, lastTick, rows } = await client.get<Schemas['ViewProgress']>(
       `/v1/views/${encodeURIComponent(view.name)}/progress`,
     );
     found.push({

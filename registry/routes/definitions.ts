@@ -6,6 +6,7 @@ import { FeatureStoreError } from '../../core/error.js';
 import { hashDefinitions, type Plan as PlanType } from '../../core/plan.js';
 import { formatTimestamp } from '../../core/time.js';
 import { abandonPlan, anotherIsOpen, computePlan, findOpenPlan, findPlanState, savePlan } from '../apply.js';
+import { namesTag } from '../etag.js';
 import { PageQuery, pageOf, readPage } from '../page.js';
 import { Count, Sha256, Text, Timestamp } from '../requests.js';
 import { findRevision, type Revision } from '../resolve.js';
@@ -43,24 +44,26 @@ const ViewChange = z.strictObject({
   rowsToScan: Count.nullable(),
 });
 /** core/plan.ts says what each field means. */
-export const Plan: z.ZodType<PlanType> = z.strictObject({
-  baseRevision: Count,
-  definitionsHash: Sha256,
-  changes: z.array(
-    z.union([
-      ...itemChanges('entity', Entity),
-      ...itemChanges('source', Source),
-      ViewChange,
-      ...itemChanges('service', Service),
-    ]),
-  ),
-  warnings: z.array(z.strictObject({ path: z.string(), message: z.string() })),
-  hash: Sha256,
-  empty: z.boolean(),
-});
+export const Plan: z.ZodType<PlanType> = z
+  .strictObject({
+    baseRevision: Count,
+    definitionsHash: Sha256,
+    changes: z.array(
+      z.union([
+        ...itemChanges('entity', Entity),
+        ...itemChanges('source', Source),
+        ViewChange,
+        ...itemChanges('service', Service),
+      ]),
+    ),
+    warnings: z.array(z.strictObject({ path: z.string(), message: z.string() })),
+    hash: Sha256,
+    empty: z.boolean(),
+  })
+  .meta({ id: 'Plan' });
 
 /** Checked by core/check.ts, which names every problem. */
-const Unchecked = z.unknown();
+const Unchecked = z.unknown().meta({ $ref: '#/components/schemas/Definitions' });
 
 const get = route({
   id: 'getDefinitions',
@@ -73,6 +76,7 @@ const get = route({
     definitionsHash: Sha256.nullable(),
     definitions: Definitions,
   }),
+  etag: ({ revision, definitionsHash }) => revisionTag(revision, definitionsHash),
   async handle(_request, { pool }) {
     const found = await findRevision(pool);
     if (!found)
@@ -108,9 +112,11 @@ const apply = route({
   }),
   response: Started,
   status: 202,
-  async handle({ body: { definitions, planHash, by } }, { pool, runs }) {
+  ifMatch: true,
+  async handle({ body: { definitions, planHash, by }, ifMatch }, { pool, runs }) {
     const repeated = planHash === undefined ? null : await findRepeated(pool, planHash, definitions);
     const plan = repeated?.plan ?? (await computePlan(pool, definitions));
+    if (ifMatch !== undefined) await assertBase(pool, plan, ifMatch);
     if (planHash !== undefined && plan.hash !== planHash) throw stale(planHash, plan);
     if (!repeated) {
       await clearOpenPlan({ pool, runs }, plan.hash);
@@ -128,21 +134,40 @@ const apply = route({
   },
 });
 
+const getPlan = route({
+  id: 'getPlan',
+  method: 'GET',
+  path: '/v1/plans/{hash}',
+  summary: 'a plan that was to be applied, and how far it came',
+  params: z.strictObject({ hash: Sha256 }),
+  response: z.strictObject({ state: z.enum(['saved', 'open', 'applied', 'abandoned']), plan: Plan }),
+  async handle({ params: { hash } }, { pool }) {
+    const found = await findPlanState(pool, hash);
+    if (found) return found;
+    throw new FeatureStoreError('FS_NOT_FOUND', `there is no plan ${hash.slice(0, 16)}`, {
+      fix: 'only plans that were to be applied are kept: GET /v1/revisions names them',
+      plan: hash,
+    });
+  },
+});
+
+const RevisionItem = z
+  .strictObject({
+    revision: Count,
+    definitionsHash: Sha256,
+    planHash: Sha256,
+    appliedBy: z.string(),
+    appliedAt: Timestamp,
+  })
+  .meta({ id: 'Revision' });
+
 const listRevisions = route({
   id: 'listRevisions',
   method: 'GET',
   path: '/v1/revisions',
   summary: 'what was applied, when and by whom',
   query: PageQuery,
-  response: pageOf(
-    z.strictObject({
-      revision: Count,
-      definitionsHash: Sha256,
-      planHash: Sha256,
-      appliedBy: z.string(),
-      appliedAt: Timestamp,
-    }),
-  ),
+  response: pageOf(RevisionItem),
   handle: ({ query }, { pool }) =>
     readPage(
       pool,
@@ -159,7 +184,7 @@ const listRevisions = route({
     ),
 });
 
-export default [get, plan, apply, listRevisions];
+export default [get, plan, apply, getPlan, listRevisions];
 
 /** The plan that this very request has begun or finished before, perhaps because the first answer was lost: the same run. */
 async function findRepeated(
@@ -175,6 +200,29 @@ async function findRepeated(
     ? revision?.revision === found.plan.baseRevision
     : revision?.planHash === planHash;
   return found.state === 'applied' && isPresent ? found : null;
+}
+
+/** Of the definitions of a revision, whose hash tells it from the same number of another registry. */
+function revisionTag(revision: number, definitionsHash: string | null): string {
+  return `"${revision}-${definitionsHash?.slice(0, 16) ?? 'empty'}"`;
+}
+
+/** Throws FS_PRECONDITION_FAILED for a plan on another revision than the one that If-Match names. */
+async function assertBase(pool: Pool, { baseRevision }: PlanType, ifMatch: string): Promise<void> {
+  const { rows } = await pool.query<{ hash: string }>(
+    'select definitions_hash as hash from revision where revision = $1',
+    [baseRevision],
+  );
+  const tag = revisionTag(baseRevision, rows[0]?.hash ?? null);
+  if (namesTag(ifMatch, tag, { weakly: false })) return;
+  throw new FeatureStoreError(
+    'FS_PRECONDITION_FAILED',
+    `If-Match names ${ifMatch.slice(0, 80)}; the definitions are ${tag} now`,
+    {
+      fix: 'get the definitions again, look at what is different, and apply with their ETag',
+      header: 'If-Match',
+    },
+  );
 }
 
 const applyId = (planHash: string): string => `apply/${planHash.slice(0, 16)}`;

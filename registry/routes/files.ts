@@ -35,6 +35,11 @@ const startImport = route({
   path: '/v1/imports',
   summary: 'a file or a table into the archive → run',
   body: ImportBody,
+  example: {
+    source: 'orders',
+    file: '9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08',
+    name: 'orders-2026',
+  },
   response: Started,
   status: 202,
   handle: async ({ body }, deps) => startRun(deps.runs, await importRun(deps, body)),

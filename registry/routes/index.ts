@@ -1,6 +1,7 @@
 /** Every route there is. A new one: a `route` in the file of its noun, or a new file and its line here. */
 import definitions from './definitions.js';
 import files from './files.js';
+import openApi from './openapi.js';
 import push from './push.js';
 import type { Route } from './route.js';
 import runs from './runs.js';
@@ -19,4 +20,5 @@ export const routes: readonly Route[] = [
   ...push,
   ...runs,
   ...status,
+  ...openApi,
 ];

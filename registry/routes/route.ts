@@ -8,6 +8,7 @@ import { Registry as Metrics } from 'prom-client';
 import { z } from 'zod';
 import type { Config } from '../../core/config.js';
 import { formatTimestamp } from '../../core/time.js';
+import type { OpenApi } from '../openapi.js';
 import type { EventProducer } from '../push.js';
 import type { Runs, StartRun } from '../runs.js';
 import type { Pool } from '../sql.js';
@@ -22,10 +23,20 @@ export interface RouteDeps {
   /** The clock: epoch ms. */
   now: () => number;
   metrics: Metrics;
+  /** Of this very API. */
+  document: OpenApi;
+}
+
+export interface Request<P, Q, B> {
+  params: P;
+  query: Q;
+  body: B;
+  ifMatch: string | undefined;
 }
 
 const Nothing = z.strictObject({});
 
+/** `example` is checked by a test. */
 export interface Route<P = unknown, Q = unknown, B = unknown, R = unknown> {
   /** Of the operation, in OpenAPI and in clients: a verb and what it is done to. */
   id: string;
@@ -44,8 +55,14 @@ export interface Route<P = unknown, Q = unknown, B = unknown, R = unknown> {
   status: 200 | 202;
   /** The same answer under another status. */
   otherwise?: { status: number; when: (answer: R) => boolean };
+  /** Strong (etag.ts); by itself it is made from the answer's bytes. GET only. */
+  etag?: (answer: R) => string;
+  /** Whether `handle` looks at If-Match; elsewhere one is refused. */
+  ifMatch?: true;
+  /** A body. */
+  example?: unknown;
   /** Throws FeatureStoreError: its code makes the status. */
-  handle(request: { params: P; query: Q; body: B }, deps: RouteDeps): Promise<NoInfer<R>> | NoInfer<R>;
+  handle(request: Request<P, Q, B>, deps: RouteDeps): Promise<NoInfer<R>> | NoInfer<R>;
 }
 
 /** Fills in what most routes leave out; the types of the request and of the answer follow from the schemas. */
@@ -79,7 +96,7 @@ export function mediaTypeOf(schema: z.ZodType): string {
 // ---------------------------------------------------------------- what takes long
 
 /** The answer of a route that starts a run. */
-export const Started = z.strictObject({ run: z.string() });
+export const Started = z.strictObject({ run: z.string() }).meta({ id: 'Started' });
 
 export async function startRun(runs: Runs, run: StartRun): Promise<{ run: string }> {
   await runs.start(run);

@@ -24,6 +24,7 @@ const update = route({
   path: '/v1/runs/updates',
   summary: 'pause or resume it, drain a stream',
   body: z.strictObject({ id: Text, update: Order }),
+  example: { id: 'refill/user_orders@2', update: 'pause' },
   response: Run,
   async handle({ body: { id, update } }, { runs }) {
     await runs.update(id, update);
@@ -37,6 +38,7 @@ const order = route({
   path: '/v1/streams',
   summary: 'pause, resume, drain the stream of a source',
   body: z.strictObject({ source: Text, order: Order }),
+  example: { source: 'clicks', order: 'pause' },
   response: z.strictObject({ source: z.string(), wanted: Wanted, run: z.string() }),
   handle: ({ body: { source, order } }, deps) => orderStream(deps, source, order),
 });

@@ -9,22 +9,26 @@ import { findRevision, unknownName } from '../resolve.js';
 import type { Pool } from '../sql.js';
 import { Download, newId, route, Started, startRun } from './route.js';
 
-const TrainingSet = z.strictObject({
-  id: z.string(),
-  /** Everything the file depends on, then what it is (activities/manifest.ts). */
-  manifest: z.record(z.string(), z.unknown()),
-  createdAt: Timestamp,
-});
+const TrainingSet = z
+  .strictObject({
+    id: z.string(),
+    /** Everything the file depends on, then what it is (activities/manifest.ts). */
+    manifest: z.record(z.string(), z.unknown()),
+    createdAt: Timestamp,
+  })
+  .meta({ id: 'TrainingSet' });
 type TrainingSet = z.infer<typeof TrainingSet>;
 
-const TrainingSetItem = z.strictObject({
-  id: z.string(),
-  service: z.string().nullable(),
-  mode: z.string().nullable(),
-  /** null: it is not written yet. */
-  rows: Count.nullable(),
-  createdAt: Timestamp,
-});
+const TrainingSetItem = z
+  .strictObject({
+    id: z.string(),
+    service: z.string().nullable(),
+    mode: z.string().nullable(),
+    /** null: it is not written yet. */
+    rows: Count.nullable(),
+    createdAt: Timestamp,
+  })
+  .meta({ id: 'TrainingSetItem' });
 type TrainingSetItem = z.infer<typeof TrainingSetItem>;
 
 const start = route({
@@ -46,6 +50,13 @@ const start = route({
       path: ['service'],
       message: 'give either service or features',
     }),
+  example: {
+    dataframe: '9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08',
+    dataframeFormat: 'csv',
+    service: 'recommendation',
+    mode: 'known-then',
+    output: 'parquet',
+  },
   response: Started,
   status: 202,
   async handle({ body }, { config, pool, runs, now }) {

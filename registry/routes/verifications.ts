@@ -20,6 +20,7 @@ const start = route({
     trainingSets: z.array(Text).max(100).exactOptional(),
     views: z.array(Text).min(1).max(1_000).exactOptional(),
   }),
+  example: { entities: 500, moments: 3, seed: 1 },
   response: Started,
   status: 202,
   async handle({ body }, { pool, runs, now }) {
@@ -37,22 +38,24 @@ const start = route({
 });
 
 const Counts = z.record(z.string(), z.strictObject({ checked: Count, different: Count, values: Count }));
-const Verification = z.strictObject({
-  id: z.string(),
-  finished: z.boolean(),
-  checked: Count,
-  different: Count,
-  neverBackfilled: z.array(z.string()),
-  owed: z.array(z.string()),
-  byPath: Counts,
-  /** And path. */
-  byView: z.record(z.string(), Counts),
-  /** The first, whole (activities/findings.ts). */
-  differences: z.array(z.record(z.string(), z.unknown())),
-  /** What it was asked. */
-  input: z.record(z.string(), z.unknown()),
-  createdAt: Timestamp,
-});
+const Verification = z
+  .strictObject({
+    id: z.string(),
+    finished: z.boolean(),
+    checked: Count,
+    different: Count,
+    neverBackfilled: z.array(z.string()),
+    owed: z.array(z.string()),
+    byPath: Counts,
+    /** And path. */
+    byView: z.record(z.string(), Counts),
+    /** The first, whole (activities/findings.ts). */
+    differences: z.array(z.record(z.string(), z.unknown())),
+    /** What it was asked. */
+    input: z.record(z.string(), z.unknown()),
+    createdAt: Timestamp,
+  })
+  .meta({ id: 'Verification' });
 type Verification = z.infer<typeof Verification>;
 const VerificationItem = Verification.pick({
   id: true,

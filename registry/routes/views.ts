@@ -23,15 +23,17 @@ import { route, Started, startRun } from './route.js';
 /** A name, with a version in it or beside it. */
 const OfView = z.strictObject({ view: Text, version: Version.exactOptional() });
 
-const VersionItem = z.strictObject({
-  view: z.string(),
-  version: Count,
-  versionId: Count,
-  kind: ViewKind,
-  hash: Sha256,
-  state: z.enum(VERSION_STATES),
-  createdAt: Timestamp,
-});
+const VersionItem = z
+  .strictObject({
+    view: z.string(),
+    version: Count,
+    versionId: Count,
+    kind: ViewKind,
+    hash: Sha256,
+    state: z.enum(VERSION_STATES),
+    createdAt: Timestamp,
+  })
+  .meta({ id: 'Version' });
 type VersionItem = z.infer<typeof VersionItem>;
 
 const versions = route({
@@ -76,6 +78,7 @@ const backfill = route({
   path: '/v1/backfills',
   summary: 'history of a view version → run',
   body: OfView.extend({ start: Instant.exactOptional(), end: Instant.exactOptional() }),
+  example: { view: 'user_orders', start: '2026-11-01T00:00:00Z' },
   response: Started,
   status: 202,
   async handle({ body: { start, end, ...reference } }, { pool, runs }) {
@@ -109,6 +112,7 @@ const materialize = route({
   path: '/v1/materializations',
   summary: 'one tick of a view → run',
   body: OfView.extend({ tick: Instant.exactOptional() }),
+  example: { view: 'user_orders', tick: '2026-11-20T00:00:00Z' },
   response: Started,
   status: 202,
   async handle({ body: { tick, ...reference } }, { pool, runs, now }) {
@@ -140,6 +144,7 @@ const refill = route({
   path: '/v1/refills',
   summary: 'its records in Redis → run',
   body: OfView,
+  example: { view: 'user_orders@2' },
   response: Started,
   status: 202,
   async handle({ body }, { pool, runs }) {

@@ -35,13 +35,14 @@ const LAYERS: Record<string, { imports: string[]; types?: string[]; packages: st
       '@temporalio/activity', '@temporalio/client', '@temporalio/common', '@temporalio/worker',
     ], // biome-ignore format: names
   },
+  clients: { imports: [], packages: ['openapi-fetch', 'openapi-typescript', 'typescript'] },
   workers: {
     imports: ['core', 'registry', 'activities', 'workflows'],
     packages: ['@temporalio/worker', '@temporalio/client', '@temporalio/common', 'prom-client'],
   },
   cli: {
     imports: ['core'],
-    types: [],
+    types: ['clients'],
     packages: [
       'commander',
       'jiti',
@@ -71,7 +72,8 @@ interface Import {
 function filesBelow(folder: string): string[] {
   return readdirSync(join(root, folder), { recursive: true, withFileTypes: true })
     .filter((entry) => entry.isFile() && /\.(ts|mjs)$/.test(entry.name))
-    .map((entry) => relative(root, join(entry.parentPath, entry.name)));
+    .map((entry) => relative(root, join(entry.parentPath, entry.name)))
+    .filter((path) => !path.includes('node_modules'));
 }
 
 function importsOf(file: string): Import[] {

@@ -1,94 +1,20 @@
 import { createHash, randomBytes } from 'node:crypto';
-import { mkdtemp, readdir, rm, writeFile } from 'node:fs/promises';
+import { readdir, writeFile } from 'node:fs/promises';
 import { request as httpRequest } from 'node:http';
 import { type AddressInfo, createServer, type Socket } from 'node:net';
-import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { fileURLToPath } from 'node:url';
-import { Client, Connection } from '@temporalio/client';
-import { DefaultLogger, NativeConnection, Runtime, Worker } from '@temporalio/worker';
-import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { toFailure } from '../../activities/errors.js';
+import { beforeAll, describe, expect, test } from 'vitest';
 import { assertDefinitions } from '../../core/check.js';
 import type { AggregationView, Definitions } from '../../core/definition.js';
 import type { Plan } from '../../core/plan.js';
-import { activate, computePlan, openRevision, savePlan } from '../../registry/apply.js';
-import { createProducer } from '../../registry/push.js';
 import { createRuns, type Run, type Runs } from '../../registry/runs.js';
-import { startRegistry } from '../../registry/server.js';
-import { createPool, type Pool } from '../../registry/sql.js';
-import { createDatabase } from './database.js';
+import { createPool } from '../../registry/sql.js';
 import { changed, source } from './definitions.js';
+import { serve, temporalAddress, temporalNamespace } from './serve.js';
 
-const { pool, environment, postgresUrl } = await createDatabase();
-const temporalAddress = process.env.ALMANAC_TEMPORAL_ADDRESS!;
-const temporalNamespace = process.env.ALMANAC_TEMPORAL_NAMESPACE ?? 'default';
-const filesDir = await mkdtemp(join(tmpdir(), 'almanac registry '));
-const NOW = Date.UTC(2026, 10, 21, 3, 30);
+const { pool, environment, postgresUrl, filesDir, url, start, temporal, finish, applyDirectly, closing } =
+  await serve();
 const nothingThere = 'postgres://x@127.0.0.1:1/x';
-
-const closing: Array<() => unknown> = [];
-afterAll(async () => {
-  for (const close of closing.reverse()) await close();
-  await rm(filesDir, { recursive: true, force: true });
-});
-
-const producer = createProducer({ kafkaBrokers: process.env.ALMANAC_KAFKA_BROKERS!.split(','), environment });
-
-/** A registry on a free port. */
-async function start(other: { pool?: Pool; runs?: Runs; registryUrl?: string } = {}): Promise<string> {
-  const runs =
-    other.runs ??
-    createRuns({ environment, temporalAddress, temporalNamespace, temporalUiUrl: 'http://ui.example/' });
-  const server = await startRegistry({
-    config: { environment, filesDir, registryUrl: other.registryUrl ?? 'http://127.0.0.1:0' },
-    pool: other.pool ?? pool,
-    runs,
-    producer,
-    instance: 'one',
-    now: () => NOW,
-  });
-  closing.push(async () => {
-    await server.close();
-    await runs.close();
-  });
-  return server.url;
-}
-
-let url: string;
-let temporal: Client;
-beforeAll(async () => {
-  Runtime.install({ logger: new DefaultLogger('ERROR') });
-  url = await start();
-  const connection = await Connection.connect({ address: temporalAddress });
-  temporal = new Client({ connection, namespace: temporalNamespace });
-  closing.push(() => connection.close());
-  const native = await NativeConnection.connect({ address: temporalAddress });
-  const worker = await Worker.create({
-    connection: native,
-    namespace: temporalNamespace,
-    taskQueue: `${environment}-control`,
-    workflowsPath: fileURLToPath(new URL('./workflows.ts', import.meta.url)),
-    activities: {
-      openRevision: (hash: string) => failing(openRevision(pool, hash)),
-      activate: ({ planHash, by }: { planHash: string; by: string }) => failing(activate(pool, planHash, by)),
-    },
-  });
-  const running = worker.run();
-  closing.push(async () => {
-    worker.shutdown();
-    await running;
-    await native.close();
-  });
-});
-
-async function failing<T>(work: Promise<T>): Promise<T> {
-  try {
-    return await work;
-  } catch (error) {
-    throw toFailure(error);
-  }
-}
 
 interface Answer {
   status: number;
@@ -110,10 +36,16 @@ async function post(path: string, body: unknown, base = url): Promise<Answer> {
   );
 }
 
-async function send(path: string, body: string | Uint8Array, type: string, base = url): Promise<Answer> {
+async function send(
+  path: string,
+  body: string | Uint8Array,
+  type: string,
+  base = url,
+  headers: Record<string, string> = {},
+): Promise<Answer> {
   const response = await fetch(`${base}${path}`, {
     method: 'POST',
-    headers: { 'content-type': type },
+    headers: { 'content-type': type, ...headers },
     body: body as string,
   });
   return { status: response.status, body: JSON.parse(await response.text()) };
@@ -127,15 +59,6 @@ async function runOf(id: string, until: (run: Run) => boolean): Promise<Run> {
   }
 }
 const ended = (id: string): Promise<Run> => runOf(id, ({ state }) => state !== 'running');
-const finish = (id: string, how = 'completed'): Promise<void> =>
-  temporal.workflow.getHandle(id).signal('finish', how);
-
-async function applyDirectly(next: Definitions): Promise<void> {
-  const plan = await computePlan(pool, next);
-  await savePlan(pool, plan, assertDefinitions(next));
-  await openRevision(pool, plan.hash);
-  await activate(pool, plan.hash, 'test');
-}
 
 const everything = (): Definitions =>
   changed((all) => {
@@ -309,6 +232,72 @@ describe('plan and apply', () => {
       expect(lost).toMatchObject({ state: 'failed', error: { code: 'FS_PLAN_STALE' } });
     expect((await get('/v1/definitions')).body.revision).toBe(3);
   });
+});
+
+describe('entity tags', () => {
+  const getWith = async (path: string, headers: Record<string, string> = {}) => {
+    const response = await fetch(`${url}${path}`, { headers });
+    return { status: response.status, tag: response.headers.get('etag')!, text: await response.text() };
+  };
+  const tagOf = async (path: string): Promise<string> => (await getWith(path)).tag;
+  const applyOn = (ifMatch: string, body: object, path = '/v1/apply'): Promise<Answer> =>
+    send(path, JSON.stringify(body), 'application/json', url, { 'if-match': ifMatch });
+  const other = (owner: string): Definitions =>
+    changed((all) => {
+      all.services[0]!.owner = owner;
+    }, everything());
+
+  test.each(['/v1/definitions', '/v1/versions', '/v1/revisions', '/v1/openapi.json'])(
+    'of %s: 304 while it is the same',
+    async (path) => {
+      const tag = await tagOf(path);
+      expect(tag).toMatch(/^"[\w-]+"$/);
+      for (const known of [tag, `W/${tag}`, `"other", ${tag}`, '*'])
+        expect(await getWith(path, { 'if-none-match': known })).toEqual({ status: 304, tag, text: '' });
+      for (const unknown of ['"other"', tag.slice(1, -1), ''])
+        expect((await getWith(path, { 'if-none-match': unknown })).status).toBe(200);
+    },
+  );
+  test('the definitions have another after each apply, a plan has the same', async () => {
+    const { planHash } = (await pool.query('select plan_hash as "planHash" from revision')).rows[0];
+    const [before, plan] = [await tagOf('/v1/definitions'), await tagOf(`/v1/plans/${planHash}`)];
+    await applyDirectly(other('tagged'));
+    const after = await tagOf('/v1/definitions');
+    expect(after).not.toBe(before);
+    expect((await getWith('/v1/definitions', { 'if-none-match': before })).status).toBe(200);
+    expect(await tagOf(`/v1/plans/${planHash}`)).toBe(plan);
+  });
+  test('apply on definitions that are not the present ones changes nothing', async () => {
+    const before = await tagOf('/v1/definitions');
+    await applyDirectly(other('faster'));
+    const present = await tagOf('/v1/definitions');
+    for (const wrong of [before, `W/${present}`, '"other"', ''])
+      expect(await applyOn(wrong, { definitions: other('slower') })).toMatchObject({
+        status: 412,
+        body: { code: 'FS_PRECONDITION_FAILED', fix: expect.stringMatching(/ETag/) },
+      });
+    expect(await tagOf('/v1/definitions')).toBe(present);
+  });
+  test('apply on the present ones; asked again with its plan, the same run', async () => {
+    const tag = await tagOf('/v1/definitions');
+    const { body: plan } = await post('/v1/plan', { definitions: other('on time') });
+    const ask = (): Promise<Answer> => applyOn(tag, { definitions: other('on time'), planHash: plan.hash });
+    const { status, body } = await ask();
+    expect(status).toBe(202);
+    await ended(body.run);
+    expect(await ask()).toEqual({ status, body });
+    expect(await tagOf('/v1/definitions')).not.toBe(tag);
+  });
+  test('where nothing is compared, If-Match is refused', async () =>
+    expect(await applyOn('*', { view: 'user_rank' }, '/v1/refills')).toMatchObject({
+      status: 400,
+      body: { code: 'FS_REQUEST_INVALID', header: 'If-Match' },
+    }));
+  test('a plan that nobody knows', async () =>
+    expect(await get(`/v1/plans/${'f'.repeat(64)}`)).toMatchObject({
+      status: 404,
+      body: { code: 'FS_NOT_FOUND' },
+    }));
 });
 
 describe('files', () => {
@@ -731,7 +720,9 @@ describe('status', () => {
   test('a view: what it holds and its backfills', async () => {
     const { status, body } = await get('/v1/views/user_orders/progress');
     expect(status).toBe(200);
-    expect(body).toMatchObject({ view: 'user_orders', state: 'live', entities: 0, rows: 0, backfills: [] });
+    expect(body).toMatchObject({
+      view: 'user_orders', state: 'live', watermark: '1970-01-02T00:00:00.000Z', entities: 0, rows: 0, backfills: [],
+    }); // biome-ignore format: one thing
     expect((await get('/v1/views/user_rank@1/progress')).body).toMatchObject({
       view: 'user_rank',
       version: 1,
@@ -741,6 +732,22 @@ describe('status', () => {
       status: 404,
       body: { fix: 'did you mean "user_rank"?' },
     });
+  });
+  test('a view of a stream: its watermark is the least of the partitions that have events, less the lateness', async () => {
+    await applyDirectly(
+      changed((all) => {
+        all.sources[0]!.stream = { topic: 'orders', cutAtMs: 0 };
+        (all.views[0] as AggregationView).mode = { type: 'streaming', rowsEveryMs: 3_600_000 };
+      }, everything()),
+    );
+    const watermark = async (): Promise<string | null> =>
+      (await get('/v1/views/user_orders/progress')).body.watermark;
+    expect(await watermark()).toBe(null);
+    await pool.query(
+      `insert into stream_offset (source, partition, topic, greatest_event_ms)
+       values ('orders', 0, 'orders', 200000000), ('orders', 1, 'orders', 172800000), ('orders', 2, 'orders', null), ('clicks', 0, 'clicks', 1)`,
+    );
+    expect(await watermark()).toBe('1970-01-02T00:00:00.000Z');
   });
   test('metrics name routes, not requests', async () => {
     const text = await (await fetch(`${url}/metrics`)).text();

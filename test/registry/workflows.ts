@@ -65,5 +65,6 @@ export const importSource = wait;
 export const backfill = wait;
 export const materialize = wait;
 export const refill = wait;
+export const streamSource = wait;
 export const verify = wait;
 export const trainingSet = wait;
