@@ -128,7 +128,7 @@ test('a snapshot of layout 5, with and without events, and a record of none', ()
   expect(encodeState(compiled, decodeState(compiled, none))).toEqual(none);
 
   const record = encodeRecord(compiled, one);
-  expect(hex(record)).toBe(['05', '0000000000000007', '00100000000f55c8', '04', '07', '88d77a'].join(''));
+  expect(hex(record)).toBe(['03', '0000000000000007', '00100000000f55c8', '04', '07', '88d77a'].join(''));
   expect(readRecord(compiled, record, 2_000_000)).toBe(null);
   expect(decodeHeader(record)).toMatchObject({
     sequence: 7,
