@@ -2,7 +2,7 @@
  * Names: what may be a name at all, and the lint that keeps feature names readable by somebody who meets them in a model's input.
  * `nameException: 'reason'` silences the lint, never the rules of what may be a name.
  */
-import type { Problem } from './check.js';
+import type { Problem } from './check/run.js';
 import type { Window } from './definition.js';
 import { formatDuration, parseDuration } from './time.js';
 

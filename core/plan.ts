@@ -5,9 +5,10 @@
 import { sha256 } from '@noble/hashes/sha2.js';
 import { bytesToHex, utf8ToBytes } from '@noble/hashes/utils.js';
 import { canonicalDefinitions, canonicalJson, columnsRead, compareText, versionHash } from './canonical.js';
-import { checkDefinitions, type Problem } from './check.js';
+import { checkDefinitions, type Problem, refusal } from './check.js';
 import { Definitions, type Entity, type Service, type Source, type View } from './definition.js';
-import { FeatureStoreError } from './error.js';
+import { differences, type FieldChange } from './difference.js';
+import { archiveProblems, removedButUsed } from './refused.js';
 
 export const VERSION_STATES = [
   'draft', 'backfilling', 'shadow', 'canary', 'live', 'deprecated', 'retired', 'abandoned',
@@ -75,13 +76,6 @@ export interface ViewChange {
   rowsToScan: number | null;
 }
 
-/** `path` goes by names: features.user_total_purchases.window.ms. Without `before` it is new, without `after` it is gone. */
-export interface FieldChange {
-  path: string;
-  before?: unknown;
-  after?: unknown;
-}
-
 export interface Warning {
   path: string;
   message: string;
@@ -111,15 +105,6 @@ export function planDefinitions(current: Current, next: unknown, archived: Archi
 /** The exit code of a command that shows a plan: 0 there is nothing to do, 2 there are changes. Errors are 1. */
 export function planExitCode(plan: Plan): 0 | 2 {
   return plan.empty ? 0 : 2;
-}
-
-function refusal(problems: readonly Problem[]): FeatureStoreError {
-  const lines = problems.map(({ path, message, fix }) => `  ${path}: ${message}; ${fix}`);
-  const count = problems.length === 1 ? 'one problem' : `${problems.length} problems`;
-  return new FeatureStoreError('FS_DEFINITION_INVALID', `${count} in the definitions\n${lines.join('\n')}`, {
-    fix: problems.length === 1 ? problems[0]!.fix : 'correct each place named',
-    problems,
-  });
 }
 
 // ---------------------------------------------------------------- the difference
@@ -297,212 +282,4 @@ function sourceOf(view: View, definitions: Definitions): Source | null {
 function entityOf(view: View, definitions: Definitions): Entity | null {
   if (view.kind === 'onDemand') return null;
   return definitions.entities.find(({ name }) => name === view.entity) ?? null;
-}
-
-/** The places where two pieces of JSON differ, down to what a person would call a field; expressions are one field. */
-export function differences(before: unknown, after: unknown, path = ''): FieldChange[] {
-  if (before === undefined) return after === undefined ? [] : [{ path, after }];
-  if (after === undefined) return [{ path, before }];
-  if (canonicalJson(before) === canonicalJson(after)) return [];
-  const [old, young] = [parts(before), parts(after)];
-  if (!old || !young || Array.isArray(before) !== Array.isArray(after)) return [{ path, before, after }];
-  // Of a list of named things (join keys), the order is a meaning of its own.
-  const both = (keys: string[], other: Record<string, unknown>): string =>
-    keys.filter((key) => Object.hasOwn(other, key)).join();
-  if (Array.isArray(before) && both(Object.keys(old), young) !== both(Object.keys(young), old))
-    return [{ path, before, after }];
-  const keys = [...new Set([...Object.keys(old), ...Object.keys(young)])].sort(compareText);
-  return keys.flatMap((key) =>
-    differences(
-      Object.hasOwn(old, key) ? old[key] : undefined,
-      Object.hasOwn(young, key) ? young[key] : undefined,
-      path === '' ? key : `${path}.${key}`,
-    ),
-  );
-}
-
-/** What a value is made of: an object's fields, a list's named items; null: it is one thing. */
-function parts(value: unknown): Record<string, unknown> | null {
-  if (typeof value !== 'object' || value === null) return null;
-  if (!Array.isArray(value)) {
-    const expression = ['col', 'lit', 'args'].some((key) => Object.hasOwn(value, key));
-    return expression ? null : (value as Record<string, unknown>);
-  }
-  const names = value.map((item: unknown) =>
-    typeof item === 'object' && item !== null && 'name' in item && typeof item.name === 'string'
-      ? item.name
-      : null,
-  );
-  if (names.length === 0 || names.includes(null) || new Set(names).size < names.length) return null;
-  return Object.fromEntries(value.map((item: unknown, index) => [names[index]!, item]));
-}
-
-// ---------------------------------------------------------------- what may not change
-
-function removedButUsed(before: Definitions, after: Definitions): Problem[] {
-  const problems: Problem[] = [];
-  const missing = (kind: 'entities' | 'sources' | 'views', name: string): boolean =>
-    before[kind].some((item) => item.name === name) && !after[kind].some((item) => item.name === name);
-  const use = (kind: 'entities' | 'sources' | 'views', name: string, user: string): void => {
-    if (!missing(kind, name)) return;
-    problems.push({
-      code: 'unknown-reference',
-      path: `${kind}.${name}`,
-      message: `is removed, but ${user} reads it`,
-      fix: 'put it back, or remove what reads it too',
-    });
-  };
-  const views = (features: readonly string[]): Set<string> =>
-    new Set(features.map((feature) => feature.split(':')[0]!));
-  for (const view of after.views) {
-    const user = `view "${view.name}"`;
-    if (view.kind !== 'onDemand') use('entities', view.entity, user);
-    if (view.kind === 'aggregation') use('sources', view.source, user);
-    if (view.kind === 'onDemand') for (const name of views(view.inputs)) use('views', name, user);
-  }
-  for (const service of after.services)
-    for (const name of views(service.features)) use('views', name, `service "${service.name}"`);
-  return problems;
-}
-
-/** An archive keeps what it was given: what its events were read with cannot change under them. */
-function archiveProblems(old: Source, after: Definitions, archived: Archived): Problem[] {
-  const source = after.sources.find(({ name }) => name === old.name);
-  if (!source) return [];
-  const events = Object.hasOwn(archived, old.name) ? archived[old.name]!.events : 0;
-  const problems: Problem[] = [];
-  const refuse = (path: string, message: string, fix: string): void => {
-    problems.push({ code: 'source', path: `sources.${old.name}.${path}`, message, fix });
-  };
-  for (const [name, column] of Object.entries(old.columns)) {
-    const next = Object.hasOwn(source.columns, name) ? source.columns[name]! : null;
-    if (next === null) {
-      const readers = after.views.filter(
-        (view) =>
-          view.kind === 'aggregation' && view.source === old.name && columnsRead(view, source).includes(name),
-      );
-      if (readers.length > 0)
-        refuse(
-          `columns.${name}`,
-          `is removed, but ${readers.map((view) => `view "${view.name}"`).join(', ')} reads it`,
-          'put it back, or change what reads it',
-        );
-    } else if (events > 0 && next.type !== column.type)
-      refuse(
-        `columns.${name}.type`,
-        `was ${column.type} and becomes ${next.type}, with ${events} events archived`,
-        `restore ${column.type}, or declare a new column of type ${next.type}`,
-      );
-    else if (events > 0 && column.nullable && !next.nullable)
-      refuse(
-        `columns.${name}.nullable`,
-        `becomes false, with ${events} events archived that may lack it`,
-        'restore true',
-      );
-  }
-  for (const [name, column] of Object.entries(source.columns))
-    if (events > 0 && !Object.hasOwn(old.columns, name) && !column.nullable)
-      refuse(
-        `columns.${name}.nullable`,
-        `is false in a new column, which the ${events} archived events lack`,
-        'declare it nullable',
-      );
-  for (const role of ['eventTime', 'arrival', 'id', 'sequence'] as const)
-    if (events > 0 && old[role] !== source[role])
-      refuse(
-        role,
-        `was ${show(old[role])} and becomes ${show(source[role])}, with ${events} events archived by it`,
-        'restore it, or declare a new source and import again',
-      );
-  return problems;
-}
-
-// ---------------------------------------------------------------- for people
-
-const WIDTH = 80;
-const SIGNS = { create: '+', change: '~', version: '~', remove: '-' } as const;
-
-/** Plain text of at most 80 columns. */
-export function renderPlan(plan: Plan): string {
-  const lines = wrap(summary(plan), '');
-  if (!plan.empty) lines.push('');
-  for (const change of plan.changes) {
-    lines.push(...wrap(title(change), ''));
-    for (const field of change.fields) lines.push(...renderField(field));
-  }
-  if (plan.warnings.length > 0) lines.push('');
-  for (const { path, message } of plan.warnings) lines.push(...wrap(`warning: ${path}: ${message}`, ''));
-  const rows = plan.changes.map((change) => (change.kind === 'view' ? change.rowsToScan : 0));
-  const total = rows.reduce<number>((sum, count) => sum + (count ?? 0), 0);
-  if (total > 0) lines.push('', `backfill: ${grouped(total)} events to scan in all`);
-  return `${lines.join('\n')}\n`;
-}
-
-function summary(plan: Plan): string {
-  const on = plan.baseRevision === 0 ? 'an empty registry' : `revision ${plan.baseRevision}`;
-  if (plan.empty) return `no changes on ${on}`;
-  const count = (action: Change['action'], word: string): string[] => {
-    const found = plan.changes.filter((change) => change.action === action).length;
-    return found === 0 ? [] : [`${found} ${word}`];
-  };
-  const counts = [
-    ...count('create', 'to create'),
-    ...count('version', 'to a new version'),
-    ...count('change', 'to change'),
-    ...count('remove', 'to remove'),
-  ];
-  return `plan ${plan.hash.slice(0, 16)} on ${on}: ${counts.join(', ')}`;
-}
-
-function title(change: Change): string {
-  const head = `${SIGNS[change.action]} ${change.kind} ${change.name}`;
-  if (change.kind !== 'view') return head;
-  const again = change.reused ? ', as it was before' : '';
-  switch (change.action) {
-    case 'create':
-      return `${head} v${change.version}${again}${scan(change.rowsToScan)}`;
-    case 'version':
-      return `${head} ${change.replaces === null ? '' : `v${change.replaces} → `}v${change.version}${again}${scan(change.rowsToScan)}`;
-    case 'change':
-      return `${head} v${change.version}: same values, no new version`;
-    case 'remove':
-      return `${head} v${change.version}`;
-  }
-}
-
-function scan(rows: number | null): string {
-  if (rows === null) return ': a query to run';
-  return rows === 0 ? '' : `: ${grouped(rows)} events to scan`;
-}
-
-function renderField(field: FieldChange): string[] {
-  const text =
-    field.before === undefined
-      ? `${field.path}: + ${show(field.after)}`
-      : field.after === undefined
-        ? `${field.path}: - ${show(field.before)}`
-        : `${field.path}: ${show(field.before)} → ${show(field.after)}`;
-  return wrap(text, '    ');
-}
-
-function show(value: unknown): string {
-  return value === null ? 'none' : canonicalJson(value);
-}
-
-function grouped(count: number): string {
-  return String(count).replace(/\B(?=(\d{3})+$)/g, ',');
-}
-
-/** Lines of at most 80 characters, broken at spaces where there are any; lines after the first stand four deeper. */
-function wrap(text: string, indent: string): string[] {
-  const lines: string[] = [];
-  let rest = Array.from(text.replace(/[\p{Cc}\p{Cf}]/gu, ' '));
-  for (let margin = indent; ; margin = `${indent}    `) {
-    const room = WIDTH - margin.length;
-    if (rest.length <= room) return [...lines, margin + rest.join('')];
-    const space = rest.lastIndexOf(' ', room);
-    const end = space > room / 2 ? space : room;
-    lines.push((margin + rest.slice(0, end).join('')).trimEnd());
-    rest = rest.slice(rest[end] === ' ' ? end + 1 : end);
-  }
 }

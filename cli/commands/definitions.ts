@@ -1,6 +1,7 @@
 /** What `plan` and `apply` share: evaluate the author's file and ask the registry for the plan. */
 import type { Definitions } from '../../core/definition.js';
-import { type Plan, renderPlan } from '../../core/plan.js';
+import type { Plan } from '../../core/plan.js';
+import { renderPlan } from '../../core/render-plan.js';
 import type { Client } from '../client.js';
 import { DEFAULT_FILE, loadDefinitions } from '../load.js';
 import type { Output } from '../output.js';

@@ -345,7 +345,7 @@ async function applyShop(client: Client, cutAtMs: number, out: Output): Promise<
   const definitions = await out.step('evaluating examples/shop/features.ts', () =>
     loadDefinitions(file.find(existsSync) ?? file[0]!),
   );
-  const { renderPlan } = await import('../../core/plan.js');
+  const { renderPlan } = await import('../../core/render-plan.js');
   const plan = await client.post<Parameters<typeof renderPlan>[0]>('/v1/plan', { definitions });
   out.note(renderPlan(plan).split('\n')[0]!);
   await out.step('applying', async (step) => {

@@ -3,17 +3,10 @@ import { describe, expect, test } from 'vitest';
 import { canonicalDefinitions, canonicalJson } from '../../core/canonical.js';
 import { assertDefinitions, type Problem } from '../../core/check.js';
 import type { AggregationView, Definitions } from '../../core/definition.js';
+import { differences, type FieldChange } from '../../core/difference.js';
 import { FeatureStoreError } from '../../core/error.js';
-import {
-  type Archived,
-  type Current,
-  differences,
-  type FieldChange,
-  type Plan,
-  planDefinitions,
-  planExitCode,
-  renderPlan,
-} from '../../core/plan.js';
+import { type Archived, type Current, type Plan, planDefinitions, planExitCode } from '../../core/plan.js';
+import { renderPlan } from '../../core/render-plan.js';
 import { changed, definitions, type sqlView } from '../registry/definitions.js';
 import { applyPlanTo, repository } from '../registry/model.js';
 
