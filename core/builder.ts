@@ -6,7 +6,7 @@
  * Nothing here throws but `define`, and that once, with every problem found: a mistake the compiler did not catch is carried
  * along as it stands and named by check.ts.
  */
-import { assertDefinitions, expressionTypeOf, featureTypeOf } from './check.js';
+import { assertSound, expressionTypeOf, featureTypeOf } from './check.js';
 import type {
   Aggregation as AggregationJson,
   AggregationView as AggregationViewJson,
@@ -20,12 +20,14 @@ import type {
   Literal,
   OnDemandView as OnDemandViewJson,
   Operator,
+  Owner,
   RatioSide as RatioSideJson,
   ScalarType,
   Service as ServiceJson,
   Sessions as SessionsJson,
   Source as SourceJson,
   SqlView as SqlViewJson,
+  Succession,
   View as ViewJson,
   Window as WindowJson,
 } from './definition.js';
@@ -375,7 +377,12 @@ export interface SourceSpec<C extends ColumnSpecs> extends Described {
   input: SourceJson['input'];
   columns: C;
   /** A topic that goes on from the instant `cutAt` (RFC 3339), where the file or table ends. */
-  stream?: { topic: string; cutAt: string };
+  stream?: {
+    topic: string;
+    cutAt: string;
+    /** What its producers say that it carries, to be compared with `columns`. */
+    columns?: ColumnSpecs;
+  };
   /** When it happened. */
   eventTime: ColumnOf<C, 'timestamp'>;
   /** When the platform could have known it; without one it is taken to be `arrivalDelay` after it happened. */
@@ -406,16 +413,13 @@ export function source<const C extends ColumnSpecs>(name: string, spec: SourceSp
     kind: spec.kind ?? 'append',
     input: spec.input,
     ...(spec.stream && {
-      stream: { topic: spec.stream.topic, cutAtMs: parseTimestamp(spec.stream.cutAt) },
+      stream: {
+        topic: spec.stream.topic,
+        cutAtMs: parseTimestamp(spec.stream.cutAt),
+        ...(spec.stream.columns && { columns: columnsJson(spec.stream.columns) }),
+      },
     }),
-    columns: Object.fromEntries(
-      Object.entries(spec.columns).map(([column, given]) => {
-        if (typeof given !== 'string')
-          return [column, { type: 'list<float64>' as const, nullable: given.nullable, length: given.length }];
-        const nullable = given.endsWith('?');
-        return [column, { type: (nullable ? given.slice(0, -1) : given) as ColumnType, nullable }];
-      }),
-    ),
+    columns: columnsJson(spec.columns),
     eventTime: spec.eventTime,
     arrival: spec.arrival ?? null,
     id: spec.id ?? null,
@@ -427,6 +431,17 @@ export function source<const C extends ColumnSpecs>(name: string, spec: SourceSp
     dedupeMs: ms(spec.dedupe ?? '24h'),
     retentionMs: spec.retention === undefined ? null : ms(spec.retention),
   });
+}
+
+function columnsJson(columns: ColumnSpecs): SourceJson['columns'] {
+  return Object.fromEntries(
+    Object.entries(columns).map(([column, given]) => {
+      if (typeof given !== 'string')
+        return [column, { type: 'list<float64>' as const, nullable: given.nullable, length: given.length }];
+      const nullable = given.endsWith('?');
+      return [column, { type: (nullable ? given.slice(0, -1) : given) as ColumnType, nullable }];
+    }),
+  );
 }
 
 /** Files of events, imported one by one. */
@@ -628,11 +643,16 @@ interface Served {
   /** Why this name may break a rule of the naming lint. */
   nameException?: string;
 }
-interface Stored extends Described {
+/** What a changed view is to the version that was live before: the same values, a mistake mended, or another meaning. */
+interface Succeeding {
+  succeeds?: { version: number; as: Succession; reason: string };
+}
+interface Stored extends Described, Succeeding {
   /** Older than this, by the newest event, counts as no history. */
   ttl?: Duration;
   freshness?: { tier: 'realtime' | 'hourly' | 'daily'; expectedEvery: Duration };
 }
+const succession = ({ succeeds }: Succeeding): Succeeding => (succeeds ? { succeeds } : {});
 type Types = Record<string, FeatureType>;
 
 /** A view, and its features by name. */
@@ -709,6 +729,7 @@ export function aggregationView<const C extends ColumnSpecs, F extends Types>(
     kind: 'aggregation',
     name,
     ...described(spec),
+    ...succession(spec),
     entity: spec.entity.json.name,
     ttlMs: spec.ttl === undefined ? null : ms(spec.ttl),
     freshness: freshness(spec, spec.mode.type === 'batch' ? spec.mode.cadenceMs : null),
@@ -766,6 +787,7 @@ export function sqlView<F extends ColumnTypes>(
     kind: 'sql',
     name,
     ...described(spec),
+    ...succession(spec),
     entity: spec.entity.json.name,
     ttlMs: spec.ttl === undefined ? null : ms(spec.ttl),
     freshness: freshness(spec, cadenceMs),
@@ -808,7 +830,7 @@ type OnDemandFeatures<F extends Types> = {
 /** Computed when read, from request fields, stored features and the request's clock. What it reads is found in the expressions. */
 export function onDemandView<F extends Types>(
   name: string,
-  spec: Described & { request?: RequestFields<RequestSpecs>; features: OnDemandFeatures<F> },
+  spec: Described & Succeeding & { request?: RequestFields<RequestSpecs>; features: OnDemandFeatures<F> },
 ): ViewDef<OnDemandViewJson, F> {
   const given = Object.entries(spec.features as OnDemandFeatures<Types>);
   const inputs = given.flatMap(([, feature]) => feature.expression.inputs);
@@ -821,6 +843,7 @@ export function onDemandView<F extends Types>(
     kind: 'onDemand',
     name,
     ...described(spec),
+    ...succession(spec),
     request: fields,
     inputs: [...new Set(inputs.map((input) => refName(input)))],
     features: given.map(([feature, of]) => ({
@@ -869,10 +892,14 @@ export function service(
 export type Part = EntityDef | SourceDef | AnyView | ServiceDef;
 
 /**
- * Everything reachable from the given parts, checked and canonical. Throws FS_DEFINITION_INVALID, naming every problem.
- * Two different things under one name are kept, for the check to name.
+ * Everything reachable from the given parts, checked and canonical. Throws FS_DEFINITION_INVALID, naming every problem; rules that a
+ * policy may bend (policy.ts) are for `plan` and `test`, which know it. Two different things under one name are kept, for the check to name.
+ * @param options owners: how to reach those whom `owner` names
  */
-export function define(parts: readonly Part[]): Definitions {
+export function define(
+  parts: readonly Part[],
+  { owners = [] }: { owners?: readonly Owner[] } = {},
+): Definitions {
   const found = new Set<Part>();
   const collect = (part: Part): void => {
     if (found.has(part)) return;
@@ -881,7 +908,8 @@ export function define(parts: readonly Part[]): Definitions {
   };
   parts.forEach(collect);
   const all = [...found];
-  return assertDefinitions({
+  return assertSound({
+    owners,
     entities: all.filter((part) => part.kind === 'entity').map((part) => part.json),
     sources: all.filter((part) => part.kind === 'source').map((part) => part.json),
     views: all.filter((part): part is AnyView => part instanceof ViewDef).map((part) => part.json),

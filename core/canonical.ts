@@ -95,7 +95,11 @@ export function canonicalDefinitions(definitions: Definitions): Definitions {
     ...item,
     tags: [...new Set(item.tags)].sort(compareText),
   });
+  const { project, policy = {}, owners = [] } = definitions;
   return {
+    ...(project !== undefined && { project }),
+    ...(Object.keys(policy).length > 0 && { policy }),
+    ...(owners.length > 0 && { owners: [...owners].sort(byName) }),
     entities: definitions.entities.map(tagged).sort(byName),
     sources: definitions.sources.map(tagged).sort(byName),
     views: definitions.views.map((view) => canonicalView(tagged(view))).sort(byName),

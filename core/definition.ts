@@ -78,6 +78,15 @@ export const Entity = z.strictObject({
 });
 export type Entity = z.infer<typeof Entity>;
 
+/** `length`: of a list<float64>, which it makes a vector: so many elements, never others. */
+const Columns = z.record(
+  Name,
+  z.strictObject({
+    type: ColumnType,
+    nullable: z.boolean(),
+    length: z.number().int().min(1).max(MAX_ELEMENTS).exactOptional(),
+  }),
+);
 export const Source = z.strictObject({
   name: Name,
   ...Described,
@@ -96,17 +105,12 @@ export const Source = z.strictObject({
     /** JSON objects with the source's columns, one per message; the platform owns the topic. */
     z.strictObject({ type: z.literal('topic'), topic: Topic }),
   ]),
-  /** A file or table holds what happened before `cutAtMs`, the topic what happened from then on. */
-  stream: z.strictObject({ topic: Topic, cutAtMs: Ms }).exactOptional(),
-  /** `length`: of a list<float64>, which it makes a vector: so many elements, never others. */
-  columns: z.record(
-    Name,
-    z.strictObject({
-      type: ColumnType,
-      nullable: z.boolean(),
-      length: z.number().int().min(1).max(MAX_ELEMENTS).exactOptional(),
-    }),
-  ),
+  /**
+   * A file or table holds what happened before `cutAtMs`, the topic what happened from then on. `columns`: what its producers say that
+   * it carries; a check compares it with what is declared below. Absent: just that.
+   */
+  stream: z.strictObject({ topic: Topic, cutAtMs: Ms, columns: Columns.exactOptional() }).exactOptional(),
+  columns: Columns,
   /** Column of type timestamp: when it happened. */
   eventTime: Name,
   /** Column of type timestamp: when the platform could have known it; null: event time + arrivalDelayMs, assumed. */

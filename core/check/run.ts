@@ -1,15 +1,14 @@
 /** One run of the check: the problems so far, and the items that are whole, by name. */
 import type { Entity, Source, View } from '../definition.js';
 import { nameProblem } from '../naming.js';
+import type { RuleCode } from '../policy.js';
 import { suggest } from './words.js';
 
+/** A rule that the policy may bend, or what is always an error. */
 export type ProblemCode =
+  | RuleCode
   | 'structure'
   | 'name'
-  | 'name-snake-case'
-  | 'name-entity-first'
-  | 'name-window'
-  | 'name-abbreviation'
   | 'duplicate'
   | 'unknown-reference'
   | 'unknown-column'
@@ -18,10 +17,9 @@ export type ProblemCode =
   | 'key'
   | 'window'
   | 'cadence'
-  | 'ttl'
-  | 'cold-start'
   | 'source'
-  | 'query';
+  | 'query'
+  | 'project';
 
 /** `path` goes by names where there are any: views.user_orders.features.user_total_purchases.window.hopMs */
 export interface Problem {
@@ -31,11 +29,12 @@ export interface Problem {
   fix: string;
 }
 
-export const SECTIONS = ['entities', 'sources', 'views', 'services'] as const;
+export const SECTIONS = ['entities', 'sources', 'views', 'services', 'owners'] as const;
 export type Section = (typeof SECTIONS)[number];
 
 export class Check {
   readonly problems: Problem[] = [];
+  readonly #told = new Set<string>();
   readonly entities = new Map<string, Entity>();
   readonly sources = new Map<string, Source>();
   readonly views = new Map<string, View>();
@@ -44,7 +43,9 @@ export class Check {
 
   add(code: ProblemCode, path: string, message: string, fix: string): void {
     // one value may break several bounds at once: 2^53 is neither a safe integer nor below the maximum
-    if (this.problems.some((known) => known.path === path && known.message === message)) return;
+    const told = `${path}\0${message}`;
+    if (this.#told.has(told)) return;
+    this.#told.add(told);
     this.problems.push({ code, path, message, fix });
   }
 

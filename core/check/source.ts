@@ -46,6 +46,7 @@ export function checkSource(check: Check, source: Source): void {
     );
   if (streamOf(source) && source.kind === 'snapshot')
     check.add('source', `${path}.kind`, 'a topic holds events, not a snapshot', "declare kind: 'append'");
+  if (source.stream?.columns) checkSkew(check, source, source.stream.columns);
   if (source.retentionMs !== null && source.allowedLatenessMs > source.retentionMs)
     check.add(
       'source',
@@ -53,6 +54,33 @@ export function checkSource(check: Check, source: Source): void {
       `events may come ${formatDuration(source.allowedLatenessMs)} late and are kept ${formatDuration(source.retentionMs)}`,
       'keep them longer, or allow less lateness',
     );
+}
+
+/** What the topic carries is what the file or table has: a training set and serving read one schema. */
+function checkSkew(check: Check, { name, columns }: Source, streamed: Source['columns']): void {
+  const path = `sources.${name}.stream.columns`;
+  for (const column of new Set([...Object.keys(columns), ...Object.keys(streamed)])) {
+    const declared = Object.hasOwn(columns, column) ? columnSpec(columns[column]!) : null;
+    const carried = Object.hasOwn(streamed, column) ? columnSpec(streamed[column]!) : null;
+    if (declared === carried) continue;
+    check.add(
+      'schema-skew',
+      `${path}.${column}`,
+      carried === null
+        ? `is missing in the topic; the source declares ${declared}`
+        : declared === null
+          ? `is ${carried} in the topic; the source does not declare it`
+          : `is ${carried} in the topic; the source declares ${declared}`,
+      carried === null
+        ? 'let the producers send it, or take it out of the source'
+        : 'declare the same on both sides',
+    );
+  }
+}
+
+/** As an author writes it: int64?, vector(64). */
+function columnSpec({ type, nullable, length }: Source['columns'][string]): string {
+  return `${length === undefined ? type : `vector(${length})`}${nullable ? '?' : ''}`;
 }
 
 /** A column with a part to play exists, has a fitting type and is always there; only an arrival may be assumed instead. */

@@ -134,7 +134,7 @@ function follow(root: unknown, keys: readonly PropertyKey[], base: string): { va
     value =
       typeof value === 'object' && value !== null ? (value as Record<PropertyKey, unknown>)[key] : undefined;
     const name = typeof key === 'number' ? nameOf(value) : null;
-    path += typeof key === 'number' && name === null ? `[${key}]` : `.${name ?? String(key)}`;
+    path += typeof key === 'number' && name === null ? `[${key}]` : `${path && '.'}${name ?? String(key)}`;
   }
   return { value, path };
 }
@@ -184,5 +184,6 @@ function lower(message: string): string {
 
 function a(expected: string): string {
   const article = /^[aeiou]/.test(expected) ? 'an' : 'a';
-  return expected === 'int' ? 'a whole number' : `${article} ${expected}`;
+  if (expected === 'int') return 'a whole number';
+  return expected === 'record' ? 'an object' : `${article} ${expected}`;
 }

@@ -174,16 +174,23 @@ export function checkColdStart(
 ): void {
   const { type, coldStart } = feature;
   const size = typeof coldStart === 'object' && coldStart !== null ? Object.keys(coldStart).length : null;
-  if (!fits(coldStart, type))
+  if (coldStart === null)
     check.add(
       'cold-start',
+      `${at}.coldStart`,
+      'is null: entities without history have no value',
+      `give ${EXAMPLES[type]}`,
+    );
+  else if (!fits(coldStart, type))
+    check.add(
+      'type',
       `${at}.coldStart`,
       `${show(coldStart)} is no ${type}`,
       `give ${EXAMPLES[type]}, or null`,
     );
   else if (size !== null && (size < least || size > most))
     check.add(
-      'cold-start',
+      'type',
       `${at}.coldStart`,
       `has ${size} elements; the feature has ${least === most ? most : `${most} at most`}`,
       least === most ? `give ${most}, or null` : 'give fewer',

@@ -1,4 +1,5 @@
 /** Views of every kind, and what they say of entities, sources and each other. */
+import { columnsOf } from '../canonical.js';
 import type {
   AggregationView,
   Entity,
@@ -273,6 +274,18 @@ function checkOnDemandView(check: Check, view: OnDemandView, path: string): void
       );
     inputs.set(found.feature.name, { index: inputs.size, type: found.feature.type });
   }
+  const read = new Set(view.features.flatMap(({ expression }) => columnsOf(expression)));
+  for (const name of Object.keys(view.request))
+    if (!read.has(name))
+      check.add(
+        'request-input',
+        `${path}.request.${name}`,
+        'is asked of every request, and no feature reads it',
+        'leave it out, or read it',
+      );
+  for (const ref of new Set(view.inputs))
+    if (!read.has(ref.slice(ref.indexOf(':') + 1)))
+      check.add('request-input', `${path}.inputs`, `reads "${ref}", and no feature does`, 'leave it out');
   for (const feature of view.features) {
     const at = `${path}.features.${feature.name}`;
     // what an unknown input would be is unknown: its absence has been named

@@ -96,7 +96,7 @@ function checkKept(
   if (reach && reach.ms + gapMs <= retentionMs) return;
   const more = gapMs > 0 ? `, and a session a gap of ${formatDuration(gapMs)} more` : '';
   check.add(
-    'window',
+    'window-retention',
     `${at}.window`,
     `reaches back ${reach?.text ?? 'without bound'}${more}; source "${name}" keeps ${formatDuration(retentionMs)}`,
     reach

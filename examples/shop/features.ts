@@ -412,4 +412,6 @@ export const pricing = service('pricing', {
   features: [priceFit, userOrders.feature('user_avg_order_value')],
 });
 
-export default define([recommendation, pricing]);
+export default define([recommendation, pricing], {
+  owners: [{ name: owner, contact: 'features@shop.example' }],
+});

@@ -421,7 +421,6 @@ test('nothing is thrown before define, and define names everything at once', () 
     'views.user_wrong.features.user_count_1d.window.ms',
     'views.user_unknown.mode.cadenceMs',
     'views.user_unknown.features.spend.aggregation.value',
-    'views.user_unknown.features.spend',
   ]);
   expect(error.message).toContain('"30 minutes" is not a duration');
   expect(error.message).toContain('did you mean "cents"?');

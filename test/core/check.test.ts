@@ -29,7 +29,7 @@ import {
   vector,
 } from '../../core/index.js';
 
-const described = { description: 'x', owner: 'tests' };
+const described = { description: 'x', owner: 'tests@shop.example' };
 const user = entity('user', { ...described, keys: { user_id: 'string' } });
 const orders = source('orders', {
   ...described,
@@ -153,7 +153,11 @@ function changed(change: (parts: Parts) => void): unknown {
 }
 
 test('what is whole has no problems, and comes back canonical', () =>
-  expect(checkDefinitions(JSON.parse(JSON.stringify(whole)))).toEqual({ definitions: whole, problems: [] }));
+  expect(checkDefinitions(JSON.parse(JSON.stringify(whole)))).toEqual({
+    definitions: whole,
+    problems: [],
+    warnings: [],
+  }));
 
 interface Case {
   why: string;
@@ -323,9 +327,9 @@ cases('types', [
   { why: 'a map where a list is declared', change: aggregation('user_spend', 'user_items', { op: 'bucketed', by: { col: 'item' }, aggregation: { op: 'mean', value: { col: 'cents' } }, limit: 5 }), code: 'type', path: 'views.user_spend.features.user_items.type', fix: /map<string,float64>/ },
   { why: 'an estimate from a fraction on', change: aggregation('user_spend', 'user_items', { op: 'approxDistinct', value: { col: 'item' }, exactTo: 0.5 }), code: 'structure', path: 'views.user_spend.features.user_items.aggregation.exactTo' },
   { why: 'a map of a sql view', change: ({ feature }) => (feature('user_rank', 'user_rank').type = 'map<string,int64>'), code: 'structure', path: 'views.user_rank.features.user_rank.type', fix: /list<int64>/ },
-  { why: 'a cold start of a map that is a list', change: ({ feature }) => Object.assign(feature('user_spend', 'user_items'), { ...buckets(3), coldStart: [] }), code: 'cold-start', path: 'views.user_spend.features.user_items.coldStart', fix: /an object of whole numbers/ },
-  { why: 'a cold start of a map of other values', change: ({ feature }) => Object.assign(feature('user_spend', 'user_items'), { ...buckets(3), coldStart: { a: 0.5 } }), code: 'cold-start', path: 'views.user_spend.features.user_items.coldStart' },
-  { why: 'a cold start larger than the map', change: ({ feature }) => Object.assign(feature('user_spend', 'user_items'), { ...buckets(1), coldStart: { a: 1, b: 2 } }), code: 'cold-start', path: 'views.user_spend.features.user_items.coldStart', says: /1 at most/ },
+  { why: 'a cold start of a map that is a list', change: ({ feature }) => Object.assign(feature('user_spend', 'user_items'), { ...buckets(3), coldStart: [] }), code: 'type', path: 'views.user_spend.features.user_items.coldStart', fix: /an object of whole numbers/ },
+  { why: 'a cold start of a map of other values', change: ({ feature }) => Object.assign(feature('user_spend', 'user_items'), { ...buckets(3), coldStart: { a: 0.5 } }), code: 'type', path: 'views.user_spend.features.user_items.coldStart' },
+  { why: 'a cold start larger than the map', change: ({ feature }) => Object.assign(feature('user_spend', 'user_items'), { ...buckets(1), coldStart: { a: 1, b: 2 } }), code: 'type', path: 'views.user_spend.features.user_items.coldStart', says: /1 at most/ },
   { why: 'a histogram of texts', change: aggregation('user_spend', 'user_items', { op: 'histogram', value: { col: 'item' }, edges: [0] }), code: 'type', path: 'views.user_spend.features.user_items.aggregation.value' },
   { why: 'a percentile by the hundred', change: aggregation('user_spend', 'user_items', { op: 'percentile', value: { col: 'cents' }, quantile: 95 }), code: 'structure', path: 'views.user_spend.features.user_items.aggregation.quantile' },
   { why: 'a percentile below 0', change: aggregation('user_spend', 'user_items', { op: 'percentile', value: { col: 'cents' }, quantile: -0.1 }), code: 'structure', path: 'views.user_spend.features.user_items.aggregation.quantile' },
@@ -346,13 +350,13 @@ cases('types', [
   { why: 'a vector too long', change: ({ source: of }) => (of('orders').columns.taste.length = 4097), code: 'structure', path: 'sources.orders.columns.taste.length' },
   { why: 'a list as a key', change: ({ view }) => (view('user_spend').key = ['tags']), code: 'key', path: 'views.user_spend.key', says: /list<string>/ },
   { why: 'a list as an id', change: ({ source: of }) => (of('orders').id = 'tags'), code: 'type', path: 'sources.orders.id', fix: /string or int64/ },
-  { why: 'a cold start of another length', change: ({ feature }) => Object.assign(feature('user_spend', 'user_items'), { type: 'list<float64>', coldStart: [0, 0], aggregation: { op: 'mean', value: { col: 'taste' } } }), code: 'cold-start', path: 'views.user_spend.features.user_items.coldStart', says: /the feature has 3$/, fix: /give 3, or null/ },
+  { why: 'a cold start of another length', change: ({ feature }) => Object.assign(feature('user_spend', 'user_items'), { type: 'list<float64>', coldStart: [0, 0], aggregation: { op: 'mean', value: { col: 'taste' } } }), code: 'type', path: 'views.user_spend.features.user_items.coldStart', says: /the feature has 3$/, fix: /give 3, or null/ },
   { why: 'a list in a request', change: ({ view }) => (view('price_fit').request.price = 'list<int64>'), code: 'structure', path: 'views.price_fit.request.price' },
   { why: 'a type that it does not give', change: ({ feature }) => (feature('user_spend', 'user_items').type = 'list<int64>'), code: 'type', path: 'views.user_spend.features.user_items.type', fix: /list<string>/ },
-  { why: 'a cold start of another type', change: ({ feature }) => (feature('user_spend', 'user_spend_7d').coldStart = 'none'), code: 'cold-start', path: `${SPEND}.coldStart`, fix: /whole number/ },
-  { why: 'a cold start that is a fraction', change: ({ feature }) => (feature('user_spend', 'user_spend_7d').coldStart = 0.5), code: 'cold-start', path: `${SPEND}.coldStart` },
-  { why: 'a cold start of other elements', change: ({ feature }) => (feature('user_spend', 'user_items').coldStart = [1]), code: 'cold-start', path: 'views.user_spend.features.user_items.coldStart' },
-  { why: 'a cold start longer than the list', change: ({ feature }) => (feature('user_spend', 'user_top').coldStart = ['a', 'b', 'c']), code: 'cold-start', path: 'views.user_spend.features.user_top.coldStart', says: /2 at most/ },
+  { why: 'a cold start of another type', change: ({ feature }) => (feature('user_spend', 'user_spend_7d').coldStart = 'none'), code: 'type', path: `${SPEND}.coldStart`, fix: /whole number/ },
+  { why: 'a cold start that is a fraction', change: ({ feature }) => (feature('user_spend', 'user_spend_7d').coldStart = 0.5), code: 'type', path: `${SPEND}.coldStart` },
+  { why: 'a cold start of other elements', change: ({ feature }) => (feature('user_spend', 'user_items').coldStart = [1]), code: 'type', path: 'views.user_spend.features.user_items.coldStart' },
+  { why: 'a cold start longer than the list', change: ({ feature }) => (feature('user_spend', 'user_top').coldStart = ['a', 'b', 'c']), code: 'type', path: 'views.user_spend.features.user_top.coldStart', says: /2 at most/ },
 ]);
 
 const HOUR = 3_600_000;
@@ -372,23 +376,23 @@ const kept = (window: Window) => (parts: Parts) =>
 
 // biome-ignore format: a table, one case a line
 cases('windows, cadence, ttl', [
-  { why: 'a lifetime, over a source that is not kept for ever', change: kept({ type: 'lifetime' }), code: 'window', path: `${SHOPPING}.window`, says: /without bound.*keeps 365d/, fix: /retention/ },
-  { why: 'a decaying lifetime that reaches behind what is kept', change: (parts) => { kept({ type: 'lifetime' })(parts); Object.assign(parts.feature('user_shopping', 'user_receipts_7d'), { type: 'float64', aggregation: { op: 'decayedCount', halfLifeMs: 5 * DAY } }); }, code: 'window', path: `${SHOPPING}.window`, says: /reaches back 320d and a hop of 80d/ },
+  { why: 'a lifetime, over a source that is not kept for ever', change: kept({ type: 'lifetime' }), code: 'window-retention', path: `${SHOPPING}.window`, says: /without bound.*keeps 365d/, fix: /retention/ },
+  { why: 'a decaying lifetime that reaches behind what is kept', change: (parts) => { kept({ type: 'lifetime' })(parts); Object.assign(parts.feature('user_shopping', 'user_receipts_7d'), { type: 'float64', aggregation: { op: 'decayedCount', halfLifeMs: 5 * DAY } }); }, code: 'window-retention', path: `${SHOPPING}.window`, says: /reaches back 320d and a hop of 80d/ },
   { why: 'a session without a gap', change: kept({ type: 'session', gapMs: 0 }), code: 'structure', path: `${SHOPPING}.window.gapMs`, says: /holds 0/ },
   { why: 'no multiple of its hop', change: excused(window(1.5 * DAY, DAY)), code: 'window', path: `${SPEND}.window.hopMs`, says: /no multiple/ },
   { why: 'a hop that does not divide the day', change: excused(window(70 * 3_600_000, 7 * 3_600_000)), code: 'window', path: `${SPEND}.window.hopMs`, says: /7h neither/ },
-  { why: 'longer than the source is kept, with its hop', change: kept({ type: 'sliding', ms: 365 * DAY, hopMs: DAY }), code: 'window', path: `${SHOPPING}.window`, says: /365d and a hop of 1d.*keeps 365d/ },
+  { why: 'longer than the source is kept, with its hop', change: kept({ type: 'sliding', ms: 365 * DAY, hopMs: DAY }), code: 'window-retention', path: `${SHOPPING}.window`, says: /365d and a hop of 1d.*keeps 365d/ },
   { why: 'a window that its name does not say', change: window(14 * DAY, DAY), code: 'name-window', path: SPEND, fix: /14d/ },
   { why: 'below its hop', change: excused(window(HOUR, DAY)), code: 'window', path: `${SPEND}.window.hopMs`, says: /1h is below its hop of 1d/ },
   { why: 'hopping, no multiple of its hop', change: excused(is({ type: 'hopping', ms: 1.5 * DAY, hopMs: DAY })), code: 'window', path: `${SPEND}.window.hopMs`, says: /no multiple/ },
-  { why: 'hopping, longer than the source is kept', change: kept({ type: 'hopping', ms: 365 * DAY, hopMs: DAY }), code: 'window', path: `${SHOPPING}.window`, says: /keeps 365d/ },
+  { why: 'hopping, longer than the source is kept', change: kept({ type: 'hopping', ms: 365 * DAY, hopMs: DAY }), code: 'window-retention', path: `${SHOPPING}.window`, says: /keeps 365d/ },
   { why: 'tumbling, no part of a day', change: excused(is({ type: 'tumbling', ms: 7 * HOUR })), code: 'window', path: `${SPEND}.window.ms`, says: /7h neither/ },
-  { why: 'tumbling, longer than the source is kept', change: kept({ type: 'tumbling', ms: 366 * DAY }), code: 'window', path: `${SHOPPING}.window`, says: /reaches back 366d/ },
+  { why: 'tumbling, longer than the source is kept', change: kept({ type: 'tumbling', ms: 366 * DAY }), code: 'window-retention', path: `${SHOPPING}.window`, says: /reaches back 366d/ },
   { why: 'tumbling, empty at every tick', change: excused(is({ type: 'tumbling', ms: HOUR })), code: 'window', path: `${SPEND}.window`, says: /begins anew at every tick of 1h/, fix: /longer than the cadence/ },
   { why: 'a day, empty at every tick', change: (parts) => { excused(is({ type: 'calendar', unit: 'day', zone: 'UTC' }))(parts); parts.view('user_spend').mode.cadenceMs = DAY; }, code: 'window', path: `${SPEND}.window`, says: /begins anew/ },
-  { why: 'a month, longer than the source is kept', change: (parts) => { kept({ type: 'calendar', unit: 'month', zone: 'UTC' })(parts); parts.source('receipts').retentionMs = 31 * DAY; }, code: 'window', path: `${SHOPPING}.window`, says: /a month, 745h at most/ },
-  { why: 'sessions whose first event the source does not keep', change: (parts) => { kept({ type: 'tumbling', ms: 365 * DAY })(parts); parts.view('user_shopping').sessions = { gapMs: HOUR / 2, where: null, sums: [] }; }, code: 'window', path: `${SHOPPING}.window`, says: /a gap of 30min/ },
-  { why: 'a gap longer than the source is kept', change: kept({ type: 'session', gapMs: 366 * DAY }), code: 'window', path: `${SHOPPING}.window`, says: /a gap of 366d/ },
+  { why: 'a month, longer than the source is kept', change: (parts) => { kept({ type: 'calendar', unit: 'month', zone: 'UTC' })(parts); parts.source('receipts').retentionMs = 31 * DAY; }, code: 'window-retention', path: `${SHOPPING}.window`, says: /a month, 745h at most/ },
+  { why: 'sessions whose first event the source does not keep', change: (parts) => { kept({ type: 'tumbling', ms: 365 * DAY })(parts); parts.view('user_shopping').sessions = { gapMs: HOUR / 2, where: null, sums: [] }; }, code: 'window-retention', path: `${SHOPPING}.window`, says: /a gap of 30min/ },
+  { why: 'a gap longer than the source is kept', change: kept({ type: 'session', gapMs: 366 * DAY }), code: 'window-retention', path: `${SHOPPING}.window`, says: /a gap of 366d/ },
   { why: 'what decays in a session', change: (parts) => { excused(is({ type: 'session', gapMs: HOUR }))(parts); Object.assign(parts.feature('user_spend', 'user_spend_7d'), { type: 'float64', coldStart: null, aggregation: { op: 'decayedCount', halfLifeMs: DAY } }); }, code: 'window', path: `${SPEND}.window`, says: /for ever/ },
   { why: 'a zone nobody knows', change: excused(is({ type: 'calendar', unit: 'day', zone: 'Mars/Base' })), code: 'window', path: `${SPEND}.window.zone`, says: /"Mars\/Base" is no time zone/, fix: /Europe\/Berlin/ },
   { why: 'an offset for a zone', change: excused(is({ type: 'calendar', unit: 'day', zone: '+01:00' })), code: 'window', path: `${SPEND}.window.zone`, says: /no time zone/ },
