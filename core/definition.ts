@@ -468,12 +468,16 @@ export const Owner = z.strictObject({
 });
 export type Owner = z.infer<typeof Owner>;
 
+/** What breaking a rule is (policy.ts). */
+export const RuleSeverity = z.enum(['error', 'warning', 'off']);
+export type RuleSeverity = z.infer<typeof RuleSeverity>;
+
 /** A whole feature repository: everything one `plan` compares with the registry. */
 export const Definitions = z.strictObject({
   /** Whose definitions these are: an environment holds those of one project. */
   project: Name.exactOptional(),
   /** By code of a rule (policy.ts), what breaking it is; rules that are not named are as they are by default. */
-  policy: z.record(z.string(), z.enum(['error', 'warning', 'off'])).exactOptional(),
+  policy: z.record(z.string(), RuleSeverity).exactOptional(),
   owners: z.array(Owner).exactOptional(),
   entities: z.array(Entity),
   sources: z.array(Source),

@@ -6,9 +6,29 @@ import { sha256 } from '@noble/hashes/sha2.js';
 import { bytesToHex, utf8ToBytes } from '@noble/hashes/utils.js';
 import { canonicalDefinitions, canonicalJson, columnsRead, compareText, versionHash } from './canonical.js';
 import { checkDefinitions, type Problem, refusal } from './check.js';
-import { Definitions, type Entity, type Service, type Source, type View } from './definition.js';
+import {
+  Definitions,
+  type Entity,
+  type Owner,
+  type RuleSeverity,
+  type Service,
+  type Source,
+  type Succession,
+  type View,
+} from './definition.js';
 import { differences, type FieldChange } from './difference.js';
-import { archiveProblems, removedButUsed } from './refused.js';
+import {
+  type Estimate,
+  estimate,
+  type Facts,
+  type Model,
+  NO_COST,
+  rowsToScan,
+  type Touched,
+  touchedBy,
+} from './impact.js';
+import { judge } from './policy.js';
+import { archiveProblems, otherProject, removedButLocked, removedButUsed } from './refused.js';
 
 export const VERSION_STATES = [
   'draft', 'backfilling', 'shadow', 'canary', 'live', 'deprecated', 'retired', 'abandoned',
@@ -30,15 +50,13 @@ export interface KnownVersion {
   state: VersionState;
 }
 
-/** Per source, what lies in its archive. A source without an entry has nothing there. */
-export type Archived = Readonly<Record<string, { events: number; finishedImports: number }>>;
-
 export interface Plan {
   /** It holds against this revision and no other; 0: an empty registry. */
   baseRevision: number;
   /** Of the definitions as they will be. */
   definitionsHash: string;
   changes: Change[];
+  /** What readers will notice, and the rules that the policy only warns of. */
   warnings: Warning[];
   /** Names the plan. It covers what will be different, not how much there is to scan today. */
   hash: string;
@@ -53,6 +71,9 @@ export type ItemChange =
   | { action: 'remove'; kind: Item['kind']; name: string; fields: []; definition: null }; // biome-ignore format: one line each
 
 type Item =
+  | { kind: 'project'; definition: { name: string } }
+  | { kind: 'policy'; definition: { name: string; severity: RuleSeverity } }
+  | { kind: 'owner'; definition: Owner }
   | { kind: 'entity'; definition: Entity }
   | { kind: 'source'; definition: Source }
   | { kind: 'service'; definition: Service };
@@ -72,21 +93,28 @@ export interface ViewChange {
   /** Version: the one that was live. */
   replaces: number | null;
   fields: FieldChange[];
+  /** Version: what it is to the one that was live; what is not declared counts as breaking. Else null. */
+  succession: Succession | 'undeclared' | null;
+  touched: Touched;
   /** Archived events a backfill will scan; null: unknown, the view is a query. 0 when nothing is computed. */
   rowsToScan: number | null;
+  estimate: Estimate;
 }
 
+/** `code` and `fix`: of a rule that is broken. */
 export interface Warning {
   path: string;
   message: string;
+  code?: string;
+  fix?: string;
 }
 
 /**
  * @param next what the author says, as it came: it is checked here, so that one answer names every problem
- * Throws FS_DEFINITION_INVALID with `problems` for definitions that are wrong in themselves, remove what is in use, or contradict
- * events that are archived already.
+ * Throws FS_DEFINITION_INVALID with `problems` for definitions that are wrong in themselves, are another project's, remove what is in
+ * use, contradict events that are archived already, or break a rule that is an error.
  */
-export function planDefinitions(current: Current, next: unknown, archived: Archived): Plan {
+export function planDefinitions(current: Current, next: unknown, facts: Facts): Plan {
   const checked = checkDefinitions(next);
   const problems: Problem[] = [...checked.problems];
   const before = current.definitions ?? { entities: [], sources: [], views: [], services: [] };
@@ -95,11 +123,28 @@ export function planDefinitions(current: Current, next: unknown, archived: Archi
     ? null
     : Definitions.safeParse(next).data;
   if (readable) {
+    problems.push(...otherProject(before, readable));
     problems.push(...removedButUsed(before, readable));
-    problems.push(...before.sources.flatMap((source) => archiveProblems(source, readable, archived)));
+    problems.push(...removedButLocked(before, readable, facts.models ?? []));
+    problems.push(
+      ...before.sources.flatMap((source) => archiveProblems(source, readable, facts.archived ?? {})),
+    );
   }
   if (problems.length > 0 || checked.definitions === null) throw refusal(problems);
-  return compare(current, canonicalDefinitions(before), checked.definitions, archived);
+  const plan = compare(current, canonicalDefinitions(before), checked.definitions, facts);
+  const { errors, warnings } = judge(
+    [...successionProblems(plan.changes), ...leftModels(checked.definitions, facts.models ?? [])],
+    checked.definitions.policy,
+  );
+  if (errors.length > 0) throw refusal(errors);
+  return { ...plan, warnings: [...checked.warnings, ...warnings, ...plan.warnings] };
+}
+
+/** What each removal takes away: `apply` wants these names said again. Of rules and owners nothing is stored. */
+export function removals({ changes }: Plan): string[] {
+  return changes
+    .filter(({ action, kind }) => action === 'remove' && kind !== 'policy' && kind !== 'owner')
+    .map(({ name }) => name);
 }
 
 /** The exit code of a command that shows a plan: 0 there is nothing to do, 2 there are changes. Errors are 1. */
@@ -109,12 +154,15 @@ export function planExitCode(plan: Plan): 0 | 2 {
 
 // ---------------------------------------------------------------- the difference
 
-function compare(current: Current, before: Definitions, after: Definitions, archived: Archived): Plan {
+function compare(current: Current, before: Definitions, after: Definitions, facts: Facts): Plan {
   const warnings: Warning[] = [];
   const changes: Change[] = [
+    ...compareItems('project', projectOf(before), projectOf(after)),
+    ...compareItems('policy', rulesOf(before), rulesOf(after)),
+    ...compareItems('owner', before.owners ?? [], after.owners ?? []),
     ...compareItems('entity', before.entities, after.entities),
     ...compareItems('source', before.sources, after.sources),
-    ...compareViews(current, before, after, archived, warnings),
+    ...compareViews(current, before, after, facts, warnings),
     ...compareItems('service', before.services, after.services),
   ];
   for (const { action, kind, name } of changes)
@@ -125,7 +173,9 @@ function compare(current: Current, before: Definitions, after: Definitions, arch
       });
   const definitionsHash = hashDefinitions(after);
   const meaning = changes.map((change) =>
-    change.kind === 'view' ? { ...change, rowsToScan: undefined } : change,
+    change.kind === 'view'
+      ? { ...change, touched: undefined, rowsToScan: undefined, estimate: undefined }
+      : change,
   );
   return {
     baseRevision: current.revision,
@@ -136,6 +186,12 @@ function compare(current: Current, before: Definitions, after: Definitions, arch
     empty: changes.length === 0,
   };
 }
+
+const projectOf = ({ project }: Definitions): Array<{ name: string }> =>
+  project === undefined ? [] : [{ name: project }];
+
+const rulesOf = ({ policy = {} }: Definitions): Array<{ name: string; severity: RuleSeverity }> =>
+  Object.entries(policy).map(([name, severity]) => ({ name, severity }));
 
 /** What `definitionsHash` is of: canonical definitions (core/check.ts gives them). */
 export function hashDefinitions(definitions: Definitions): string {
@@ -178,50 +234,80 @@ function compareViews(
   current: Current,
   before: Definitions,
   after: Definitions,
-  archived: Archived,
+  facts: Facts,
   warnings: Warning[],
 ): ViewChange[] {
   return pairs(before.views, after.views).flatMap(([old, young]): ViewChange[] => {
-    const versions = current.versions.filter(({ view }) => view === (young ?? old)!.name);
+    const { name } = (young ?? old)!;
+    const versions = current.versions.filter(({ view }) => view === name);
     const live = versions.find(({ state }) => state === 'live');
+    const still = {
+      kind: 'view' as const,
+      name,
+      reused: false,
+      replaces: null,
+      fields: [],
+      succession: null,
+      touched: touchedBy(name, live?.version ?? null, null, after, facts),
+      rowsToScan: 0,
+      estimate: NO_COST,
+    };
     if (!young) {
       const { version = 0, hash = '' } = live ?? {};
-      return [
-        { action: 'remove', kind: 'view', name: old!.name, definition: null, version, hash, reused: false, replaces: null, fields: [], rowsToScan: 0 },
-      ]; // biome-ignore format: one thing
+      return [{ ...still, action: 'remove', definition: null, version, hash }];
     }
     const hash = versionHash(young, sourceOf(young, after), entityOf(young, after));
     const known = versions.find((version) => version.hash === hash);
     const version = known?.version ?? Math.max(0, ...versions.map((each) => each.version)) + 1;
-    const change = { kind: 'view' as const, name: young.name, definition: young, version, hash };
+    const change = { ...still, definition: young, version, hash };
     if (old && live?.hash === hash) {
       const fields = differences(old, young);
-      if (fields.length === 0) return [];
-      return [{ ...change, action: 'change', reused: false, replaces: null, fields, rowsToScan: 0 }];
+      return fields.length === 0 ? [] : [{ ...change, action: 'change', fields }];
     }
-    const opened = { ...change, reused: known !== undefined, rowsToScan: rowsToScan(young, archived) };
+    const opened = {
+      ...change,
+      reused: known !== undefined,
+      rowsToScan: rowsToScan(young, facts),
+      estimate: estimate(young, before, after, facts),
+    };
     warnings.push(...openingWarnings(young, opened.rowsToScan));
-    if (!old) return [{ ...opened, action: 'create', replaces: null, fields: [] }];
-    for (const service of after.services)
-      if (service.features.some((feature) => feature.startsWith(`${young.name}:`)))
-        warnings.push({
-          path: `services.${service.name}`,
-          message: `reads ${young.name} v${version} once it is live`,
-        });
+    if (!old) return [{ ...opened, action: 'create' }];
+    const replaces = live?.version ?? null;
+    const succession = young.succeeds?.version === replaces ? young.succeeds.as : 'undeclared';
+    const touched = touchedBy(name, replaces, succession, after, facts);
     const fields = [...differences(old, young), ...inheritedDifferences(young, before, after)];
-    return [{ ...opened, action: 'version', replaces: live?.version ?? null, fields }];
+    return [{ ...opened, action: 'version', replaces, fields, succession, touched }];
   });
 }
 
-function rowsToScan(view: View, archived: Archived): number | null {
-  switch (view.kind) {
-    case 'aggregation':
-      return Object.hasOwn(archived, view.source) ? archived[view.source]!.events : 0;
-    case 'sql':
-      return null;
-    case 'onDemand':
-      return 0;
-  }
+function successionProblems(changes: readonly Change[]): Problem[] {
+  return changes.flatMap((change): Problem[] => {
+    if (change.kind !== 'view' || change.succession !== 'undeclared' || change.replaces === null) return [];
+    const { name, version, replaces, definition } = change;
+    const said = definition?.succeeds;
+    return [
+      {
+        code: 'succession',
+        path: `views.${name}.succeeds`,
+        message: said
+          ? `says what v${version} is to v${said.version}, and v${replaces} is live: it counts as breaking`
+          : `is not said of v${version}, which replaces v${replaces}: it counts as breaking`,
+        fix: `say succeeds: { version: ${replaces}, as: 'same' (or 'fix', 'breaking'), reason: '…' }`,
+      },
+    ];
+  });
+}
+
+function leftModels({ owners = [] }: Definitions, models: readonly Model[]): Problem[] {
+  const left = new Set(owners.filter(({ hasLeft }) => hasLeft).map(({ name }) => name.normalize('NFC')));
+  return models
+    .filter(({ owner }) => left.has(owner.normalize('NFC')))
+    .map(({ name, owner }) => ({
+      code: 'owner-left',
+      path: `owners.${owner}`,
+      message: `has left and owns model "${name}"`,
+      fix: 'give it to others',
+    }));
 }
 
 function openingWarnings(view: View, rows: number | null): Warning[] {

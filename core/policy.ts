@@ -3,9 +3,7 @@
  * warning or nothing, `policy` in the definitions says; the table says it for those that are not named there. What does not work is
  * no rule's and always an error. docs/definitions.md has the same table.
  */
-import type { Definitions } from './definition.js';
-
-export type Severity = NonNullable<Definitions['policy']>[string];
+import type { Definitions, RuleSeverity } from './definition.js';
 
 export const RULES = {
   'name-snake-case': { severity: 'error', says: 'the name of a feature is snake_case' },
@@ -33,7 +31,7 @@ export const RULES = {
     says: 'every owner can be reached: a contact, or a name that is an address',
   },
   'owner-left': { severity: 'warning', says: 'nothing belongs to somebody who has left' },
-} as const satisfies Record<string, { severity: Severity; says: string }>;
+} as const satisfies Record<string, { severity: RuleSeverity; says: string }>;
 export type RuleCode = keyof typeof RULES;
 
 export function isRule(code: string): code is RuleCode {
@@ -45,7 +43,7 @@ export function judge<P extends { code: string }>(
   problems: readonly P[],
   policy: Definitions['policy'] = {},
 ): { errors: P[]; warnings: P[] } {
-  const severityOf = ({ code }: P): Severity => {
+  const severityOf = ({ code }: P): RuleSeverity => {
     if (!isRule(code)) return 'error';
     return Object.hasOwn(policy, code) ? policy[code]! : RULES[code].severity;
   };

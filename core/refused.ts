@@ -2,7 +2,7 @@
 import { canonicalJson, columnsRead } from './canonical.js';
 import type { Problem } from './check.js';
 import type { Definitions, Source } from './definition.js';
-import type { Archived } from './plan.js';
+import { type Archived, type Model, readersOf, viewOf } from './impact.js';
 
 export function removedButUsed(before: Definitions, after: Definitions): Problem[] {
   const problems: Problem[] = [];
@@ -17,8 +17,7 @@ export function removedButUsed(before: Definitions, after: Definitions): Problem
       fix: 'put it back, or remove what reads it too',
     });
   };
-  const views = (features: readonly string[]): Set<string> =>
-    new Set(features.map((feature) => feature.split(':')[0]!));
+  const views = (features: readonly string[]): Set<string> => new Set(features.map(viewOf));
   for (const view of after.views) {
     const user = `view "${view.name}"`;
     if (view.kind !== 'onDemand') use('entities', view.entity, user);
@@ -28,6 +27,56 @@ export function removedButUsed(before: Definitions, after: Definitions): Problem
   for (const service of after.services)
     for (const name of views(service.features)) use('views', name, `service "${service.name}"`);
   return problems;
+}
+
+/** A model goes on reading what its lock names, until it is pinned to something else. */
+export function removedButLocked(
+  before: Definitions,
+  after: Definitions,
+  models: readonly Model[],
+): Problem[] {
+  const gone = <T extends { name: string }>(old: readonly T[], young: readonly T[]): string[] =>
+    old.map(({ name }) => name).filter((name) => !young.some((item) => item.name === name));
+  const problem = (path: string, readers: readonly string[]): Problem[] =>
+    readers.length === 0
+      ? []
+      : [
+          {
+            code: 'unknown-reference',
+            path,
+            message: `is removed, but in the lock of ${readers.join(', ')}`,
+            fix: 'put it back, or pin these models to something else first',
+          },
+        ];
+  return [
+    ...gone(before.views, after.views).flatMap((view) =>
+      problem(
+        `views.${view}`,
+        readersOf(view, models).map(
+          ({ name, services, version }) => `model "${name}" (v${version}, by ${services.join(', ')})`,
+        ),
+      ),
+    ),
+    ...gone(before.services, after.services).flatMap((service) =>
+      problem(
+        `services.${service}`,
+        models.filter(({ lock }) => Object.hasOwn(lock, service)).map(({ name }) => `model "${name}"`),
+      ),
+    ),
+  ];
+}
+
+/** An environment holds one project: definitions of another would remove all that is its. */
+export function otherProject({ project }: Definitions, after: Definitions): Problem[] {
+  if (project === undefined || after.project === project) return [];
+  return [
+    {
+      code: 'project',
+      path: 'project',
+      message: `the registry holds project "${project}"; these definitions are ${after.project === undefined ? 'of none' : `"${after.project}"'s`}`,
+      fix: `apply them to an environment of their own; if they are "${project}"'s, say so in almanac.policy.json`,
+    },
+  ];
 }
 
 /** An archive keeps what it was given: what its events were read with cannot change under them. */

@@ -1,7 +1,8 @@
 /** A plan as a person reads it. */
 import { canonicalJson } from './canonical.js';
 import type { FieldChange } from './difference.js';
-import type { Change, Plan } from './plan.js';
+import type { Change, Plan, ViewChange, Warning } from './plan.js';
+import { formatDuration } from './time.js';
 
 const WIDTH = 80;
 const SIGNS = { create: '+', change: '~', version: '~', remove: '-' } as const;
@@ -11,16 +12,33 @@ export function renderPlan(plan: Plan): string {
   const lines = wrap(summary(plan), '');
   if (!plan.empty) lines.push('');
   for (const change of plan.changes) {
-    lines.push(...wrap(title(change), ''));
-    for (const field of change.fields) lines.push(...renderField(field));
+    lines.push(...wrap(`${SIGNS[change.action]} ${title(change)}`, ''));
+    if (change.kind === 'view') for (const line of consequences(change)) lines.push(...wrap(line, '    '));
+    for (const field of change.fields) lines.push(...wrap(fieldText(field), '    '));
   }
   if (plan.warnings.length > 0) lines.push('');
-  for (const { path, message } of plan.warnings) lines.push(...wrap(`warning: ${path}: ${message}`, ''));
-  const rows = plan.changes.map((change) => (change.kind === 'view' ? change.rowsToScan : 0));
-  const total = rows.reduce<number>((sum, count) => sum + (count ?? 0), 0);
-  if (total > 0) lines.push('', `backfill: ${grouped(total)} events to scan in all`);
+  for (const warning of plan.warnings) lines.push(...wrap(`warning: ${warningText(warning)}`, ''));
+  const rest = totals(plan);
+  if (rest.length > 0) lines.push('', ...rest.flatMap((line) => wrap(line, '')));
   return `${lines.join('\n')}\n`;
 }
+
+/** The same for a pull request. */
+export function renderPlanMarkdown(plan: Plan): string {
+  const lines = [`### ${escaped(capital(summary(plan)))}`, ''];
+  for (const change of plan.changes) {
+    lines.push(`- **${WORDS[change.action]}** ${escaped(title(change))}`);
+    if (change.kind === 'view') for (const line of consequences(change)) lines.push(`  - ${escaped(line)}`);
+    for (const field of change.fields) lines.push(`  - ${code(fieldText(field))}`);
+  }
+  if (plan.warnings.length > 0) lines.push('', '**Warnings**', '');
+  for (const warning of plan.warnings) lines.push(`- ${escaped(warningText(warning))}`);
+  const rest = totals(plan);
+  if (rest.length > 0) lines.push('', ...rest.map((line) => `${escaped(capital(line))}  `));
+  return `${lines.join('\n').trimEnd()}\n`;
+}
+
+const WORDS = { create: 'create', change: 'change', version: 'new version', remove: 'remove' } as const;
 
 function summary(plan: Plan): string {
   const on = plan.baseRevision === 0 ? 'an empty registry' : `revision ${plan.baseRevision}`;
@@ -39,7 +57,8 @@ function summary(plan: Plan): string {
 }
 
 function title(change: Change): string {
-  const head = `${SIGNS[change.action]} ${change.kind} ${change.name}`;
+  const head = `${change.kind} ${change.name}`;
+  if (change.kind === 'policy' && change.definition) return `${head}: ${change.definition.severity}`;
   if (change.kind !== 'view') return head;
   const again = change.reused ? ', as it was before' : '';
   switch (change.action) {
@@ -54,19 +73,82 @@ function title(change: Change): string {
   }
 }
 
+/** How fresh it is to be, what it is to the version before, and who reads it. */
+function consequences({ action, definition, succession, touched }: ViewChange): string[] {
+  if (action === 'change') return [];
+  const lines: string[] = [];
+  if (definition && definition.kind !== 'onDemand') {
+    const { tier, expectedEveryMs } = definition.freshness;
+    lines.push(`${tier}, expected every ${formatDuration(expectedEveryMs)}`);
+  }
+  if (succession === 'undeclared') lines.push('undeclared: counts as breaking');
+  else if (succession) lines.push(`${succession}: ${definition?.succeeds?.reason}`);
+  if (action === 'create') return lines;
+  const { services, models, trainingSets } = touched;
+  if (services.length > 0) lines.push(`read by service ${some(services)}`);
+  for (const { name, owner, version, retrain } of models)
+    lines.push(`pinned by model ${name} (${owner}) to v${version}${retrain ? ': retrain' : ''}`);
+  if (trainingSets.length > 0) lines.push(`in training set ${some(trainingSets)}`);
+  return lines;
+}
+
+function totals({ changes }: Plan): string[] {
+  const views = changes.filter((change) => change.kind === 'view');
+  const sum = (of: (change: ViewChange) => number | null): number =>
+    views.reduce((total, change) => total + (of(change) ?? 0), 0);
+  const rows = sum((change) => change.rowsToScan);
+  if (rows === 0) return [];
+  const costs = [about(sum(({ estimate }) => estimate.minutes))];
+  const [postgres, redis] = [
+    sum(({ estimate }) => estimate.postgresBytes),
+    sum(({ estimate }) => estimate.redisBytes),
+  ];
+  if (postgres > 0) costs.push(`${bytes(postgres)} in Postgres`);
+  if (redis > 0) costs.push(`${bytes(redis)} in Redis`);
+  return [`backfill: ${grouped(rows)} events to scan in all, about ${costs.join(', ')}`];
+}
+
+const about = (minutes: number): string => (minutes < 1 ? 'a minute' : `${Math.ceil(minutes)} min`);
+
+function bytes(count: number): string {
+  const power = Math.min(4, Math.floor(Math.log10(Math.max(count, 1)) / 3));
+  return `${Math.round(count / 1000 ** power)} ${['B', 'kB', 'MB', 'GB', 'TB'][power]}`;
+}
+
+function some(names: readonly string[]): string {
+  const more = names.length - 5;
+  return more > 0 ? `${names.slice(0, 5).join(', ')} and ${more} more` : names.join(', ');
+}
+
 function scan(rows: number | null): string {
   if (rows === null) return ': a query to run';
   return rows === 0 ? '' : `: ${grouped(rows)} events to scan`;
 }
 
-function renderField(field: FieldChange): string[] {
-  const text =
-    field.before === undefined
-      ? `${field.path}: + ${show(field.after)}`
-      : field.after === undefined
-        ? `${field.path}: - ${show(field.before)}`
-        : `${field.path}: ${show(field.before)} → ${show(field.after)}`;
-  return wrap(text, '    ');
+function fieldText({ path, before, after }: FieldChange): string {
+  if (before === undefined) return `${path}: + ${show(after)}`;
+  return after === undefined ? `${path}: - ${show(before)}` : `${path}: ${show(before)} → ${show(after)}`;
+}
+
+/** With the rule that is broken and what to do, where one is. */
+function warningText({ path, message, code, fix }: Warning): string {
+  return `${path}: ${message}${fix ? `; ${fix}` : ''}${code ? ` (${code})` : ''}`;
+}
+
+function capital(text: string): string {
+  return text.charAt(0).toUpperCase() + text.slice(1);
+}
+
+/** Text in Markdown that stays what it is, on one line. */
+function escaped(text: string): string {
+  return text.replace(/[\p{Cc}\p{Cf}]/gu, ' ').replace(/[\\`*_{}[\]<>#|~@&]/g, (sign) => `\\${sign}`);
+}
+
+/** A code span: fenced by more backticks than stand in it. */
+function code(text: string): string {
+  const plain = text.replace(/[\p{Cc}\p{Cf}]/gu, ' ');
+  const fence = '`'.repeat(1 + Math.max(0, ...[...plain.matchAll(/`+/g)].map(([run]) => run.length)));
+  return `${fence} ${plain} ${fence}`;
 }
 
 function show(value: unknown): string {

@@ -9,8 +9,8 @@
  */
 import type { Definitions, Entity, Source, View } from '../core/definition.js';
 import { FeatureStoreError } from '../core/error.js';
+import type { Archived, Facts } from '../core/impact.js';
 import {
-  type Archived,
   type Current,
   type KnownVersion,
   type Plan,
@@ -49,7 +49,7 @@ export function computePlan(pool: Pool, definitions: unknown): Promise<Plan> {
     pool,
     async (client) => {
       const current = await readCurrent(client);
-      const plan = planDefinitions(current, definitions, await readArchived(client));
+      const plan = planDefinitions(current, definitions, await readFacts(client));
       const sources = plan.changes.flatMap((change) =>
         change.kind === 'source' && change.action !== 'remove' ? [change.definition] : [],
       );
@@ -106,6 +106,33 @@ async function readCurrent(client: PoolClient): Promise<Current> {
   const revision = await findRevision(client);
   const { rows } = await client.query<KnownVersion>('select view, version, hash, state from view_version');
   return { revision: revision?.revision ?? 0, definitions: revision?.definitions ?? null, versions: rows };
+}
+
+/** What a plan is told beside the definitions. */
+async function readFacts(client: PoolClient): Promise<Facts> {
+  const archived = await readArchived(client);
+  const { rows: trainingSets } = await client.query<{ id: string; versions: string[] }>(
+    `select id, array(select format('%s@%s', read ->> 'view', read ->> 'version')
+                        from jsonb_array_elements(coalesce(manifest -> 'views', '[]') || coalesce(manifest -> 'onDemand', '[]')) as read)
+              as versions
+       from training_set
+      order by id`,
+  );
+  // Entities as the greatest backfill counted them: snapshots are too many to count.
+  const { rows: stored } = await client.query<{ view: string; entities: number; rowBytes: number }>(
+    `select view, entities, pg_total_relation_size(to_regclass(format('rows_%s', id))) as "rowBytes"
+       from view_version
+       join lateral (select sum(entities)::bigint as entities
+                       from backfill join backfill_chunk on backfill_id = backfill.id
+                      where version_id = view_version.id
+                      group by backfill.id order by 1 desc limit 1) as filled on true
+      where state = 'live' and kind <> 'onDemand'`,
+  );
+  return {
+    archived,
+    trainingSets,
+    stored: Object.fromEntries(stored.map(({ view, ...of }) => [view, of])),
+  };
 }
 
 /** By the ledgers of imports and streams, which count in the transactions that archive: the archives themselves are too long to count. */
@@ -355,11 +382,14 @@ async function moveReaders(client: PoolClient, change: ViewChange): Promise<void
   await client.query(`update view_version set state = 'deprecated' where view = $1 and state = 'live'`, [
     change.name,
   ]);
-  if (change.action !== 'remove')
-    await client.query(`update view_version set state = 'live' where view = $1 and version = $2`, [
-      change.name,
-      change.version,
-    ]);
+  if (change.action === 'remove') return;
+  const { name, version, replaces, succession, definition } = change;
+  const declared = succession === 'undeclared' ? null : succession;
+  await client.query(
+    `update view_version set state = 'live', succeeds = $3, succession = $4, reason = $5
+      where view = $1 and version = $2`,
+    [name, version, replaces, declared, declared && definition?.succeeds?.reason],
+  );
 }
 
 /** What is no part of a version (owner, description, cadence of tick rows, a column it does not read) is kept as the authors say now. */

@@ -1,9 +1,18 @@
 /** Definitions: what is applied, what others would change, and the change. */
 import { z } from 'zod';
 import { assertDefinitions } from '../../core/check.js';
-import { Definitions, Entity, Service, Source, View } from '../../core/definition.js';
+import {
+  Definitions,
+  Entity,
+  Owner,
+  RuleSeverity,
+  Service,
+  Source,
+  Succession,
+  View,
+} from '../../core/definition.js';
 import { FeatureStoreError } from '../../core/error.js';
-import { hashDefinitions, type Plan as PlanType } from '../../core/plan.js';
+import { type Change, hashDefinitions, type Plan as PlanType, removals } from '../../core/plan.js';
 import { formatTimestamp } from '../../core/time.js';
 import { abandonPlan, anotherIsOpen, computePlan, findOpenPlan, findPlanState, savePlan } from '../apply.js';
 import { namesTag } from '../etag.js';
@@ -18,8 +27,8 @@ const FieldChange = z.strictObject({
   before: z.unknown().exactOptional(),
   after: z.unknown().exactOptional(),
 });
-/** An entity, a source or a service. */
-const itemChanges = <K extends 'entity' | 'source' | 'service', D extends z.ZodType>(
+/** Whatever is no view. */
+const itemChanges = <K extends Exclude<Change['kind'], 'view'>, D extends z.ZodType>(
   kind: K,
   definition: D,
 ) => {
@@ -31,6 +40,7 @@ const itemChanges = <K extends 'entity' | 'source' | 'service', D extends z.ZodT
     z.strictObject({ ...item, action: z.literal('remove'), fields: none, definition: z.null() }),
   ] as const;
 };
+const Amount = z.number().nonnegative();
 const ViewChange = z.strictObject({
   action: z.enum(['create', 'change', 'version', 'remove']),
   kind: z.literal('view'),
@@ -41,7 +51,26 @@ const ViewChange = z.strictObject({
   reused: z.boolean(),
   replaces: Count.nullable(),
   fields: z.array(FieldChange),
+  succession: z.enum([...Succession.options, 'undeclared']).nullable(),
+  touched: z.strictObject({
+    services: z.array(z.string()),
+    models: z.array(
+      z.strictObject({
+        name: z.string(),
+        owner: z.string(),
+        services: z.array(z.string()),
+        version: Count,
+        retrain: z.boolean(),
+      }),
+    ),
+    trainingSets: z.array(z.string()),
+  }),
   rowsToScan: Count.nullable(),
+  estimate: z.strictObject({
+    minutes: Amount.nullable(),
+    postgresBytes: Amount.nullable(),
+    redisBytes: Amount.nullable(),
+  }),
 });
 /** core/plan.ts says what each field means. */
 export const Plan: z.ZodType<PlanType> = z
@@ -50,13 +79,23 @@ export const Plan: z.ZodType<PlanType> = z
     definitionsHash: Sha256,
     changes: z.array(
       z.union([
+        ...itemChanges('project', z.strictObject({ name: z.string() })),
+        ...itemChanges('policy', z.strictObject({ name: z.string(), severity: RuleSeverity })),
+        ...itemChanges('owner', Owner),
         ...itemChanges('entity', Entity),
         ...itemChanges('source', Source),
         ViewChange,
         ...itemChanges('service', Service),
       ]),
     ),
-    warnings: z.array(z.strictObject({ path: z.string(), message: z.string() })),
+    warnings: z.array(
+      z.strictObject({
+        path: z.string(),
+        message: z.string(),
+        code: z.string().exactOptional(),
+        fix: z.string().exactOptional(),
+      }),
+    ),
     hash: Sha256,
     empty: z.boolean(),
   })
@@ -109,15 +148,18 @@ const apply = route({
     definitions: Unchecked,
     planHash: Sha256.exactOptional(),
     by: Text.exactOptional(),
+    /** The names of what the plan removes: all of them, and no others. */
+    remove: z.array(z.string()).default([]),
   }),
   response: Started,
   status: 202,
   ifMatch: true,
-  async handle({ body: { definitions, planHash, by }, ifMatch }, { pool, runs }) {
+  async handle({ body: { definitions, planHash, by, remove }, ifMatch }, { pool, runs }) {
     const repeated = planHash === undefined ? null : await findRepeated(pool, planHash, definitions);
     const plan = repeated?.plan ?? (await computePlan(pool, definitions));
     if (ifMatch !== undefined) await assertBase(pool, plan, ifMatch);
     if (planHash !== undefined && plan.hash !== planHash) throw stale(planHash, plan);
+    assertRemovals(plan, remove);
     if (!repeated) {
       await clearOpenPlan({ pool, runs }, plan.hash);
       await savePlan(pool, plan, assertDefinitions(definitions));
@@ -237,6 +279,23 @@ function stale(planHash: string, plan: PlanType): FeatureStoreError {
       plan,
     },
   );
+}
+
+/** Nobody removes by leaving something out by mistake. */
+function assertRemovals(plan: PlanType, named: readonly string[]): void {
+  const removed = new Set(removals(plan));
+  const unnamed = [...removed].filter((name) => !named.includes(name));
+  const kept = named.filter((name) => !removed.has(name));
+  if (unnamed.length === 0 && kept.length === 0) return;
+  const said = [
+    ...(unnamed.length > 0 ? [`the plan removes ${unnamed.join(', ')}, which remove does not name`] : []),
+    ...(kept.length > 0 ? [`remove names ${kept.join(', ')}, which the plan does not remove`] : []),
+  ];
+  throw new FeatureStoreError('FS_REQUEST_INVALID', said.join('; '), {
+    fix: 'look at the plan, then name what it removes: all of it, and nothing else',
+    field: 'remove',
+    removes: [...removed],
+  });
 }
 
 /** A plan whose run has ended without activating or abandoning it (terminated by hand) is given up; one that runs keeps its turn. */

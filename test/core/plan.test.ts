@@ -5,8 +5,9 @@ import { assertDefinitions, type Problem } from '../../core/check.js';
 import type { AggregationView, Definitions } from '../../core/definition.js';
 import { differences, type FieldChange } from '../../core/difference.js';
 import { FeatureStoreError } from '../../core/error.js';
-import { type Archived, type Current, type Plan, planDefinitions, planExitCode } from '../../core/plan.js';
-import { renderPlan } from '../../core/render-plan.js';
+import type { Archived, Facts, Model } from '../../core/impact.js';
+import { type Current, type Plan, planDefinitions, planExitCode, removals } from '../../core/plan.js';
+import { renderPlan, renderPlanMarkdown } from '../../core/render-plan.js';
 import { changed, definitions, type sqlView } from '../registry/definitions.js';
 import { applyPlanTo, repository } from '../registry/model.js';
 
@@ -14,7 +15,7 @@ const EMPTY: Current = { revision: 0, definitions: null, versions: [] };
 const ARCHIVED: Archived = { orders: { events: 1_234_567, finishedImports: 1 } };
 
 const applied = (next: unknown, current = EMPTY, archived = ARCHIVED): Current =>
-  applyPlanTo(current, planDefinitions(current, next, archived));
+  applyPlanTo(current, planDefinitions(current, next, { archived }));
 
 /** "sign kind name version" of each change, and its fields' paths. */
 const shape = (plan: Plan): string[] =>
@@ -27,7 +28,7 @@ const view = (all: Definitions, name = 'user_orders'): AggregationView =>
   all.views.find((each) => each.name === name) as AggregationView;
 
 test('everything is new in an empty registry', () => {
-  const plan = planDefinitions(EMPTY, definitions(), ARCHIVED);
+  const plan = planDefinitions(EMPTY, definitions(), { archived: ARCHIVED });
   expect(shape(plan)).toEqual([
     'create entity user',
     'create source orders',
@@ -156,10 +157,35 @@ describe('one change', () => {
       change: (all) => (all.views[2]!.name = 'user_place'),
       expected: ['create view user_place v1', 'remove view user_rank v1'],
     },
+    {
+      why: 'whose they are, a rule and an owner',
+      change: (all) => {
+        all.project = 'shop';
+        all.policy = { ttl: 'warning' };
+        all.owners = [{ name: 'ann', contact: 'ann@shop.example' }];
+      },
+      expected: ['create project shop', 'create policy ttl', 'create owner ann'],
+    },
+    {
+      why: 'what the version that is live is to the one before: no new version',
+      change: (all) => (view(all).succeeds = { version: 1, as: 'same', reason: 'x' }),
+      expected: ['change view user_orders v1', '  succeeds'],
+    },
+    {
+      why: 'what is expected of values: no new version',
+      change: (all) => (view(all).expectations = [{ type: 'unique', severity: 'warn' }]),
+      expected: ['change view user_orders v1', '  expectations'],
+    },
+    {
+      why: 'what a topic carries: no new version',
+      change: (all) =>
+        (all.sources[0]!.stream = { topic: 'orders', cutAtMs: 0, columns: all.sources[0]!.columns }),
+      expected: ['change source orders', '  stream'],
+    },
   ])('$why', ({ change, expected }) => {
     const current = applied(definitions());
     const next = changed(change);
-    const plan = planDefinitions(current, next, ARCHIVED);
+    const plan = planDefinitions(current, next, { archived: ARCHIVED });
     expect(shape(plan)).toEqual(expected);
     expect(plan.empty).toBe(expected.length === 0);
     expect(planExitCode(plan)).toBe(expected.length === 0 ? 0 : 2);
@@ -177,7 +203,7 @@ describe('versions', () => {
   test('going back takes up the version that there was', () => {
     const [first, second] = [applied(definitions()), applied(other, applied(definitions()))];
     expect(versionsOf(second)).toEqual(['1 deprecated', '2 live']);
-    const plan = planDefinitions(second, definitions(), ARCHIVED);
+    const plan = planDefinitions(second, definitions(), { archived: ARCHIVED });
     expect(plan.changes[0]).toMatchObject({
       action: 'version',
       version: 1,
@@ -193,7 +219,9 @@ describe('versions', () => {
       all.views = all.views.filter(({ name }) => name !== 'user_rank');
     });
     const gone = applied(without, applied(definitions()));
-    expect(shape(planDefinitions(gone, definitions(), ARCHIVED))).toEqual(['create view user_rank v1']);
+    expect(shape(planDefinitions(gone, definitions(), { archived: ARCHIVED }))).toEqual([
+      'create view user_rank v1',
+    ]);
   });
   test('numbers of abandoned versions are not given again', () => {
     const current = applied(definitions());
@@ -201,7 +229,7 @@ describe('versions', () => {
       ...current.versions,
       { view: 'user_orders', version: 7, hash: 'x', state: 'abandoned' as const },
     ];
-    expect(shape(planDefinitions({ ...current, versions }, other, ARCHIVED))[0]).toBe(
+    expect(shape(planDefinitions({ ...current, versions }, other, { archived: ARCHIVED }))[0]).toBe(
       'version view user_orders v8',
     );
   });
@@ -210,7 +238,7 @@ describe('versions', () => {
 describe('refused', () => {
   const problemsOf = (next: unknown, archived = ARCHIVED, current = applied(definitions())): string[] => {
     try {
-      planDefinitions(current, next, archived);
+      planDefinitions(current, next, { archived });
     } catch (error) {
       expect(error).toBeInstanceOf(FeatureStoreError);
       const { code, details } = error as FeatureStoreError;
@@ -291,9 +319,217 @@ describe('refused', () => {
   });
 });
 
+describe('owners, rules and the project', () => {
+  const first = changed((all) => {
+    all.project = 'shop';
+    all.policy = { ttl: 'warning', succession: 'off' };
+    all.owners = [{ name: 'ann', contact: 'ann@shop.example' }];
+  });
+  const current = applied(first);
+  test('are compared by name, and change no version', () => {
+    const plan = planDefinitions(
+      current,
+      changed((all) => {
+        all.policy = { ttl: 'off' };
+        all.owners![0]!.hasLeft = true;
+      }, first),
+      { archived: ARCHIVED },
+    );
+    expect(shape(plan)).toEqual([
+      'remove policy succession',
+      'change policy ttl',
+      '  severity',
+      'change owner ann',
+      '  hasLeft',
+    ]);
+    expect(removals(plan)).toEqual([]);
+  });
+  test.each([
+    ['another', 'ads', /holds project "shop"; these definitions are "ads"'s/],
+    ['none', undefined, /holds project "shop"; these definitions are of none/],
+  ])('definitions of %s project are refused by name', (_, project, says) => {
+    const { project: __, ...rest } = first;
+    expect(() => planDefinitions(current, { ...rest, ...(project && { project }) }, {})).toThrow(says);
+  });
+});
+
+describe('who is touched', () => {
+  const hash = 'x';
+  const ranker: Model = {
+    name: 'ranker',
+    owner: 'ann',
+    lock: { checkout: { user_orders: { version: 1, hash }, user_now: { version: 1, hash } } },
+  };
+  const facts: Facts = {
+    archived: ARCHIVED,
+    models: [ranker],
+    trainingSets: [
+      { id: 'first', versions: ['user_orders@1', 'user_rank@1'] },
+      { id: 'other', versions: ['user_rank@1'] },
+    ],
+    stored: { user_orders: { entities: 1000, rowBytes: 500_000 } },
+  };
+  const current = applied(definitions());
+  const next = (succeeds?: Succeeds) =>
+    changed((all) => {
+      view(all).minEvents = 3;
+      if (succeeds) view(all).succeeds = succeeds;
+    });
+  type Succeeds = NonNullable<AggregationView['succeeds']>;
+  const changeOf = (plan: Plan) => plan.changes.find((change) => change.kind === 'view')!;
+
+  test.each<{ why: string; succeeds?: Succeeds; succession: string; retrain: boolean; warned: boolean }>([
+    { why: 'said of nothing', succession: 'undeclared', retrain: true, warned: true },
+    {
+      why: 'the same',
+      succeeds: { version: 1, as: 'same', reason: 'x' },
+      succession: 'same',
+      retrain: false,
+      warned: false,
+    },
+    {
+      why: 'a fix',
+      succeeds: { version: 1, as: 'fix', reason: 'x' },
+      succession: 'fix',
+      retrain: true,
+      warned: false,
+    },
+    {
+      why: 'another meaning',
+      succeeds: { version: 1, as: 'breaking', reason: 'x' },
+      succession: 'breaking',
+      retrain: true,
+      warned: false,
+    },
+    {
+      why: 'said of an older version',
+      succeeds: { version: 7, as: 'same', reason: 'x' },
+      succession: 'undeclared',
+      retrain: true,
+      warned: true,
+    },
+  ])('a new version, $why', ({ succeeds, succession, retrain, warned }) => {
+    const plan = planDefinitions(current, next(succeeds), facts);
+    expect(changeOf(plan)).toMatchObject({
+      action: 'version',
+      succession,
+      touched: {
+        services: ['checkout'],
+        models: [{ name: 'ranker', owner: 'ann', services: ['checkout'], version: 1, retrain }],
+        trainingSets: ['first'],
+      },
+    });
+    expect(plan.warnings.map(({ code }) => code)).toEqual(warned ? ['succession'] : []);
+  });
+  test('a policy may demand that it is said', () =>
+    expect(() => planDefinitions(current, { ...next(), policy: { succession: 'error' } }, facts)).toThrow(
+      /views.user_orders.succeeds: is not said of v2, which replaces v1/,
+    ));
+  test('a service that reads the view by an on-demand feature is touched', () => {
+    const only = changed((all) => (all.services[0]!.features = ['user_now:user_has_ordered']));
+    const plan = planDefinitions(
+      applied(only),
+      changed((all) => (view(all).minEvents = 3), only),
+      facts,
+    );
+    expect(changeOf(plan).touched.services).toEqual(['checkout']);
+  });
+  test.each<{ why: string; change: (all: Definitions) => void; says: RegExp }>([
+    {
+      why: 'a view',
+      change: (all) => {
+        all.views = all.views.filter(({ kind }) => kind === 'sql');
+        all.services = [];
+      },
+      says: /views.user_orders: is removed, but in the lock of model "ranker" \(v1, by checkout\)/,
+    },
+    {
+      why: 'a service',
+      change: (all) => (all.services = []),
+      says: /services.checkout: is removed, but in the lock of model "ranker"/,
+    },
+  ])('$why that a lock names is not removed', ({ change, says }) =>
+    expect(() => planDefinitions(current, changed(change), facts)).toThrow(says),
+  );
+  test('a model of somebody who left is named', () => {
+    const left = changed((all) => (all.owners = [{ name: 'ann', contact: 'x', hasLeft: true }]));
+    expect(planDefinitions(current, left, facts).warnings).toMatchObject([
+      { code: 'owner-left', path: 'owners.ann', message: 'has left and owns model "ranker"' },
+    ]);
+  });
+  test('costs come from what the version that is live has', () => {
+    const { estimate } = changeOf(planDefinitions(current, next(), facts));
+    expect(estimate.minutes).toBeCloseTo(1_234_567 / 50_000 / 60);
+    expect(estimate.postgresBytes).toBe(500_000 + 1000 * (60 + 10));
+    expect(estimate.redisBytes).toBe(1000 * (60 + 10));
+  });
+  test('what nobody reads has no byte online; what was never counted is unknown', () => {
+    const unread = changed((all) => (all.services = []), next());
+    expect(changeOf(planDefinitions(applied(changed((all) => (all.services = []))), unread, facts)).estimate)
+      .toMatchObject({ redisBytes: 0 }); // biome-ignore format: one thing
+    const { estimate } = changeOf(planDefinitions(current, next(), { archived: ARCHIVED }));
+    expect(estimate).toMatchObject({ postgresBytes: null, redisBytes: null });
+  });
+  test('none of it is in the hash', () =>
+    expect(planDefinitions(current, next(), facts).hash).toBe(planDefinitions(current, next(), {}).hash));
+  test('all of it is said', () => {
+    const text = renderPlan(
+      planDefinitions(current, next({ version: 1, as: 'fix', reason: 'off by one' }), facts),
+    );
+    expect(text).toContain(`~ view user_orders v1 → v2: 1,234,567 events to scan
+    daily, expected every 1d
+    fix: off by one
+    read by service checkout
+    pinned by model ranker (ann) to v1: retrain
+    in training set first
+`);
+    expect(text).toContain('about a minute, 570 kB in Postgres,\n    70 kB in Redis\n');
+  });
+});
+
+test('what a removal takes away is to be named; rules and owners are not', () => {
+  const next = changed((all) => {
+    all.services = [];
+    all.views = all.views.filter(({ name }) => name !== 'user_rank');
+  });
+  expect(removals(planDefinitions(applied(definitions()), next, {}))).toEqual(['user_rank', 'checkout']);
+});
+
+describe('for a pull request', () => {
+  test('Markdown, in which names and values stay what they are', () => {
+    const next = changed((all) => {
+      view(all).where = { op: 'eq', args: [{ col: 'shop' }, { lit: '`a` <b> *c*' }] };
+      view(all).succeeds = { version: 1, as: 'fix', reason: 'see <#12>' };
+      all.services = [];
+    });
+    const plan = planDefinitions(applied(definitions()), next, { archived: ARCHIVED });
+    expect(
+      renderPlanMarkdown(plan),
+    ).toBe(`### Plan ${plan.hash.slice(0, 16)} on revision 1: 1 to a new version, 1 to remove
+
+- **new version** view user\\_orders v1 → v2: 1,234,567 events to scan
+  - daily, expected every 1d
+  - fix: see \\<\\#12\\>
+  - \` succeeds: + {"as":"fix","reason":"see <#12>","version":1} \`
+  - \`\` where: none → {"args":[{"col":"shop"},{"lit":"\`a\` <b> *c*"}],"op":"eq"} \`\`
+- **remove** service checkout
+
+**Warnings**
+
+- services.checkout: requests that name it are refused once this is applied
+
+Backfill: 1,234,567 events to scan in all, about a minute
+`);
+  });
+  test('nothing', () => {
+    const plan = planDefinitions(applied(definitions()), definitions(), {});
+    expect(renderPlanMarkdown(plan)).toBe('### No changes on revision 1\n');
+  });
+});
+
 describe('the hash', () => {
   const hash = (next: unknown, archived = ARCHIVED, current = EMPTY): string =>
-    planDefinitions(current, next, archived).hash;
+    planDefinitions(current, next, { archived }).hash;
   test('says what will be different, not how much there is to scan', () =>
     expect(hash(definitions(), {})).toBe(hash(definitions())));
   test('covers every word', () =>
@@ -314,25 +550,28 @@ test('warnings name what readers will notice', () => {
     const rank = all.views[2] as ReturnType<typeof sqlView>;
     rank.reads[0]!.kind = 'snapshot';
   });
-  expect(messages(planDefinitions(applied(definitions()), next, ARCHIVED))).toEqual([
-    'services.checkout: reads user_orders v2 once it is live',
+  expect(messages(planDefinitions(applied(definitions()), next, { archived: ARCHIVED }))).toEqual([
+    'views.user_orders.succeeds: is not said of v2, which replaces v1: it counts as breaking',
+    'views.user_rank.succeeds: is not said of v2, which replaces v1: it counts as breaking',
     'views.user_rank: table ranks is a snapshot: values of the past cannot be computed',
   ]);
 });
 
 describe('renderPlan', () => {
   test('a first plan', () => {
-    const plan = planDefinitions(EMPTY, definitions(), ARCHIVED);
+    const plan = planDefinitions(EMPTY, definitions(), { archived: ARCHIVED });
     expect(renderPlan(plan)).toBe(`plan ${plan.hash.slice(0, 16)} on an empty registry: 6 to create
 
 + entity user
 + source orders
 + view user_now v1
 + view user_orders v1: 1,234,567 events to scan
+    daily, expected every 1d
 + view user_rank v1: a query to run
+    daily, expected every 1d
 + service checkout
 
-backfill: 1,234,567 events to scan in all
+backfill: 1,234,567 events to scan in all, about a minute
 `);
   });
   test('changes', () => {
@@ -344,7 +583,7 @@ backfill: 1,234,567 events to scan in all
       all.views = all.views.filter(({ name }) => name !== 'user_rank');
       all.entities[0]!.owner = 'else@shop.example';
     });
-    const plan = planDefinitions(applied(definitions()), next, ARCHIVED);
+    const plan = planDefinitions(applied(definitions()), next, { archived: ARCHIVED });
     expect(
       renderPlan(plan),
     ).toBe(`plan ${plan.hash.slice(0, 16)} on revision 1: 1 to a new version, 1 to change, 1 to
@@ -353,18 +592,23 @@ backfill: 1,234,567 events to scan in all
 ~ entity user
     owner: "data@shop.example" → "else@shop.example"
 ~ view user_orders v1 → v2: 1,234,567 events to scan
+    daily, expected every 1d
+    undeclared: counts as breaking
+    read by service checkout
     where: none → {"args":[{"col":"shop"},{"lit":"a shop with a name that is
         long enough to need two lines"}],"op":"eq"}
 - view user_rank v1
 
-warning: services.checkout: reads user_orders v2 once it is live
+warning: views.user_orders.succeeds: is not said of v2, which replaces v1: it
+    counts as breaking; say succeeds: { version: 1, as: 'same' (or 'fix',
+    'breaking'), reason: '…' } (succession)
 warning: views.user_rank: requests that name it are refused once this is applied
 
-backfill: 1,234,567 events to scan in all
+backfill: 1,234,567 events to scan in all, about a minute
 `);
   });
   test('nothing', () => {
-    const plan = planDefinitions(applied(definitions()), definitions(), ARCHIVED);
+    const plan = planDefinitions(applied(definitions()), definitions(), { archived: ARCHIVED });
     expect(renderPlan(plan)).toBe('no changes on revision 1\n');
   });
 });

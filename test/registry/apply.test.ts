@@ -140,6 +140,54 @@ test('a new version takes the readers; the old one stays as it was', async () =>
   expect((v1.view as AggregationView).minEvents).toBe(0);
 });
 
+test('a version says what it is to the one before, as its author said when it went live', async () => {
+  const succession = async () =>
+    (
+      await pool.query<{ said: string }>(
+        `select concat_ws(' ', version, succeeds, succession, reason) as said
+           from view_version where view = 'user_orders' order by version`,
+      )
+    ).rows.map(({ said }) => said);
+  await apply(definitions());
+  await apply(
+    changed((all) => (all.views[0]!.succeeds = { version: 1, as: 'fix', reason: 'off by one' }), other),
+  );
+  await apply(another);
+  expect(await succession()).toEqual(['1', '2 1 fix off by one', '3 2']);
+  await apply(definitions());
+  expect(await succession()).toEqual(['1 3', '2 1 fix off by one', '3 2']);
+});
+
+test('a plan knows what is stored, and the training sets made of what it replaces', async () => {
+  await apply(definitions());
+  const { id } = await resolveView(pool, 'user_orders');
+  await pool.query(
+    `with b as (insert into backfill (version_id, start_ms, end_ms, sequence, state) values ($1, 0, 1, 1, 'finished') returning id)
+     insert into backfill_chunk (backfill_id, chunk, hash_start, hash_end, done, entities) select id, n, 0, 1, true, 20 from b, generate_series(1, 3) n`,
+    [id],
+  );
+  await pool.query(
+    `insert into import (source, name, content_sha256, format, shift_ms, state, total_bytes, total_rows, counts)
+     values ('orders', 'a', 'x', 'csv', 0, 'finished', 1, 1, '{"archived": 100}')`,
+  );
+  await pool.query(
+    `insert into training_set (id, manifest) values ('one', $1), ('two', $2), ('made', '{}')`,
+    [
+      JSON.stringify({ views: [{ view: 'user_orders', version: 1 }], onDemand: [] }),
+      JSON.stringify({ views: [{ view: 'user_rank', version: 1 }], onDemand: [] }),
+    ],
+  );
+  const [change] = (await computePlan(pool, other)).changes;
+  const rowBytes = Number(
+    (await pool.query(`select pg_total_relation_size('rows_' || $1) as bytes`, [id])).rows[0].bytes,
+  );
+  expect(change).toMatchObject({
+    touched: { services: ['checkout'], models: [], trainingSets: ['one'] },
+    rowsToScan: 100,
+    estimate: { postgresBytes: rowBytes + 60 * 70, redisBytes: 60 * 70 },
+  });
+});
+
 test('what is no part of a version changes in place', async () => {
   await apply(definitions());
   const next = changed((all) => {

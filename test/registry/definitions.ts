@@ -102,11 +102,17 @@ export const onDemandView = (name = 'user_now', reads = 'user_orders'): OnDemand
   features: [
     {
       name: 'user_has_ordered',
-      description: 'ever this week',
+      description: 'this week, and is about to',
       type: 'bool',
       coldStart: false,
       nameException: null,
-      expression: { op: 'gt', args: [{ col: `user_${reads}_count_7d` }, { lit: 0 }] },
+      expression: {
+        op: 'and',
+        args: [
+          { op: 'gt', args: [{ col: `user_${reads}_count_7d` }, { lit: 0 }] },
+          { op: 'gt', args: [{ col: 'cart_cents' }, { lit: 0 }] },
+        ],
+      },
     },
   ],
 });

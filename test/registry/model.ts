@@ -18,6 +18,13 @@ export function applyPlanTo(current: Current, plan: Plan): Current {
       else result.set(change.name, change.definition as unknown as T);
     return [...result.values()];
   };
+  const [project] = section(before.project === undefined ? [] : [{ name: before.project }], 'project').map(
+    ({ name }) => name,
+  );
+  const rules = section(
+    Object.entries(before.policy ?? {}).map(([name, severity]) => ({ name, severity })),
+    'policy',
+  );
   const versions = current.versions.map((version) => ({ ...version }));
   for (const change of plan.changes) {
     if (change.kind !== 'view' || change.action === 'change') continue;
@@ -33,6 +40,9 @@ export function applyPlanTo(current: Current, plan: Plan): Current {
   return {
     revision: current.revision + 1,
     definitions: canonicalDefinitions({
+      ...(project !== undefined && { project }),
+      policy: Object.fromEntries(rules.map(({ name, severity }) => [name, severity])),
+      owners: section(before.owners ?? [], 'owner'),
       entities: section(before.entities, 'entity'),
       sources: section(before.sources, 'source'),
       views: section(before.views, 'view'),

@@ -195,6 +195,29 @@ describe('plan and apply', () => {
     expect(status).toBe(409);
     expect(body).toMatchObject({ code: 'FS_PLAN_STALE', plan: { baseRevision: 1, empty: true } });
   });
+  test('a removal is named, each and no other, or nothing is changed', async () => {
+    const fewer = changed((all) => {
+      all.views = all.views.filter(({ name }) => name !== 'user_rank');
+    }, everything());
+    const before = (await get('/v1/definitions')).body;
+    for (const remove of [undefined, [], ['user_ran'], ['user_rank', 'user_orders']])
+      expect(await post('/v1/apply', { definitions: fewer, ...(remove && { remove }) })).toMatchObject({
+        status: 400,
+        body: {
+          code: 'FS_REQUEST_INVALID',
+          field: 'remove',
+          removes: ['user_rank'],
+          title: expect.stringContaining(remove?.at(-1) ?? 'user_rank'),
+        },
+      });
+    expect(await post('/v1/apply', { definitions: everything(), remove: ['user_rank'] })).toMatchObject({
+      status: 400,
+      body: { removes: [] },
+    });
+    expect((await get('/v1/definitions')).body).toEqual(before);
+    const { rows } = await pool.query(`select count(*)::int as plans from plan where state <> 'applied'`);
+    expect(rows).toEqual([{ plans: 0 }]);
+  });
   const variants = [4, 5, 6].map((minEvents) =>
     changed((all) => {
       (all.views[0] as AggregationView).minEvents = minEvents;
@@ -230,7 +253,15 @@ describe('plan and apply', () => {
     expect(won).toHaveLength(1);
     for (const lost of runs.filter((run) => run !== won[0]))
       expect(lost).toMatchObject({ state: 'failed', error: { code: 'FS_PLAN_STALE' } });
-    expect((await get('/v1/definitions')).body.revision).toBe(3);
+    const { body: present } = await get('/v1/definitions');
+    expect(present.revision).toBe(3);
+    // The winner's run is called after its plan: what is applied is that plan's definitions, whole.
+    const { rows } = await pool.query<{ definitions: Definitions }>(
+      `select definitions from plan where 'apply/' || left(hash, 16) = $1`,
+      [won[0]!.id],
+    );
+    expect(present.definitions).toEqual(rows[0]!.definitions);
+    expect(variants.slice(1).map((each) => assertDefinitions(each))).toContainEqual(present.definitions);
   });
 });
 
