@@ -13,13 +13,13 @@ import type { FeatureValue, List, Value } from '../core/event.js';
 import { narrow } from '../core/int64.js';
 import { encodeSqlRecord } from '../core/record.js';
 import { formatTimestamp, parseTimestamp } from '../core/time.js';
+import { answerColumns, answerMisfits, authorClient, declareAnswers } from '../registry/author-database.js';
 import type { ViewVersion } from '../registry/resolve.js';
 import { keyHashOf, type Pool, transaction, translate } from '../registry/sql.js';
 import { rowsTable } from '../registry/tables.js';
 import type { Deps } from './deps.js';
 import { beat } from './heartbeat.js';
 import { CopyText } from './offline/copy.js';
-import { connectionUrl } from './offline/export-table.js';
 import { insertChangedRows, readNewestRows, rowLines } from './offline/rows.js';
 import { newestCompleteTick, readClock } from './offline/ticks.js';
 import { type Counts, NO_COUNTS, nameOf, writeOnline } from './output.js';
@@ -147,24 +147,19 @@ export async function* runQuery(
   entity: Entity,
   tickMs: number,
 ): AsyncGenerator<Answer> {
-  const client = new pg.Client({
-    connectionString: connectionUrl(view.connection, env),
+  const client = authorClient(view.connection, env, {
     application_name: 'almanac view',
-    connectionTimeoutMillis: 10_000,
-    options: '-c TimeZone=UTC -c DateStyle=ISO -c extra_float_digits=1 -c default_transaction_read_only=on',
     statement_timeout: QUERY_MS,
     query_timeout: QUERY_MS + 5_000,
-    keepAlive: true,
     types: { getTypeParser: () => (text: string) => text }, // every cell as its text: parsed by the declared type
   });
-  client.on('error', () => {}); // of a connection in use: its query is refused and says so
   const cancelled = cancellationSignal();
   const hangUp = (): void => void client.end().catch(() => {}); // ends a query under way
   cancelled.addEventListener('abort', hangUp, { once: true });
   try {
     await client.connect();
     await client.query('begin transaction isolation level repeatable read read only');
-    await declare(client, view, tickMs);
+    await declareAnswers(client, view, tickMs);
     let read: ((row: Array<string | null>) => Answer) | null = null;
     for (;;) {
       const { fields, rows } = await client.query<Array<string | null>>({
@@ -186,61 +181,6 @@ export async function* runQuery(
   }
 }
 
-async function declare(client: pg.Client, view: SqlView, tickMs: number): Promise<void> {
-  const { text, bound } = bindAsOf(view.query);
-  try {
-    await client.query(
-      `declare answers no scroll cursor for ${text}`,
-      bound ? [formatTimestamp(tickMs)] : [],
-    );
-  } catch (error) {
-    // a wrong table, column or word in the author's query: 42xxx; what it may not do (write): 25006
-    if (error instanceof pg.DatabaseError && /^(42|25006|22|0A)/.test(error.code ?? ''))
-      throw new FeatureStoreError(
-        'FS_DATA_INVALID',
-        `the query of view "${view.name}" cannot be run: ${error.message}`,
-        { fix: 'correct the query, or its database', view: view.name },
-        { cause: error },
-      );
-    throw error;
-  }
-}
-
-/** The query with :as_of as its parameter, wherever that is not inside a text, a quoted name or a comment. */
-export function bindAsOf(query: string): { text: string; bound: boolean } {
-  let bound = false;
-  const text = query
-    .trim()
-    .replace(/;$/, '')
-    .replace(
-      /'(?:[^']|'')*'|"(?:[^"]|"")*"|--[^\n]*|\/\*[\s\S]*?\*\/|(\$\w*\$)[\s\S]*?\1|(?<!:):as_of\b/g,
-      (found) => {
-        if (found !== ':as_of') return found;
-        bound = true;
-        return '$1::timestamptz';
-      },
-    );
-  return { text, bound };
-}
-
-const TEXT = new Set([25, 1043, 1042, 19, 2950]); // text, varchar, bpchar, name, uuid
-const WHOLE = new Set([20, 21, 23]); // int8, int2, int4
-const FLOAT = new Set([701, 700, ...WHOLE]); // float8, float4
-const ACCEPTS: Record<ColumnType, ReadonlySet<number>> = {
-  string: TEXT,
-  int64: WHOLE,
-  float64: FLOAT,
-  bool: new Set([16]),
-  timestamp: new Set([1184]),
-  'list<string>': new Set([1009, 1015]), // text[], varchar[]
-  'list<int64>': new Set([1016, 1007, 1005]),
-  'list<float64>': new Set([1022, 1021, 1016, 1007, 1005]),
-};
-const CAST: Record<ColumnType, string> = {
-  string: 'text', int64: 'bigint', float64: 'double precision', bool: 'boolean', timestamp: 'timestamptz',
-  'list<string>': 'text[]', 'list<int64>': 'bigint[]', 'list<float64>': 'double precision[]',
-}; // biome-ignore format: a table of types
-
 /** Checks the answer's columns; gives a reader of its rows. Throws FS_DATA_INVALID, FS_TIMESTAMP_INVALID naming the column. */
 function createReader(
   view: SqlView,
@@ -248,48 +188,15 @@ function createReader(
   fields: readonly pg.FieldDef[],
   tickMs: number,
 ): (row: Array<string | null>) => Answer {
-  const wanted = new Map<string, ColumnType>([
-    ...entity.keys.map(({ name, type }): [string, ColumnType] => [name, type]),
-    ['event_timestamp', 'timestamp'],
-    ...view.features.map(({ name, type }): [string, ColumnType] => [name, type]),
-  ]);
-  const found = fields.map(({ name }) => name);
-  for (const name of found) {
-    if (!wanted.has(name))
-      throw refuse(
-        view,
-        `gives a column "${name}" that is no key and no feature`,
-        'leave it out, or declare it',
-        name,
-      );
-    if (found.indexOf(name) !== found.lastIndexOf(name))
-      throw refuse(view, `gives two columns "${name}"`, 'give each column one name', name);
-  }
-  const indexOf = (name: string): number => {
-    const type = wanted.get(name)!;
-    const index = found.indexOf(name);
-    if (index === -1)
-      throw refuse(
-        view,
-        `gives no column "${name}"`,
-        `select it, as ${CAST[type]}; it gives ${found.join(', ')}`,
-        name,
-      );
-    const { dataTypeID } = fields[index]!;
-    if (ACCEPTS[type].has(dataTypeID)) return index;
-    if (type === 'timestamp' && dataTypeID === 1114)
-      throw new FeatureStoreError(
-        'FS_TIMESTAMP_INVALID',
-        `the query of view "${view.name}" gives "${name}" as a timestamp without time zone`,
-        { fix: `say its zone: ${name} at time zone 'UTC'`, view: view.name, column: name },
-      );
-    throw refuse(
-      view,
-      `gives "${name}" as a type that is not ${type}`,
-      `cast it: ${name}::${CAST[type]}`,
-      name,
+  const [misfit] = answerMisfits(answerColumns(view, entity), fields);
+  if (misfit?.zoneless)
+    throw new FeatureStoreError(
+      'FS_TIMESTAMP_INVALID',
+      `the query of view "${view.name}" ${misfit.message}`,
+      { fix: misfit.fix, view: view.name, column: misfit.column },
     );
-  };
+  if (misfit) throw refuse(view, misfit.message, misfit.fix, misfit.column);
+  const indexOf = (wanted: string): number => fields.findIndex(({ name }) => name === wanted);
   const keys = entity.keys.map(({ name, type }) => ({ name, type, index: indexOf(name) }));
   const eventTime = indexOf('event_timestamp');
   const features = view.features.map(({ name, type }) => ({ name, type, index: indexOf(name) }));

@@ -13,7 +13,7 @@ import { parse, readBody } from './requests.js';
 import { routes } from './routes/index.js';
 import { Download, mediaTypeOf, PrometheusText, type Route, type RouteDeps, Upload } from './routes/route.js';
 
-export interface RegistryDeps extends Omit<RouteDeps, 'now' | 'metrics' | 'document'> {
+export interface RegistryDeps extends Omit<RouteDeps, 'env' | 'now' | 'metrics' | 'document'> {
   /** The clock: epoch ms. */
   now?: () => number;
 }
@@ -79,6 +79,7 @@ function createApp(deps: RegistryDeps): FastifyInstance {
     });
   });
   const routeDeps: RouteDeps = {
+    env: process.env,
     now: Date.now,
     ...deps,
     metrics: addMetrics(app),

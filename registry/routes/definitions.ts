@@ -14,8 +14,9 @@ import {
 import { FeatureStoreError } from '../../core/error.js';
 import { type Change, hashDefinitions, type Plan as PlanType, removals } from '../../core/plan.js';
 import { formatTimestamp } from '../../core/time.js';
-import { abandonPlan, anotherIsOpen, computePlan, findOpenPlan, findPlanState, savePlan } from '../apply.js';
+import { abandonPlan, anotherIsOpen, findOpenPlan, findPlanState, savePlan } from '../apply.js';
 import { namesTag } from '../etag.js';
+import { planNow } from '../inspect.js';
 import { PageQuery, pageOf, readPage } from '../page.js';
 import { Count, Sha256, Text, Timestamp } from '../requests.js';
 import { findRevision, type Revision } from '../resolve.js';
@@ -136,7 +137,7 @@ const plan = route({
   summary: 'what definitions would change',
   body: z.strictObject({ definitions: Unchecked }),
   response: Plan,
-  handle: ({ body }, { pool }) => computePlan(pool, body.definitions),
+  handle: ({ body }, { pool, env }) => planNow(pool, env, body.definitions),
 });
 
 const apply = route({
@@ -154,9 +155,9 @@ const apply = route({
   response: Started,
   status: 202,
   ifMatch: true,
-  async handle({ body: { definitions, planHash, by, remove }, ifMatch }, { pool, runs }) {
+  async handle({ body: { definitions, planHash, by, remove }, ifMatch }, { pool, env, runs }) {
     const repeated = planHash === undefined ? null : await findRepeated(pool, planHash, definitions);
-    const plan = repeated?.plan ?? (await computePlan(pool, definitions));
+    const plan = repeated?.plan ?? (await planNow(pool, env, definitions));
     if (ifMatch !== undefined) await assertBase(pool, plan, ifMatch);
     if (planHash !== undefined && plan.hash !== planHash) throw stale(planHash, plan);
     assertRemovals(plan, remove);

@@ -6,7 +6,7 @@ import { randomBytes } from 'node:crypto';
 import { Readable } from 'node:stream';
 import { Registry as Metrics } from 'prom-client';
 import { z } from 'zod';
-import type { Config } from '../../core/config.js';
+import type { Config, Environment } from '../../core/config.js';
 import { formatTimestamp } from '../../core/time.js';
 import type { OpenApi } from '../openapi.js';
 import type { EventProducer } from '../push.js';
@@ -17,6 +17,8 @@ import type { Pool } from '../sql.js';
 export interface RouteDeps {
   config: Pick<Config, 'environment' | 'filesDir' | 'registryUrl'>;
   pool: Pool;
+  /** Where definitions' `env:NAME` connections are looked up. */
+  env: Environment;
   runs: Runs;
   producer: EventProducer;
   instance: string | null;

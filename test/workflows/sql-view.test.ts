@@ -1,11 +1,12 @@
 /** Sql views: their query at a tick, what it may not answer, rows and records of what changed. */
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { bindAsOf, type SqlVersion, writeSqlTick } from '../../activities/sql-view.js';
+import { type SqlVersion, writeSqlTick } from '../../activities/sql-view.js';
 import { encodeKey, onlineKey } from '../../core/codec/key.js';
 import type { Definitions, Entity, SqlView } from '../../core/definition.js';
 import { readSqlRecord } from '../../core/record.js';
 import { progressKey } from '../../core/serving-plan.js';
 import { DAY, floorTo, formatTimestamp, HOUR } from '../../core/time.js';
+import { bindAsOf } from '../../registry/author-database.js';
 import { resolveView } from '../../registry/resolve.js';
 import { backfill } from '../../workflows/backfill.js';
 import { materialize } from '../../workflows/materialize.js';
