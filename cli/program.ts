@@ -68,19 +68,26 @@ const COMMANDS: Array<Spec<any>> = [
   {
     usage: 'plan [file]',
     summary: 'show what applying a definitions file would change',
-    details: 'Evaluates the file (default ./features.ts) on this machine and compares it with the registry.',
-    example: 'almanac plan examples/shop/features.ts',
+    details:
+      'Evaluates the file (default ./features.ts) on this machine, with the almanac.policy.json beside it, and\ncompares it with the registry.',
+    example: 'almanac plan examples/shop/features.ts --out plan.json',
     exits: ['nothing to change', 'failed, or wrong usage', 'changes', EXITS[3]],
-    options: registry,
+    options: (command) =>
+      registry(command)
+        .option('--out <file>', 'write it to a file that "almanac apply" takes: .json')
+        .option('--markdown', 'as Markdown, for a pull request'),
     load: () => import('./commands/plan.js'),
   },
   {
     usage: 'apply [file]',
     summary: 'plan, ask, and apply: all of it becomes visible at once, or nothing',
+    details:
+      'The file is a definitions file, or plan.json of "almanac plan --out": exactly that is applied, or, if it is not\nwhat applying would do by now, nothing. What is removed is named: by --remove, or when asked.',
     example: 'almanac apply examples/shop/features.ts --yes',
     options: (command) =>
       registry(command)
         .option('-y, --yes', 'do not ask')
+        .option('--remove <name>', 'what the plan removes; repeat for each', collect, [])
         .option('--by <who>', 'who applies it, for the record (default: the user of this machine)'),
     load: () => import('./commands/apply.js'),
   },

@@ -485,3 +485,9 @@ export const Definitions = z.strictObject({
   services: z.array(Service),
 });
 export type Definitions = z.infer<typeof Definitions>;
+
+/** almanac.policy.json, beside an author's file: what becomes `project` and `policy` of its definitions. */
+export const PolicyFile = z.strictObject({
+  project: Definitions.shape.project,
+  rules: Definitions.shape.policy,
+});

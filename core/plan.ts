@@ -171,20 +171,22 @@ function compare(current: Current, before: Definitions, after: Definitions, fact
         path: `${kind}s.${name}`,
         message: 'requests that name it are refused once this is applied',
       });
-  const definitionsHash = hashDefinitions(after);
+  const plan = { baseRevision: current.revision, definitionsHash: hashDefinitions(after), changes };
+  return { ...plan, warnings, hash: hashPlan(plan), empty: changes.length === 0 };
+}
+
+/** Covers what will be different: not whom it touches, nor what it costs. */
+export function hashPlan({
+  baseRevision,
+  definitionsHash,
+  changes,
+}: Pick<Plan, 'baseRevision' | 'definitionsHash' | 'changes'>): string {
   const meaning = changes.map((change) =>
     change.kind === 'view'
       ? { ...change, touched: undefined, rowsToScan: undefined, estimate: undefined }
       : change,
   );
-  return {
-    baseRevision: current.revision,
-    definitionsHash,
-    changes,
-    warnings,
-    hash: hashOf({ baseRevision: current.revision, definitionsHash, changes: meaning }),
-    empty: changes.length === 0,
-  };
+  return hashOf({ baseRevision, definitionsHash, changes: meaning });
 }
 
 const projectOf = ({ project }: Definitions): Array<{ name: string }> =>

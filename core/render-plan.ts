@@ -16,8 +16,7 @@ export function renderPlan(plan: Plan): string {
     if (change.kind === 'view') for (const line of consequences(change)) lines.push(...wrap(line, '    '));
     for (const field of change.fields) lines.push(...wrap(fieldText(field), '    '));
   }
-  if (plan.warnings.length > 0) lines.push('');
-  for (const warning of plan.warnings) lines.push(...wrap(`warning: ${warningText(warning)}`, ''));
+  if (plan.warnings.length > 0) lines.push('', ...plan.warnings.flatMap(renderWarning));
   const rest = totals(plan);
   if (rest.length > 0) lines.push('', ...rest.flatMap((line) => wrap(line, '')));
   return `${lines.join('\n')}\n`;
@@ -128,6 +127,11 @@ function scan(rows: number | null): string {
 function fieldText({ path, before, after }: FieldChange): string {
   if (before === undefined) return `${path}: + ${show(after)}`;
   return after === undefined ? `${path}: - ${show(before)}` : `${path}: ${show(before)} → ${show(after)}`;
+}
+
+/** Lines of at most 80 columns. */
+export function renderWarning(warning: Warning): string[] {
+  return wrap(`warning: ${warningText(warning)}`, '');
 }
 
 /** With the rule that is broken and what to do, where one is. */

@@ -1,43 +1,79 @@
 import { userInfo } from 'node:os';
 import { createInterface } from 'node:readline/promises';
+import { type Plan, removals } from '../../core/plan.js';
+import { renderPlan } from '../../core/render-plan.js';
 import { connect } from '../address.js';
-import { EXIT, UsageError } from '../errors.js';
+import type { Client } from '../client.js';
+import { EXIT, isFeatureStoreError, UsageError } from '../errors.js';
 import type { Call } from '../program.js';
 import { followRun, type Started } from '../run.js';
-import { requestPlan } from './definitions.js';
+import { type Planned, readPlanned, requestPlan } from './definitions.js';
 
-export default async function apply(
-  call: Call<{ registry?: string; yes?: boolean; by?: string }>,
-): Promise<number> {
-  const { options, out } = call;
+type ApplyCall = Call<{ registry?: string; yes?: boolean; by?: string; remove: string[] }>;
+
+export default async function apply(call: ApplyCall): Promise<number> {
+  const { args, out } = call;
   const client = connect(call);
-  const { definitions, plan, text } = await requestPlan(client, call.args[0], out);
-  out.print(text);
+  const planned = args[0]?.endsWith('.json')
+    ? await readPlanned(args[0])
+    : await requestPlan(client, args[0], out);
+  const { plan } = planned;
+  out.print(renderPlan(plan));
   if (plan.empty) {
     out.result({ plan, run: null }, () => '');
     return EXIT.ok;
   }
-  if (!options.yes && !(await isConfirmed(call))) {
+  const remove = await confirmed(call, plan);
+  if (remove === null) {
     out.note('nothing was changed');
     out.result({ plan, run: null }, () => '');
     return EXIT.failed;
   }
-  const { run } = await client.post<Started>('/v1/apply', {
-    definitions,
-    planHash: plan.hash,
-    by: options.by ?? userInfo().username,
-  });
+  const run = await start(client, call, planned, remove);
   const finished = await out.step('applying', (step) => followRun(client, run, step));
   out.result({ plan, run: finished }, () => `applied as ${run}\n`);
   return EXIT.ok;
 }
 
-async function isConfirmed({ isInteractive, out }: Call<unknown>): Promise<boolean> {
-  if (!isInteractive || out.json)
+/** Exactly this plan; if it is not what applying would do now, that is shown. */
+async function start(
+  client: Client,
+  { options, out }: ApplyCall,
+  { definitions, plan }: Planned,
+  remove: readonly string[],
+): Promise<string> {
+  const by = options.by ?? userInfo().username;
+  try {
+    const { run } = await client.post<Started>('/v1/apply', { definitions, planHash: plan.hash, by, remove });
+    return run;
+  } catch (error) {
+    if (isFeatureStoreError(error) && error.code === 'FS_PLAN_STALE' && error.details.plan)
+      out.note(`the plan of now, of which nothing was applied:\n${renderPlan(error.details.plan as Plan)}`);
+    throw error;
+  }
+}
+
+/** The names of what is removed, each said by whoever applies; null: they do not want it. */
+async function confirmed({ options, isInteractive, out }: ApplyCall, plan: Plan): Promise<string[] | null> {
+  const removed = [...new Set(removals(plan))];
+  const kept = options.remove.filter((name) => !removed.includes(name));
+  if (kept.length > 0)
+    throw new UsageError(`the plan does not remove ${kept.join(', ')}`, 'leave out these --remove');
+  const unnamed = removed.filter((name) => !options.remove.includes(name));
+  const canAsk = isInteractive && !out.json && !options.yes;
+  if (unnamed.length > 0 && !canAsk)
+    throw new UsageError(
+      `the plan removes ${unnamed.join(', ')}`,
+      `say so: ${unnamed.map((name) => `--remove ${name}`).join(' ')}`,
+    );
+  if (options.yes) return removed;
+  if (!canAsk)
     throw new UsageError('there is nobody to ask whether to apply this', 'read the plan, then give --yes');
   const terminal = createInterface({ input: process.stdin, output: process.stderr });
   try {
-    return /^y(es)?$/i.test((await terminal.question('Apply this? [y/N] ')).trim());
+    for (const name of unnamed)
+      if ((await terminal.question(`Type ${name} to remove it: `)).trim() !== name) return null;
+    return /^y(es)?$/i.test((await terminal.question('Apply this? [y/N] ')).trim()) ? removed : null;
   } finally {
     terminal.close();
   }

@@ -1,11 +1,16 @@
+import { writeFile } from 'node:fs/promises';
 import { planExitCode } from '../../core/plan.js';
+import { renderPlan, renderPlanMarkdown } from '../../core/render-plan.js';
 import { connect } from '../address.js';
 import type { Call } from '../program.js';
 import { requestPlan } from './definitions.js';
 
-export default async function plan(call: Call<{ registry?: string }>): Promise<number> {
-  const client = connect(call);
-  const { plan, text } = await requestPlan(client, call.args[0], call.out);
-  call.out.result(plan, () => text);
-  return planExitCode(plan);
+export default async function plan(
+  call: Call<{ registry?: string; out?: string; markdown?: boolean }>,
+): Promise<number> {
+  const { options, out } = call;
+  const planned = await requestPlan(connect(call), call.args[0], out);
+  if (options.out !== undefined) await writeFile(options.out, `${JSON.stringify(planned, null, 2)}\n`);
+  out.result(planned.plan, () => (options.markdown ? renderPlanMarkdown : renderPlan)(planned.plan));
+  return planExitCode(planned.plan);
 }

@@ -11,6 +11,7 @@ import { FeatureStoreError } from '../../core/error.js';
 import type { Event } from '../../core/event.js';
 import { columnNames } from '../../core/event.js';
 import { createIngest, positionId } from '../../core/ingest.js';
+import { renderWarning } from '../../core/render-plan.js';
 import type { FeatureSample } from '../../core/sample.js';
 import { sampleFeatures } from '../../core/sample.js';
 import { MAX_TIMESTAMP } from '../../core/time.js';
@@ -38,7 +39,7 @@ export default async function test(call: Call<{ sample?: string; source?: string
   const { args, options, out } = call;
   const path = args[0] ?? DEFAULT_FILE;
   const loaded = await out.step(`evaluating ${path}`, () => loadDefinitions(path));
-  const { definitions, problems } = checkDefinitions(loaded);
+  const { definitions, problems, warnings } = checkDefinitions(loaded);
   if (definitions === null || problems.length > 0)
     throw new FeatureStoreError('FS_DEFINITION_INVALID', `${path} has ${problems.length} problems`, {
       fix: problems.map(({ path, message, fix }) => `${path}: ${message} (${fix})`).join('; '),
@@ -50,9 +51,11 @@ export default async function test(call: Call<{ sample?: string; source?: string
       views: definitions.views.length,
       features: definitions.views.reduce((sum, { features }) => sum + features.length, 0),
     };
-    out.result(
-      { file: path, ...counts },
-      () => `${path}: ${counts.features} features in ${counts.views} views, no problem\n`,
+    out.result({ file: path, ...counts, warnings }, () =>
+      [
+        `${path}: ${counts.features} features in ${counts.views} views, no problem`,
+        ...warnings.flatMap(renderWarning),
+      ].join('\n'),
     );
     return;
   }

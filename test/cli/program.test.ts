@@ -4,6 +4,8 @@ import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { EXIT } from '../../cli/errors.js';
 import { runProgram } from '../../cli/program.js';
+import { planDefinitions } from '../../core/plan.js';
+import { definitions as shopDefinitions } from '../registry/definitions.js';
 import { definitions } from './definitions.js';
 import { type Answer, problem, type Stub, startStub } from './stub.js';
 
@@ -38,6 +40,7 @@ const PLAN = {
   changes: [{ action: 'create', kind: 'entity', name: 'user', fields: [], definition: {} }],
   empty: false,
 };
+const shop = shopDefinitions();
 const NO_PLAN = { ...PLAN, changes: [], empty: true };
 
 const finished = (id: string, result: unknown = {}): object => ({
@@ -170,8 +173,158 @@ describe('plan and apply', () => {
     );
     expect(code).toBe(EXIT.ok);
     expect(stdout).toContain('+ entity user');
-    expect(JSON.parse(stub!.bodies[1]!.toString())).toEqual({ definitions, planHash: 'h', by: 'ann' });
+    expect(JSON.parse(stub!.bodies[1]!.toString())).toEqual({
+      definitions,
+      planHash: 'h',
+      by: 'ann',
+      remove: [],
+    });
   });
+  test('--markdown, for a pull request', async () => {
+    const { code, stdout } = await run(['plan', features, '--markdown'], await serve(registry(PLAN)));
+    expect(code).toBe(EXIT.changes);
+    expect(stdout).toBe('### Plan h on an empty registry: 1 to create\n\n- **create** entity user\n');
+  });
+
+  describe('what is removed is named', () => {
+    const before = { ...shop, policy: { ttl: 'off' as const } };
+    const after = { ...shop, views: shop.views.filter(({ name }) => name !== 'user_rank') };
+    const removing = planDefinitions({ revision: 1, definitions: before, versions: [] }, after, {});
+    test('each: else nothing is applied, and the fix says how', async () => {
+      const { code, stderr } = await run(['apply', features, '--yes'], await serve(registry(removing)));
+      expect(code).toBe(EXIT.usage);
+      expect(stderr).toContain('the plan removes user_rank');
+      expect(stderr).toContain('--remove user_rank');
+      expect(stub!.asked).toEqual(['POST /v1/plan']);
+    });
+    test('and nothing else', async () => {
+      const { code, stderr } = await run(
+        ['apply', features, '--yes', '--remove', 'user_rank', '--remove', 'ttl'],
+        await serve(registry(removing)),
+      );
+      expect(code).toBe(EXIT.usage);
+      expect(stderr).toContain('does not remove ttl');
+      expect(stub!.asked).toEqual(['POST /v1/plan']);
+    });
+    test('and the registry is told', async () => {
+      const { code } = await run(
+        ['apply', features, '--yes', '--remove', 'user_rank'],
+        await serve(registry(removing)),
+      );
+      expect(code).toBe(EXIT.ok);
+      expect(JSON.parse(stub!.bodies[1]!.toString())).toMatchObject({ remove: ['user_rank'] });
+    });
+  });
+
+  describe('a plan in a file', () => {
+    const plan = planDefinitions({ revision: 3, definitions: null, versions: [] }, shop, {});
+    const file = (): string => join(dir, 'plan.json');
+    beforeEach(() => writeFile(features, `export default ${JSON.stringify(shop)};\n`));
+    const planned = async (): Promise<void> => {
+      const { code } = await run(['plan', features, '--out', file()], await serve(registry(plan)));
+      expect(code).toBe(EXIT.changes);
+      await stub!.close();
+    };
+
+    test('is applied as it is, without the definitions file', async () => {
+      await planned();
+      await rm(features);
+      const { code, stdout } = await run(
+        ['apply', file(), '--yes', '--by', 'ann'],
+        await serve(registry(plan)),
+      );
+      expect(code).toBe(EXIT.ok);
+      expect(stdout).toContain('+ view user_orders v1');
+      expect(stub!.asked[0]).toBe('POST /v1/apply');
+      expect(JSON.parse(stub!.bodies[0]!.toString())).toEqual({
+        definitions: shop,
+        planHash: plan.hash,
+        by: 'ann',
+        remove: [],
+      });
+    });
+    test('that is not what applying would do now: nothing is applied, the plan of now is shown', async () => {
+      await planned();
+      const fresh = planDefinitions({ revision: 4, definitions: null, versions: [] }, shop, {});
+      const { code, stderr } = await run(
+        ['apply', file(), '--yes'],
+        await serve((_asked, _body, _request, response) =>
+          problem(response, 409, 'FS_PLAN_STALE', { plan: fresh }),
+        ),
+      );
+      expect(code).toBe(EXIT.failed);
+      expect(stderr).toContain(`plan ${fresh.hash.slice(0, 16)} on revision 4`);
+      expect(stderr).toContain('FS_PLAN_STALE');
+    });
+    test.each<{ why: string; change: (text: string) => string; says: RegExp }>([
+      {
+        why: 'whose changes were written over',
+        change: (text) => text.replace('"action": "create"', '"action": "change"'),
+        says: /was changed after/,
+      },
+      {
+        why: 'whose definitions were written over',
+        change: (text) => text.replace('"minEvents": 0', '"minEvents": 9'),
+        says: /was changed after/,
+      },
+      { why: 'that is none', change: () => '{}', says: /is no file of a plan/ },
+      { why: 'that is no JSON', change: (text) => text.slice(1), says: /is no file of a plan/ },
+    ])('$why is refused, and nothing is asked', async ({ change, says }) => {
+      await planned();
+      await writeFile(file(), change(await readFile(file(), 'utf8')));
+      const { code, stderr } = await run(['apply', file(), '--yes'], await serve(registry(plan)));
+      expect(code).toBe(EXIT.usage);
+      expect(stderr).toMatch(says);
+      expect(stub!.asked).toEqual([]);
+    });
+    test('that cannot be written: the exit code says so', async () => {
+      const { code } = await run(
+        ['plan', features, '--out', join(dir, 'nowhere', 'plan.json')],
+        await serve(registry(plan)),
+      );
+      expect(code).toBe(EXIT.failed);
+    });
+  });
+
+  describe('almanac.policy.json', () => {
+    const policy = (text: string): Promise<void> => writeFile(join(dir, 'almanac.policy.json'), text);
+    test('goes with the definitions', async () => {
+      await policy('{ "project": "shop", "rules": { "ttl": "warning" } }');
+      await run(['plan', features], await serve(registry(PLAN)));
+      expect(JSON.parse(stub!.bodies[0]!.toString())).toEqual({
+        definitions: { ...definitions, project: 'shop', policy: { ttl: 'warning' } },
+      });
+    });
+    test.each([
+      ['no JSON', '{', /almanac\.policy\.json is no JSON/],
+      ['a list', '[]', /almanac\.policy\.json: /],
+      ['another field', '{ "rule": {} }', /almanac\.policy\.json: .*rule/],
+      ['another severity', '{ "rules": { "ttl": "ignore" } }', /almanac\.policy\.json, rules\.ttl: /],
+      [
+        'no such rule',
+        '{ "rules": { "tll": "off" } }',
+        /almanac\.policy\.json, rules\.tll: there is no such rule/,
+      ],
+      ['no name', '{ "project": "" }', /almanac\.policy\.json, project: /],
+    ])('%s is refused, with the file and the place', async (_, text, says) => {
+      await policy(text);
+      const { code, stderr } = await run(['plan', features], await serve(registry(PLAN)));
+      expect(code).toBe(EXIT.failed);
+      expect(stderr).toMatch(says);
+      expect(stub!.asked).toEqual([]);
+    });
+    test('is what almanac test judges by', async () => {
+      const long = structuredClone(shop);
+      long.views[2]!.features[0]!.name = 'rank';
+      await writeFile(features, `export default ${JSON.stringify(long)};\n`);
+      expect((await run(['test', features])).code).toBe(EXIT.failed);
+      await policy('{ "rules": { "name-entity-first": "warning" } }');
+      const { code, stdout } = await run(['test', features]);
+      expect(code).toBe(EXIT.ok);
+      expect(stdout).toContain('"rank" does not start with its entity');
+    });
+  });
+
   test('nothing to change: nothing is started', async () => {
     const { code } = await run(['apply', features], await serve(registry(NO_PLAN)));
     expect(code).toBe(EXIT.ok);
