@@ -2,7 +2,7 @@
  * What a change of a view touches, and about what it costs. Touched is who reads the view; costs are estimates from what is known of
  * the stores, and are in no hash. Pure: the facts are given.
  */
-import type { Definitions, FeatureType, Service, StoredView, Succession, View } from './definition.js';
+import type { Definitions, FeatureType, StoredView, Succession, View } from './definition.js';
 
 /** Per source, what lies in its archive. A source without an entry has nothing there. */
 export type Archived = Readonly<Record<string, { events: number; finishedImports: number }>>;
@@ -59,18 +59,17 @@ const RECORD_BYTES_MAX = 512;
 /**
  * @param replaced the version that readers had until now; null: none
  * @param succession of the version that they get; null: they get none, or the values that they had
+ * @param services those that read it, once the plan is applied
  */
 export function touchedBy(
   name: string,
   replaced: number | null,
   succession: Succession | 'undeclared' | null,
-  after: Definitions,
+  services: readonly string[],
   { models = [], trainingSets = [] }: Facts,
 ): Touched {
   return {
-    services: after.services
-      .filter((service) => viewsRead(service, after).has(name))
-      .map((each) => each.name),
+    services: [...services],
     models: readersOf(name, models).map((reader) => ({
       ...reader,
       retrain: succession !== null && succession !== 'same',
@@ -95,13 +94,18 @@ export function readersOf(
   });
 }
 
-/** The views a service reads, those that its on-demand features read included. */
-export function viewsRead(service: Service, { views }: Definitions): Set<string> {
-  const direct = service.features.map(viewOf);
-  const inputs = views.flatMap((view) =>
-    view.kind === 'onDemand' && direct.includes(view.name) ? view.inputs.map(viewOf) : [],
+/** By view, the services that list its features, or on-demand features over them. */
+export function servicesByView({ views, services }: Definitions): ReadonlyMap<string, string[]> {
+  const inputs = new Map(
+    views.map((view) => [view.name, view.kind === 'onDemand' ? view.inputs.map(viewOf) : []]),
   );
-  return new Set([...direct, ...inputs]);
+  const found = new Map<string, string[]>();
+  for (const service of services) {
+    const listed = service.features.map(viewOf);
+    for (const view of new Set([...listed, ...listed.flatMap((name) => inputs.get(name) ?? [])]))
+      found.set(view, [...(found.get(view) ?? []), service.name]);
+  }
+  return found;
 }
 
 /** The view in "view:feature". */
@@ -119,8 +123,8 @@ export function rowsToScan(view: View, { archived = {} }: Facts): number | null 
   }
 }
 
-/** What it takes to compute a version from nothing: as many entities as the view has, or else others of its entity. */
-export function estimate(view: View, before: Definitions, after: Definitions, facts: Facts): Estimate {
+/** What it takes to compute a version from nothing: as many entities as the view has, or else others of its entity. Online: somebody reads it. */
+export function estimate(view: View, before: Definitions, isOnline: boolean, facts: Facts): Estimate {
   const rows = rowsToScan(view, facts);
   if (view.kind === 'onDemand' || rows === 0) return NO_COST;
   const present = known(facts.stored ?? {}, view.name);
@@ -128,7 +132,6 @@ export function estimate(view: View, before: Definitions, after: Definitions, fa
   const values = view.features.reduce((sum, { type }) => sum + VALUE_BYTES[type], 0);
   const record = Math.min(RECORD_BYTES + values, RECORD_BYTES_MAX);
   const snapshot = view.kind === 'sql' ? 0 : RECORD_BYTES + values;
-  const isOnline = after.services.some((service) => viewsRead(service, after).has(view.name));
   return {
     minutes: rows === null ? null : rows / EVENTS_PER_SECOND / 60,
     postgresBytes:

@@ -24,6 +24,7 @@ import {
   type Model,
   NO_COST,
   rowsToScan,
+  servicesByView,
   type Touched,
   touchedBy,
 } from './impact.js';
@@ -239,10 +240,12 @@ function compareViews(
   facts: Facts,
   warnings: Warning[],
 ): ViewChange[] {
+  const readers = servicesByView(after);
   return pairs(before.views, after.views).flatMap(([old, young]): ViewChange[] => {
     const { name } = (young ?? old)!;
     const versions = current.versions.filter(({ view }) => view === name);
     const live = versions.find(({ state }) => state === 'live');
+    const services = readers.get(name) ?? [];
     const still = {
       kind: 'view' as const,
       name,
@@ -250,7 +253,7 @@ function compareViews(
       replaces: null,
       fields: [],
       succession: null,
-      touched: touchedBy(name, live?.version ?? null, null, after, facts),
+      touched: touchedBy(name, live?.version ?? null, null, services, facts),
       rowsToScan: 0,
       estimate: NO_COST,
     };
@@ -270,13 +273,13 @@ function compareViews(
       ...change,
       reused: known !== undefined,
       rowsToScan: rowsToScan(young, facts),
-      estimate: estimate(young, before, after, facts),
+      estimate: estimate(young, before, services.length > 0, facts),
     };
     warnings.push(...openingWarnings(young, opened.rowsToScan));
     if (!old) return [{ ...opened, action: 'create' }];
     const replaces = live?.version ?? null;
     const succession = young.succeeds?.version === replaces ? young.succeeds.as : 'undeclared';
-    const touched = touchedBy(name, replaces, succession, after, facts);
+    const touched = touchedBy(name, replaces, succession, services, facts);
     const fields = [...differences(old, young), ...inheritedDifferences(young, before, after)];
     return [{ ...opened, action: 'version', replaces, fields, succession, touched }];
   });

@@ -6,10 +6,17 @@ import type { AggregationView, Definitions } from '../../core/definition.js';
 import { differences, type FieldChange } from '../../core/difference.js';
 import { FeatureStoreError } from '../../core/error.js';
 import type { Archived, Facts, Model } from '../../core/impact.js';
-import { type Current, type Plan, planDefinitions, planExitCode, removals } from '../../core/plan.js';
+import {
+  type Current,
+  hashPlan,
+  type Plan,
+  planDefinitions,
+  planExitCode,
+  removals,
+} from '../../core/plan.js';
 import { renderPlan, renderPlanMarkdown } from '../../core/render-plan.js';
 import { changed, definitions, type sqlView } from '../registry/definitions.js';
-import { applyPlanTo, repository } from '../registry/model.js';
+import { applyPlanTo, edit, edited, repository } from '../registry/model.js';
 
 const EMPTY: Current = { revision: 0, definitions: null, versions: [] };
 const ARCHIVED: Archived = { orders: { events: 1_234_567, finishedImports: 1 } };
@@ -637,6 +644,48 @@ describe('laws', () => {
       }),
       { numRuns: 100 },
     );
+  });
+  test('an edit is applied whole, or refused with every place: renames, drops of what is used, reverts', () => {
+    const told = { applied: 0, refused: 0 };
+    fc.assert(
+      fc.property(
+        fc.array(repository, { minLength: 2, maxLength: 3 }),
+        fc.array(edit, { maxLength: 8 }),
+        (drawn, edits) => {
+          const history = [drawn[0]!];
+          let current = applied(drawn[0], EMPTY, {});
+          for (const each of edits) {
+            const next = edited(history, each, drawn);
+            let plan: Plan;
+            try {
+              plan = planDefinitions(current, next, {});
+            } catch (error) {
+              expect(error).toMatchObject({ code: 'FS_DEFINITION_INVALID' });
+              const { problems } = (error as FeatureStoreError).details as unknown as { problems: Problem[] };
+              expect(problems.length).toBeGreaterThan(0);
+              for (const { path, message, fix } of problems) expect([path, message, fix]).not.toContain('');
+              told.refused++;
+              continue;
+            }
+            // written in another order it is the same plan, whatever is known beside it
+            const other = edited([next], { what: 'reorder', which: 0, to: 0 }, drawn);
+            const facts: Facts = {
+              stored: { user_one: { entities: 10, rowBytes: 1000 } },
+              trainingSets: [{ id: 'a', versions: ['user_one@1', 'user_two@1'] }],
+            };
+            expect(planDefinitions(current, other, facts).hash).toBe(plan.hash);
+            expect(hashPlan(plan)).toBe(plan.hash);
+            current = applyPlanTo(current, plan);
+            same(current.definitions, next);
+            expect(planDefinitions(current, next, {})).toMatchObject({ empty: true, changes: [] });
+            history.push(next);
+            told.applied++;
+          }
+        },
+      ),
+      { numRuns: 100 },
+    );
+    expect(Math.min(told.applied, told.refused)).toBeGreaterThan(50); // both happen
   });
   test('the differences of two values, put in, turn one into the other', () => {
     fc.assert(

@@ -1,18 +1,18 @@
 import fc from 'fast-check';
 import { beforeEach, describe, expect, test } from 'vitest';
-import { assertDefinitions } from '../../core/check.js';
+import { assertDefinitions, type Problem } from '../../core/check.js';
 import type { AggregationView, Definitions } from '../../core/definition.js';
 import { FeatureStoreError } from '../../core/error.js';
 import { nameProblem } from '../../core/naming.js';
-import { type Current, planDefinitions } from '../../core/plan.js';
+import { type Current, type Plan, planDefinitions } from '../../core/plan.js';
 import { abandonPlan, activate, computePlan, openRevision, savePlan } from '../../registry/apply.js';
 import { migrate } from '../../registry/migrate.js';
 import { compileServingPlan, findRevision, resolveView } from '../../registry/resolve.js';
-import { quote, transaction } from '../../registry/sql.js';
+import { type Pool, quote, transaction } from '../../registry/sql.js';
 import { archiveTable, ROW_COLUMNS } from '../../registry/tables.js';
 import { createDatabase } from './database.js';
 import { changed, definitions, sqlView } from './definitions.js';
-import { applyPlanTo, repository } from './model.js';
+import { applyPlanTo, edit, edited, repository } from './model.js';
 
 const { pool, environment } = await createDatabase();
 
@@ -307,83 +307,142 @@ describe('two at once', () => {
       details: { baseRevision: 0, revision: 1 },
     });
   });
+  test('of two projects the first has the environment; the other is refused by name', async () => {
+    await apply({ ...definitions(), project: 'shop' });
+    const before = await seen();
+    for (const project of ['ads', undefined])
+      await expect(computePlan(pool, { ...other, ...(project && { project }) })).rejects.toMatchObject({
+        code: 'FS_DEFINITION_INVALID',
+        details: { problems: [{ code: 'project', message: expect.stringContaining('"shop"') }] },
+      });
+    expect(await seen()).toEqual(before);
+    await apply({ ...other, project: 'shop' });
+  });
   test('a plan nobody saved is not found', () =>
     expect(openRevision(pool, 'f'.repeat(64))).rejects.toMatchObject({ code: 'FS_NOT_FOUND' }));
 });
 
-test('killed at any statement, it is as if it had not begun, and can be done again', async () => {
-  await apply(definitions());
+describe('killed at any statement', () => {
   const next = changed((all) => {
+    all.project = 'shop';
+    all.policy = { ttl: 'off' };
+    all.owners = [{ name: 'ann', contact: 'x' }];
     (all.views[0] as AggregationView).minEvents = 4;
+    all.views[0]!.succeeds = { version: 1, as: 'fix', reason: 'x' };
     all.views = all.views.filter(({ name }) => name !== 'user_rank');
     all.views.push(sqlView('user_place'));
     (all.views.at(-1) as ReturnType<typeof sqlView>).features[0]!.name = 'user_spend_place';
     (all.views.at(-1) as ReturnType<typeof sqlView>).query =
       'select user_id, at as event_timestamp, r as user_spend_place from ranks where at <= :as_of';
   });
-  const hash = await save(next);
-  const before = await seen();
-  const start = await versions();
-  for (const step of [() => openRevision(dying, hash), () => activate(dying, hash, 'test')]) {
-    let statement = 0;
-    for (let killAt = 1; ; killAt++) {
-      statement = 0;
-      dyingAt = () => ++statement === killAt;
-      try {
-        await step();
-        expect(statement).toBeGreaterThan(5);
-        break;
-      } catch (error) {
-        expect(error).toMatchObject({ message: 'killed' });
-        expect(await seen()).toEqual(before);
-        if (step.toString().includes('openRevision')) expect(await versions()).toEqual(start);
-      }
-    }
-  }
-  expect(await findRevision(pool)).toMatchObject({ revision: 2, definitions: assertDefinitions(next) });
-});
-
-// The pool, whose connections die before the statement that is told.
-let dyingAt = (): boolean => false;
-const dying = new Proxy(pool, {
-  get(target, name) {
-    if (name !== 'connect') return Reflect.get(target, name) as unknown;
-    return async () => {
-      const client = await target.connect();
-      const query = client.query.bind(client) as (...given: unknown[]) => unknown;
-      let dead = false;
-      const release = client.release.bind(client);
-      client.release = (() => {
-        client.query = query as typeof client.query;
-        client.release = release;
-        release(dead);
-      }) as typeof client.release;
-      client.query = ((...given: unknown[]) => {
-        dead ||= dyingAt();
-        return dead ? Promise.reject(new Error('killed')) : query(...given);
-      }) as typeof client.query;
-      return client;
-    };
-  },
-});
-
-test('the tables do what the model does, through any history', async () => {
-  const property = fc.asyncProperty(fc.array(repository, { minLength: 2, maxLength: 4 }), async (history) => {
-    await pool.query(`drop schema ${environment} cascade`);
-    await migrate(pool, environment);
-    let model: Current = { revision: 0, definitions: null, versions: [] };
-    for (const next of history) {
-      model = applyPlanTo(model, planDefinitions(model, next, {}));
-      await apply(next);
-      const revision = await findRevision(pool);
-      expect(revision?.revision ?? 0).toBe(model.revision);
-      expect(revision?.definitions ?? null).toEqual(model.definitions);
-      expect(await versions()).toEqual(
-        model.versions.map(({ view, version, state }) => `${view}@${version} ${state}`).sort(),
-      );
-    }
+  /** Everything that a plan may touch, as it lies in the tables. */
+  const everything = async (): Promise<unknown> => ({
+    seen: await seen(),
+    plans: (await pool.query('select hash, state, opened from plan order by hash')).rows,
+    versions: (
+      await pool.query(
+        'select view, version, state, definition, succeeds, succession, reason from view_version order by id',
+      )
+    ).rows,
+    tables: await tables(),
   });
-  await fc.assert(property, { numRuns: 20 });
+
+  test.each<{ step: string; run: (on: Pool, hash: string) => Promise<unknown>; opened: boolean }>([
+    { step: 'open', run: openRevision, opened: false },
+    { step: 'activate', run: (on, hash) => activate(on, hash, 'test'), opened: true },
+    { step: 'abandon', run: abandonPlan, opened: true },
+  ])('$step: it is whole or as before, and can be done again', async ({ run, opened }) => {
+    await apply(definitions());
+    const hash = await save(next);
+    if (opened) await openRevision(pool, hash);
+    const before = await everything();
+    for (let after = 1; ; after++) {
+      dying.after(after);
+      await expect(run(dying.pool, hash)).rejects.toThrow('killed');
+      if (dying.last() === 'commit') break; // it was whole, and its answer was lost
+      expect(await everything()).toEqual(before);
+    }
+    const whole = await everything();
+    expect(whole).not.toEqual(before);
+    await run(pool, hash);
+    expect(await everything()).toEqual(whole);
+  });
+});
+
+/** The pool, whose connections die after so many statements: what was sent was done, and its answer is lost. */
+const dying = (() => {
+  let left = 0;
+  let last = '';
+  const proxy = new Proxy(pool, {
+    get(target, name) {
+      if (name !== 'connect') return Reflect.get(target, name) as unknown;
+      return async () => {
+        const client = await target.connect();
+        const query = client.query.bind(client) as (...given: unknown[]) => Promise<unknown>;
+        let dead = false;
+        const release = client.release.bind(client);
+        client.release = (() => {
+          client.query = query as typeof client.query;
+          client.release = release;
+          release(dead);
+        }) as typeof client.release;
+        client.query = (async (...given: unknown[]) => {
+          if (dead) throw new Error('killed');
+          const answer = await query(...given);
+          last = String(given[0]);
+          if (--left > 0) return answer;
+          dead = true;
+          throw new Error('killed');
+        }) as typeof client.query;
+        return client;
+      };
+    },
+  });
+  return {
+    pool: proxy,
+    after: (statements: number) => {
+      left = statements;
+    },
+    last: () => last,
+  };
+})();
+
+test('the tables do what the model does, through any edits; what is refused changes nothing', async () => {
+  const told = { applied: 0, refused: 0 };
+  const property = fc.asyncProperty(
+    fc.array(repository, { minLength: 2, maxLength: 3 }),
+    fc.array(edit, { minLength: 1, maxLength: 4 }),
+    async (drawn, edits) => {
+      await pool.query(`drop schema ${environment} cascade`);
+      await migrate(pool, environment);
+      let model: Current = { revision: 0, definitions: null, versions: [] };
+      const history = [drawn[0]!];
+      for (const next of [() => drawn[0]!, ...edits.map((each) => () => edited(history, each, drawn))]) {
+        const definitions = next();
+        const plan = await computePlan(pool, definitions).catch((error: unknown) => {
+          expect(error).toMatchObject({ code: 'FS_DEFINITION_INVALID' });
+          expect(() => planDefinitions(model, definitions, {})).toThrow();
+          return null;
+        });
+        if (plan) {
+          expect(plan).toEqual(planDefinitions(model, definitions, {}));
+          model = applyPlanTo(model, plan);
+          expect(await apply(definitions)).toBe(plan.hash);
+          history.push(definitions);
+        }
+        told[plan ? 'applied' : 'refused']++;
+        const revision = await findRevision(pool);
+        expect(revision?.revision ?? 0).toBe(model.revision);
+        expect(revision?.definitions ?? null).toEqual(model.definitions);
+        expect(await versions()).toEqual(
+          model.versions.map(({ view, version, state }) => `${view}@${version} ${state}`).sort(),
+        );
+        if (plan) expect((await computePlan(pool, definitions)).empty).toBe(true);
+      }
+    },
+  );
+  await fc.assert(property, { numRuns: 30 });
+  expect(Math.min(told.applied, told.refused)).toBeGreaterThan(10); // both happen
 });
 
 describe('archives', () => {
@@ -492,6 +551,67 @@ describe('names', () => {
     const { rows } = await pool.query<Record<string, unknown>>(`select * from rows_${id}`);
     expect(rows[0]).toMatchObject({ [name.key]: 'u', [name.feature]: 3 });
     expect(await tables()).toContain(`archive_${name.source}`);
+  });
+  test('any name is the same when it comes back, or is refused with its place', async () => {
+    const strange = fc.oneof(
+      fc.constantFrom(
+        'select', 'from', 'user', 'order', 'table', 'pg_class', 'oid', 'ctid', 'a"b', "a'b", 'a b', '', '__proto__', 'constructor',
+        'a\0b', '😀', 'é', 'A', '1a', 'a-b', 'a.b', 'a:b', '_a', 'a;drop table plan', 's'.repeat(55), 's'.repeat(63), 's'.repeat(64),
+        '\ud800', 'key', 'tick',
+      ), // biome-ignore format: names
+      fc.string({ unit: 'binary', maxLength: 70 }),
+      fc.stringMatching(/^[a-z][a-z0-9_]{0,62}$/),
+    );
+    const told = { same: 0, refused: 0 };
+    const property = fc.asyncProperty(
+      fc.record({
+        source: strange,
+        column: strange,
+        key: strange,
+        feature: strange,
+        view: strange,
+        owner: strange,
+        project: strange,
+      }),
+      fc.constantFrom('source', 'column', 'key', 'feature', 'view', 'owner', 'project'),
+      async (drawn, which) => {
+        await pool.query(`drop schema ${environment} cascade`);
+        await migrate(pool, environment);
+        const plain = { source: 'orders', column: 'buyer', key: 'user_id', feature: 'user_seen_7d' };
+        const one = { ...plain, view: 'user_orders', owner: 'ann', project: 'shop', [which]: drawn[which] };
+        const all = changed((each) => {
+          each.project = one.project;
+          each.owners = [{ name: one.owner, contact: 'x' }];
+          each.views[0]!.name = one.view;
+        }, renamed(one));
+        let plan: Plan;
+        try {
+          plan = await computePlan(pool, JSON.parse(JSON.stringify(all)));
+        } catch (error) {
+          expect(error).toMatchObject({ code: 'FS_DEFINITION_INVALID' });
+          for (const problem of (error as FeatureStoreError).details.problems as Problem[])
+            expect(problem).toMatchObject({
+              path: expect.stringMatching(/./),
+              fix: expect.stringMatching(/./),
+            });
+          told.refused++;
+          return;
+        }
+        await savePlan(pool, plan, assertDefinitions(all));
+        await openRevision(pool, plan.hash);
+        await activate(pool, plan.hash, 'test');
+        const { definitions: back } = (await findRevision(pool))!;
+        expect([
+          back.sources[0]!.name, Object.keys(back.sources[0]!.columns).includes(one.column), back.entities[0]!.keys[0]!.name,
+          back.views[0]!.features[0]!.name, back.views[0]!.name, back.owners![0]!.name, back.project,
+        ]).toEqual([one.source, true, one.key, one.feature, one.view, one.owner, one.project]); // biome-ignore format: names
+        expect((await resolveView(pool, one.view)).view.name).toBe(one.view);
+        expect(await tables()).toContain(`archive_${one.source}`);
+        told.same++;
+      },
+    );
+    await fc.assert(property, { numRuns: 100 });
+    expect(Math.min(told.same, told.refused)).toBeGreaterThan(10); // both happen
   });
   test.each(ROW_COLUMNS)(
     'no feature and no join key is called "%s", like a column of every rows table',

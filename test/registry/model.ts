@@ -52,12 +52,19 @@ export function applyPlanTo(current: Current, plan: Plan): Current {
   };
 }
 
+const SOFT = ['succession', 'owner-contact', 'owner-left', 'request-input', 'cold-start'] as const;
+
 /** A repository drawn from few names, so that two of them share, rename, change and drop things. */
 export const repository: fc.Arbitrary<Definitions> = fc
   .record({
     sources: fc.uniqueArray(fc.constantFrom('orders', 'visits', 'returns'), { minLength: 1 }),
     note: fc.constantFrom('absent', 'string', 'int64'),
     owner: fc.constantFrom('a', 'b'),
+    owners: fc.uniqueArray(fc.record({ name: fc.constantFrom('a', 'b', 'c'), hasLeft: fc.boolean() }), {
+      selector: ({ name }) => name,
+    }),
+    policy: fc.dictionary(fc.constantFrom(...SOFT), fc.constantFrom('warning', 'off')),
+    stream: fc.boolean(),
     views: fc.uniqueArray(
       fc.record({
         name: fc.constantFrom('user_one', 'user_two', 'user_three'),
@@ -65,6 +72,9 @@ export const repository: fc.Arbitrary<Definitions> = fc
         minEvents: fc.constantFrom(0, 1),
         description: fc.constantFrom('x', 'y'),
         features: fc.constantFrom(1, 2),
+        kind: fc.constantFrom('batch', 'streaming', 'sessions'),
+        succeeds: fc.option(fc.constantFrom('same', 'fix', 'breaking')),
+        expects: fc.boolean(),
         onDemand: fc.boolean(),
         service: fc.boolean(),
       }),
@@ -77,11 +87,14 @@ export const repository: fc.Arbitrary<Definitions> = fc
   .map((drawn) => {
     const described = { description: 'd', owner: drawn.owner, tags: [] };
     const all: Definitions = {
+      policy: drawn.policy,
+      owners: drawn.owners.map((owner) => ({ ...owner, contact: `${owner.name}@shop.example` })),
       entities: [{ ...entity('user', [{ name: 'user_id', type: 'int64' }]), owner: drawn.owner }],
       sources: drawn.sources.map((name) => {
         const made = source(name);
         made.allowedLatenessMs = drawn.lateness;
         if (drawn.note !== 'absent') made.columns.note = { type: drawn.note as 'string', nullable: true };
+        if (drawn.stream) made.stream = { topic: name, cutAtMs: 0, columns: made.columns };
         return made;
       }),
       views: drawn.sql ? [sqlView()] : [],
@@ -92,6 +105,13 @@ export const repository: fc.Arbitrary<Definitions> = fc
       made.minEvents = each.minEvents;
       made.description = each.description;
       made.features.splice(each.features);
+      if (each.kind === 'streaming') made.mode = { type: 'streaming', rowsEveryMs: 3_600_000 };
+      if (each.kind === 'sessions') {
+        made.sessions = { gapMs: 1_800_000, where: null, sums: [] };
+        made.features.splice(1); // the other reads a column that sessions lack
+      }
+      if (each.succeeds) made.succeeds = { version: 1, as: each.succeeds, reason: 'drawn' };
+      if (each.expects) made.expectations = [{ type: 'unique', severity: 'warn' }];
       all.views.push(made);
       if (each.onDemand) {
         const now = onDemandView(`${each.name}_now`, each.name);
@@ -107,3 +127,73 @@ export const repository: fc.Arbitrary<Definitions> = fc
     }
     return all;
   });
+
+/** What an author does to the definitions there are; some of it breaks them. */
+const EDITS = [
+  'replace', 'revert', 'reorder', 'rename', 'rename alone', 'drop', 'drop a feature', 'own', 'name the project',
+] as const; // biome-ignore format: a row of words
+export type Edit = { what: (typeof EDITS)[number]; which: number; to: number };
+export const edit: fc.Arbitrary<Edit> = fc.record({
+  what: fc.constantFrom(...EDITS),
+  which: fc.nat(100),
+  to: fc.nat(100),
+});
+
+/**
+ * The definitions after an edit.
+ * @param history what there was, oldest first; the last is edited
+ * @param drawn what a replacement is
+ */
+export function edited(
+  history: readonly Definitions[],
+  { what, which, to }: Edit,
+  drawn: readonly Definitions[],
+): Definitions {
+  const all = structuredClone(history.at(-1)!);
+  const pick = <T>(items: readonly T[]): T | undefined => items[which % Math.max(items.length, 1)];
+  const sections = [all.entities, all.sources, all.views, all.services, all.owners ?? []];
+  switch (what) {
+    case 'replace':
+      return { ...pick(drawn)!, ...(all.project !== undefined && { project: all.project }) };
+    case 'revert':
+      return { ...pick(history)!, ...(all.project !== undefined && { project: all.project }) };
+    case 'reorder':
+      for (const section of sections) section.reverse();
+      for (const view of all.views) view.features.reverse();
+      return reversedKeys(all) as Definitions;
+    case 'rename': // everywhere
+      return JSON.parse(
+        JSON.stringify(all).replaceAll(pick(['user_one', 'user_two', 'orders', 'visits'])!, `x_${to % 3}`),
+      ) as Definitions;
+    case 'rename alone': {
+      const item = pick<{ name: string }>(sections[to % sections.length]!);
+      if (item) item.name = `${item.name}_${to}`;
+      return all;
+    }
+    case 'drop': {
+      const section = sections[to % sections.length]!;
+      section.splice(which % Math.max(section.length, 1), 1);
+      return all;
+    }
+    case 'drop a feature':
+      pick(all.views)?.features.splice(to % 2, 1);
+      return all;
+    case 'own': {
+      const item = pick<{ owner: string }>([...all.views, ...all.services, ...all.sources, ...all.entities]);
+      if (item) item.owner = `owner ${to % 2}`;
+      return all;
+    }
+    case 'name the project':
+      return { ...all, project: pick(['shop', 'shop', 'ads'])! };
+  }
+}
+
+function reversedKeys(value: unknown): unknown {
+  if (Array.isArray(value)) return value.map(reversedKeys);
+  if (typeof value !== 'object' || value === null) return value;
+  return Object.fromEntries(
+    Object.entries(value)
+      .reverse()
+      .map(([key, item]) => [key, reversedKeys(item)]),
+  );
+}

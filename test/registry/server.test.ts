@@ -218,6 +218,18 @@ describe('plan and apply', () => {
     const { rows } = await pool.query(`select count(*)::int as plans from plan where state <> 'applied'`);
     expect(rows).toEqual([{ plans: 0 }]);
   });
+  test('two projects under one name: what the second lacks is not removed unless it is named', async () => {
+    const before = (await get('/v1/definitions')).body;
+    const others = { project: 'shop', entities: [], sources: [], views: [], services: [] };
+    const { status, body } = await post('/v1/apply', { definitions: others });
+    expect(status).toBe(400);
+    expect(body.removes.sort()).toEqual(
+      ['entities', 'sources', 'views', 'services']
+        .flatMap((section) => before.definitions[section].map(({ name }: { name: string }) => name))
+        .sort(),
+    );
+    expect((await get('/v1/definitions')).body).toEqual(before);
+  });
   const variants = [4, 5, 6].map((minEvents) =>
     changed((all) => {
       (all.views[0] as AggregationView).minEvents = minEvents;
