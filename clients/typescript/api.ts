@@ -451,6 +451,106 @@ export interface components {
             definitionsHash: string;
             changes: ({
                 /** @constant */
+                kind: "project";
+                name: string;
+                /** @constant */
+                action: "create";
+                fields: [
+                ];
+                definition: {
+                    name: string;
+                };
+            } | {
+                /** @constant */
+                kind: "project";
+                name: string;
+                /** @constant */
+                action: "change";
+                fields: {
+                    path: string;
+                    before?: unknown;
+                    after?: unknown;
+                }[];
+                definition: {
+                    name: string;
+                };
+            } | {
+                /** @constant */
+                kind: "project";
+                name: string;
+                /** @constant */
+                action: "remove";
+                fields: [
+                ];
+                definition: null;
+            } | {
+                /** @constant */
+                kind: "policy";
+                name: string;
+                /** @constant */
+                action: "create";
+                fields: [
+                ];
+                definition: {
+                    name: string;
+                    severity: components["schemas"]["RuleSeverity"];
+                };
+            } | {
+                /** @constant */
+                kind: "policy";
+                name: string;
+                /** @constant */
+                action: "change";
+                fields: {
+                    path: string;
+                    before?: unknown;
+                    after?: unknown;
+                }[];
+                definition: {
+                    name: string;
+                    severity: components["schemas"]["RuleSeverity"];
+                };
+            } | {
+                /** @constant */
+                kind: "policy";
+                name: string;
+                /** @constant */
+                action: "remove";
+                fields: [
+                ];
+                definition: null;
+            } | {
+                /** @constant */
+                kind: "owner";
+                name: string;
+                /** @constant */
+                action: "create";
+                fields: [
+                ];
+                definition: components["schemas"]["Owner"];
+            } | {
+                /** @constant */
+                kind: "owner";
+                name: string;
+                /** @constant */
+                action: "change";
+                fields: {
+                    path: string;
+                    before?: unknown;
+                    after?: unknown;
+                }[];
+                definition: components["schemas"]["Owner"];
+            } | {
+                /** @constant */
+                kind: "owner";
+                name: string;
+                /** @constant */
+                action: "remove";
+                fields: [
+                ];
+                definition: null;
+            } | {
+                /** @constant */
                 kind: "entity";
                 name: string;
                 /** @constant */
@@ -525,7 +625,24 @@ export interface components {
                     before?: unknown;
                     after?: unknown;
                 }[];
+                succession: ("same" | "fix" | "breaking" | "undeclared") | null;
+                touched: {
+                    services: string[];
+                    models: {
+                        name: string;
+                        owner: string;
+                        services: string[];
+                        version: number;
+                        retrain: boolean;
+                    }[];
+                    trainingSets: string[];
+                };
                 rowsToScan: number | null;
+                estimate: {
+                    minutes: number | null;
+                    postgresBytes: number | null;
+                    redisBytes: number | null;
+                };
             } | {
                 /** @constant */
                 kind: "service";
@@ -560,6 +677,8 @@ export interface components {
             warnings: {
                 path: string;
                 message: string;
+                code?: string;
+                fix?: string;
             }[];
             hash: string;
             empty: boolean;
@@ -819,6 +938,13 @@ export interface components {
             stream?: {
                 topic: string;
                 cutAtMs: number;
+                columns?: {
+                    [key: string]: {
+                        type: components["schemas"]["ColumnType"];
+                        nullable: boolean;
+                        length?: number;
+                    };
+                };
             };
             columns: {
                 [key: string]: {
@@ -1191,16 +1317,24 @@ export interface components {
             contact: string;
             hasLeft?: boolean;
         };
+        /** @enum {string} */
+        RuleSeverity: "error" | "warning" | "off";
         Definitions: {
             project?: string;
             policy?: {
-                [key: string]: "error" | "warning" | "off";
+                [key: string]: components["schemas"]["RuleSeverity"];
             };
             owners?: components["schemas"]["Owner"][];
             entities: components["schemas"]["Entity"][];
             sources: components["schemas"]["Source"][];
             views: components["schemas"]["View"][];
             services: components["schemas"]["Service"][];
+        };
+        PolicyFile: {
+            project?: string;
+            rules?: {
+                [key: string]: components["schemas"]["RuleSeverity"];
+            };
         };
         GetDefinitionsAnswer: {
             revision: number;
@@ -1214,6 +1348,7 @@ export interface components {
             definitions: components["schemas"]["Definitions"];
             planHash?: string;
             by?: string;
+            remove?: string[];
         };
         GetPlanAnswer: {
             /** @enum {string} */

@@ -150,12 +150,12 @@ const apply = route({
     planHash: Sha256.exactOptional(),
     by: Text.exactOptional(),
     /** The names of what the plan removes: all of them, and no others. */
-    remove: z.array(z.string()).default([]),
+    remove: z.array(z.string()).exactOptional(),
   }),
   response: Started,
   status: 202,
   ifMatch: true,
-  async handle({ body: { definitions, planHash, by, remove }, ifMatch }, { pool, env, runs }) {
+  async handle({ body: { definitions, planHash, by, remove = [] }, ifMatch }, { pool, env, runs }) {
     const repeated = planHash === undefined ? null : await findRepeated(pool, planHash, definitions);
     const plan = repeated?.plan ?? (await planNow(pool, env, definitions));
     if (ifMatch !== undefined) await assertBase(pool, plan, ifMatch);
