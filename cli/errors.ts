@@ -73,9 +73,11 @@ export function renderError(error: unknown, options: { debug: boolean }): string
 
 function renderProblem(problem: unknown): string[] {
   if (typeof problem !== 'object' || problem === null) return [`  - ${String(problem)}`];
-  const { message, title, fix, code: _code, ...where } = problem as Record<string, unknown>;
+  const { message, title, fix, code, ...where } = problem as Record<string, unknown>;
   const said = message ?? title;
-  const lines = [`  - ${typeof said === 'string' ? said : JSON.stringify(problem)}`];
+  const lines = [
+    `  - ${typeof said === 'string' ? said : JSON.stringify(problem)}${typeof code === 'string' ? ` (${code})` : ''}`,
+  ];
   const place = renderPlace(where);
   if (place !== '') lines.push(`    where: ${place}`);
   if (typeof fix === 'string') lines.push(`    fix:   ${fix}`);

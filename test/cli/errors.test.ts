@@ -23,11 +23,14 @@ test('--debug adds the stack, and those of its causes', () => {
 test('several problems at once, each with its place and fix', () => {
   const error = new FeatureStoreError('FS_DEFINITION_INVALID', '2 problems', {
     fix: 'correct them',
-    problems: [{ message: 'no owner', path: 'views.a', fix: 'add one' }, { message: 'bad name' }],
+    problems: [
+      { code: 'structure', message: 'no owner', path: 'views.a', fix: 'add one' },
+      { message: 'bad name' },
+    ],
   });
   expect(renderError(error, { debug: false }).split('\n')).toEqual([
     'error: 2 problems (FS_DEFINITION_INVALID)',
-    '  - no owner',
+    '  - no owner (structure)',
     '    where: path views.a',
     '    fix:   add one',
     '  - bad name',
