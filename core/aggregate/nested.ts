@@ -17,7 +17,7 @@ import type { Event } from '../event.js';
 import type { Total } from '../exact.js';
 import { ceilTo, floorTo } from '../time.js';
 import type { AnyPart, Cursor, Part, Step } from './part.js';
-import { NEVER, stepsOf } from './part.js';
+import { NEVER } from './part.js';
 import type { Sum } from './sum.js';
 import { copySum, decodeSum, encodeSum, exclude, include } from './sum.js';
 
@@ -176,95 +176,25 @@ export function nestedPart<T>(
     return next;
   }
 
-  // The one cursor of the part: a state's steps are read through before another's. Per lane: the level and place that come next and when
-  // (`ahead`), and what leaves at its present time.
-  let levels: readonly Level<T>[] = [];
-  const levelOf = new Int32Array(bounded);
-  const placeOf = new Int32Array(bounded);
-  const times = new Float64Array(bounded);
-  const ahead = new Float64Array(bounded);
-  const counts = new Float64Array(bounded);
-  const totals: T[] = spans.map(() => adder.zero);
-
-  /** When the lane's next tile leaves: one of its own level as it is, one of a shorter window by its hops. NEVER: there is none. */
-  function look(lane: number): void {
-    let level = levelOf[lane]!;
-    let place = placeOf[lane]!;
-    while (place >= levels[level]!.tiles.length) {
-      level -= 1;
-      if (level < 0) {
-        ahead[lane] = NEVER;
-        levelOf[lane] = 0;
-        return;
+  /** Of a window: what leaves its own level as it is, what leaves a shorter one by its hops. */
+  function stepsOf({ levels }: NestedState<T>, lane: number): Array<{ at: number; change: Sum<T> }> {
+    const steps: Array<{ at: number; change: Sum<T> }> = [];
+    for (let index = lane; index >= 0; index--) {
+      const { tiles, head } = levels[index]!;
+      for (let place = head; place < tiles.length; place += WIDTH) {
+        const end = (tiles[place] as number) * hopMs[index]! - spanMs[index]!;
+        const at = leavesSpan(end, spans[lane]!);
+        const count = tiles[place + 1] as number;
+        const total = tiles[place + 2] as T;
+        const last = steps.at(-1);
+        if (last?.at === at) include(adder, last.change, count, total);
+        else steps.push({ at, change: copySum(adder, { count, total }) });
       }
-      place = levels[level]!.head;
     }
-    levelOf[lane] = level;
-    placeOf[lane] = place;
-    const leaves = levels[level]!.tiles[place] as number;
-    const hop = hopMs[lane]!;
-    ahead[lane] =
-      level === lane ? leaves * hop : leavesLevel(leaves * hopMs[level]! - spanMs[level]!, lane) * hop;
+    return steps;
   }
 
-  /** To the next time at which something leaves the lane's window, with all that does. */
-  function forward(lane: number): void {
-    const time = ahead[lane]!;
-    times[lane] = time;
-    if (time === NEVER) return;
-    const { tiles } = levels[levelOf[lane]!]!;
-    const place = placeOf[lane]!;
-    let count = tiles[place + 1] as number;
-    let total = tiles[place + 2] as T;
-    placeOf[lane] = place + WIDTH;
-    look(lane);
-    if (ahead[lane] === time) total = adder.copy(total);
-    while (ahead[lane] === time) {
-      const { tiles: more } = levels[levelOf[lane]!]!;
-      const next: number = placeOf[lane]!;
-      count += more[next + 1] as number;
-      total = adder.add(total, more[next + 2] as T);
-      placeOf[lane] = next + WIDTH;
-      look(lane);
-    }
-    counts[lane] = count;
-    totals[lane] = total;
-  }
-
-  const cursor = {
-    at: NEVER,
-    lane: 0,
-    get change(): Sum<T> {
-      return { count: counts[cursor.lane]!, total: totals[cursor.lane]! };
-    },
-    next(): void {
-      forward(cursor.lane);
-      choose();
-    },
-    write(writer: ByteWriter): void {
-      writer.varint(counts[cursor.lane]!);
-      adder.encode(writer, totals[cursor.lane]!, counts[cursor.lane]!);
-    },
-  };
-
-  function choose(): void {
-    let lane = 0;
-    for (let other = 1; other < bounded; other++) if (times[other]! < times[lane]!) lane = other;
-    cursor.lane = lane;
-    cursor.at = bounded === 0 ? NEVER : times[lane]!;
-  }
-
-  function startCursor(state: NestedState<T>): Cursor<Sum<T>> {
-    ({ levels } = state);
-    for (let lane = 0; lane < bounded; lane++) {
-      levelOf[lane] = lane;
-      placeOf[lane] = levels[lane]!.head;
-      look(lane);
-      forward(lane);
-    }
-    choose();
-    return cursor;
-  }
+  const cursors = spans.map(() => new TilesCursor(adder));
 
   return {
     lanes: bounded,
@@ -287,8 +217,9 @@ export function nestedPart<T>(
     leave,
     nextLeave: (state) => state.next,
     value: (state) => state.levels,
-    steps: (state) => stepsOf(startCursor(state)),
-    cursor: startCursor,
+    steps: (state) => stepsOfLanes(spans, (_, lane) => stepsOf(state, lane)),
+    cursor: (state, lane) => cursors[lane]!.start(state.levels[lane]!),
+    onward: (at, lane) => (lane + 1 < bounded ? leavesSpan(at - spanMs[lane]!, spans[lane + 1]!) : NEVER),
     /** What leaves a window is from then on in the next one's level. */
     apply: (value, { count, total }, lane) =>
       value.map((sum, index) => {
@@ -336,4 +267,34 @@ export function nestedPart<T>(
     encodeChange: (writer, left) => encodeSum(adder, writer, left),
     decodeChange: (reader) => decodeSum(adder, reader),
   };
+}
+
+/** The tiles of a level. */
+class TilesCursor<T> implements Cursor {
+  readonly #adder: Total<T>;
+  #tiles: Level<T>['tiles'] = [];
+  #place = 0;
+  time = NEVER;
+
+  constructor(adder: Total<T>) {
+    this.#adder = adder;
+  }
+
+  start({ tiles, head }: Level<T>): this {
+    this.#tiles = tiles;
+    this.#place = head;
+    this.time = head < tiles.length ? (tiles[head] as number) : NEVER;
+    return this;
+  }
+
+  write(writer: ByteWriter): void {
+    const tiles = this.#tiles;
+    const place = this.#place;
+    const next = place + WIDTH;
+    const count = tiles[place + 1] as number;
+    writer.varint(count);
+    this.#adder.encode(writer, tiles[place + 2] as T, count);
+    this.#place = next;
+    this.time = next < tiles.length ? (tiles[next] as number) : NEVER;
+  }
 }

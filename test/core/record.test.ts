@@ -45,12 +45,12 @@ function state() {
   return { compiled, state };
 }
 
-test('a record of layout 3', () => {
+test('a record of layout 4', () => {
   const { compiled, state: one } = state();
   const bytes = encodeRecord(compiled, one);
   expect(hex(bytes)).toBe(
     [
-      '03', // layout
+      '04', // layout
       '0000000000000007', // sequence
       '00100000000f55c8', // as-of + 2^52
       '00', // flags
@@ -60,10 +60,10 @@ test('a record of layout 3', () => {
       '00', // event - first
       '64', // created - event: 100 ms
       '01', // one event
+      '00', // nothing was left out
       '01', // the count
-      '01', // one step
+      '03', // the lane has three bytes
       'b501', // 181 units of 10 s after 1,000,000: at 2,810,000
-      '00', // in lane 0
       '01', // one leaves
     ].join(''),
   );
@@ -128,7 +128,7 @@ test('a snapshot of layout 5, with and without events, and a record of none', ()
   expect(encodeState(compiled, decodeState(compiled, none))).toEqual(none);
 
   const record = encodeRecord(compiled, one);
-  expect(hex(record)).toBe(['03', '0000000000000007', '00100000000f55c8', '04', '07', '88d77a'].join(''));
+  expect(hex(record)).toBe(['04', '0000000000000007', '00100000000f55c8', '02', '07', '88d77a'].join(''));
   expect(readRecord(compiled, record, 2_000_000)).toBe(null);
   expect(decodeHeader(record)).toMatchObject({
     sequence: 7,
