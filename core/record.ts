@@ -142,16 +142,18 @@ function writeLanes(
       lanes[count++]!.start(cursors[lane]!, units[lane]!, asOf);
     }
   }
+  if (times.length < count) times = new Float64Array(2 * count);
+  for (let i = 0; i < count; i++) times[i] = lanes[i]!.at;
   let free = room - body.length - count; // a byte for the length of each lane
   let instants = 0;
-  let instant = -NEVER;
-  for (;;) {
-    // the lane whose step comes next, and when one of another does
+  let cutAt: number | null = null;
+  while (cutAt === null) {
+    // the (first) lane whose step comes next, and when one of another does
     let next = -1;
     let at = end;
     let following = end;
     for (let i = 0; i < count; i++) {
-      const time = lanes[i]!.at;
+      const time = times[i]!;
       if (time < at) {
         following = at;
         at = time;
@@ -159,24 +161,28 @@ function writeLanes(
       } else if (time < following) following = time;
     }
     if (next < 0) break;
-    const lane = lanes[next]!;
+    const last = following === at ? count - 1 : next;
     do {
-      if (lane.at > instant) {
-        instant = lane.at;
-        instants += 1;
+      at = times[next]!;
+      for (let i = next; i <= last; i++) {
+        if (times[i] !== at) continue;
+        free -= lanes[i]!.write();
+        times[i] = lanes[i]!.at;
       }
-      free -= lane.write();
-    } while (lane.at < following && (free >= 0 || instants <= least));
-    if (free < 0 && instants > least) {
-      for (let i = 0; i < count; i++) lanes[i]!.cut(instant);
-      break;
-    }
+      instants += 1;
+      if (free < 0 && instants > least) cutAt = at;
+    } while (times[next]! < following && cutAt === null);
   }
-  for (let i = 0; i < count; i++) lanes[i]!.finish();
-  return free < 0 && instants > least
-    ? { cutAt: instant, instants: instants - 1 }
-    : { cutAt: null, instants };
+  for (let i = 0; i < count; i++) {
+    if (cutAt !== null) lanes[i]!.cut(cutAt);
+    lanes[i]!.finish();
+  }
+  return { cutAt, instants };
 }
+
+// By lane: its writer, and when its next step comes.
+const lanes: LaneWriter[] = [];
+let times = new Float64Array(16);
 
 /** Writes what is to come of a lane, step by step. */
 class LaneWriter {
@@ -224,8 +230,6 @@ class LaneWriter {
     body.append(this.#writer);
   }
 }
-
-const lanes: LaneWriter[] = [];
 
 /** A record's header, without its values. Of no events, its timestamps are as those of a state of none. */
 export interface RecordHeader {

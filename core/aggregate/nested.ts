@@ -218,7 +218,10 @@ export function nestedPart<T>(
     nextLeave: (state) => state.next,
     value: (state) => state.levels,
     steps: (state) => stepsOfLanes(spans, (_, lane) => stepsOf(state, lane)),
-    cursor: (state, lane) => cursors[lane]!.start(state.levels[lane]!),
+    cursors({ levels }) {
+      for (let lane = 0; lane < bounded; lane++) cursors[lane]!.start(levels[lane]!);
+      return cursors;
+    },
     onward: (at, lane) => (lane + 1 < bounded ? leavesSpan(at - spanMs[lane]!, spans[lane + 1]!) : NEVER),
     /** What leaves a window is from then on in the next one's level. */
     apply: (value, { count, total }, lane) =>
@@ -280,11 +283,10 @@ class TilesCursor<T> implements Cursor {
     this.#adder = adder;
   }
 
-  start({ tiles, head }: Level<T>): this {
+  start({ tiles, head }: Level<T>): void {
     this.#tiles = tiles;
     this.#place = head;
     this.time = head < tiles.length ? (tiles[head] as number) : NEVER;
-    return this;
   }
 
   write(writer: ByteWriter): void {

@@ -52,11 +52,11 @@ export interface Part<State, Value, Change> {
   /** The coming changes, times ascending, of one time each lane at most once. Asked after `leave`. */
   steps(state: State): Step<Change>[];
   /**
-   * What a record carries of a lane; without it, the lane's steps. Of windows that nest it is each change once, in the lane where it comes
-   * first: `onward` says when the others follow. The present cursor of a lane is gone with the next.
+   * What a record carries, lane by lane; without it, the steps. Of windows that nest it is each change once, in the lane where it comes
+   * first: `onward` says when the others follow. They are gone with the next call.
    */
-  cursor?(state: State, lane: number): Cursor;
-  /** When the change that comes to a lane at `at` comes to the next one; NEVER: there is none. Only beside `cursor`. */
+  cursors?(state: State): readonly Cursor[];
+  /** When the change that comes to a lane at `at` comes to the next one; NEVER: there is none. Only beside `cursors`. */
   onward?(at: number, lane: number): number;
   apply(value: Value, change: Change, lane: number): Value;
   encodeState(writer: ByteWriter, state: State): void;
@@ -73,11 +73,14 @@ export type AnyPart = Part<unknown, unknown, unknown>;
  * What is to come of each of a part's lanes, from where its state stands.
  * @param units ms, one per lane: what comes to it comes at multiples of this
  */
-export function cursorsOf(part: AnyPart, state: unknown, units: readonly number[]): Cursor[] {
-  if (part.cursor) return units.map((_, lane) => part.cursor!(state, lane));
-  const steps = units.map((): Step<unknown>[] => []);
-  for (const step of part.steps(state)) steps[step.lane ?? 0]!.push(step);
-  return units.map((unitMs, lane) => new StepsCursor(part, steps[lane]!, unitMs));
+export function cursorsOf(part: AnyPart, state: unknown, units: readonly number[]): readonly Cursor[] {
+  if (part.cursors) return part.cursors(state);
+  const steps = part.steps(state);
+  if (units.length === 1) return [new StepsCursor(part, steps, units[0]!)];
+  return units.map((unitMs, own) => {
+    const ofLane = steps.filter(({ lane }) => lane === own);
+    return new StepsCursor(part, ofLane, unitMs);
+  });
 }
 
 class StepsCursor implements Cursor {

@@ -10,6 +10,9 @@ const TWO_32 = 2 ** 32;
 const encoder = new TextEncoder();
 const decoder = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true });
 
+/** Of texts of so many characters, or bytes, those that are ASCII are written and read here. */
+const SHORT = 24;
+
 const BLOCK = 65_536;
 let block = new Uint8Array(BLOCK);
 let blockAt = 0;
@@ -95,6 +98,20 @@ export class ByteWriter {
   }
 
   text(value: string): void {
+    const start = this.length;
+    // To call the encoder costs more than a short text.
+    if (value.length <= SHORT) {
+      this.varint(value.length);
+      this.#room(SHORT);
+      let at = 0;
+      for (; at < value.length; at++) {
+        const code = value.charCodeAt(at);
+        if (code > 127) break;
+        this.#bytes[this.length++] = code;
+      }
+      if (at === value.length) return;
+      this.length = start;
+    }
     this.bytes(encoder.encode(value));
   }
 
@@ -213,7 +230,16 @@ export class ByteReader {
   }
 
   text(): string {
-    return decoder.decode(this.take());
+    const end = this.span();
+    const start = this.at;
+    this.at = end;
+    if (end - start <= SHORT) {
+      let text = '';
+      let at = start;
+      for (; at < end && this.bytes[at]! < 128; at++) text += String.fromCharCode(this.bytes[at]!);
+      if (at === end) return text;
+    }
+    return decoder.decode(this.bytes.subarray(start, end));
   }
 
   bigint(): bigint {
