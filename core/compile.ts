@@ -15,7 +15,7 @@ import { elementwise, meanVector } from './aggregate/elementwise.js';
 import { estimatedPart } from './aggregate/estimated.js';
 import { extremePart } from './aggregate/extreme.js';
 import { hoppingPart } from './aggregate/hopping.js';
-import type { Nest, Sharing, Span } from './aggregate/nested.js';
+import type { Nest, Sharing, Span, Sums } from './aggregate/nested.js';
 import { nestedPart, throughLevel } from './aggregate/nested.js';
 import { nestedCartPart } from './aggregate/nested-cart.js';
 import { nestedDistinctPart } from './aggregate/nested-distinct.js';
@@ -211,7 +211,7 @@ export function compileView(view: AggregationView, source: Source): CompiledView
     return lasting(meaning, window, where, {
       own: () => sumPart(total, input()) as AnyPart,
       shared: (nest) => nestedPart(total, input(), nest) as AnyPart,
-      pick: (levels, level) => throughLevel(total, levels as Sum<T>[], level),
+      pick: (sums, level) => throughLevel(total, sums as Sums<T>, level),
     });
   }
 
@@ -400,7 +400,7 @@ export function compileView(view: AggregationView, source: Source): CompiledView
       const sharing: Sharing<Sum<T>> = {
         own: () => sumPart(adder, input) as AnyPart,
         shared: (spans) => nestedPart(adder, input, { spans, lifetime: false }) as AnyPart,
-        pick: (levels, level) => throughLevel(adder, levels as Sum<T>[], level),
+        pick: (sums, level) => throughLevel(adder, sums as Sums<T>, level),
       };
       return innerOf(sharing, spans);
     }
@@ -491,7 +491,7 @@ export function compileView(view: AggregationView, source: Source): CompiledView
         const decayed = lasting(['decayed', value, halfLifeMs], decayWindow(window, halfLifeMs), where, {
           own: () => decayPart(halfLifeMs, input()) as AnyPart,
           shared: (nest) => nestedDecayPart(halfLifeMs, input(), nest) as AnyPart,
-          pick: (levels, level) => throughLevel(dyadicAdder, levels as Sum<Dyadic>[], level),
+          pick: (sums, level) => throughLevel(dyadicAdder, sums as Sums<Dyadic>, level),
         });
         return (values, now) => finite(decayedTo(now, decayed(values).total, halfLifeMs));
       }

@@ -172,7 +172,7 @@ test('a snapshot of layout 5, with and without events, and a record of none', ()
   fold(compiled, one, { ...row, values: [null] });
   const some = encodeState(compiled, one);
   expect(hex(some)).toBe(
-    ['03', ...ids, '01', '88d77a', '07', '88d77a', '00', '64', '01', '01', '01', '9904', '01'].join(''),
+    ['05', ...ids, '01', '88d77a', '07', '88d77a', '00', '64', '01', '01', '01', '9904', '01'].join(''),
   );
   expect(encodeState(compiled, decodeState(compiled, some))).toEqual(some);
 });
