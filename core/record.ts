@@ -116,7 +116,8 @@ function writeSteps(
   const { length } = body;
   writeValues(compiled, closed);
   const least = MIN_STEPS - instants - 1;
-  if (body.length > room && least < 0) {
+  const laneCount = compiled.slots.reduce((count, { units }) => count + units.length, 0);
+  if (body.length + laneCount > room && least < 0) {
     body.length = length;
     return closesAt;
   }
