@@ -7,7 +7,7 @@ import { runInNewContext } from 'node:vm';
 import type { CompiledView } from '../core/compile.js';
 import { compileView } from '../core/compile.js';
 import type { AggregationView } from '../core/definition.js';
-import { decodeHeader, encodeRecord, RECORD_BYTES } from '../core/record.js';
+import { decodeHeader, encodeRecord, RECORD_BYTES, readRecord } from '../core/record.js';
 import type { State } from '../core/state.js';
 import { advance, createState, fold } from '../core/state.js';
 import { sweepLabels } from '../core/sweep.js';
@@ -68,6 +68,8 @@ interface Shape {
   bytesPerKey: number;
   /** The last fifth of the events again, each followed by the record of its entity, cut as it is for serving. */
   recordEventsPerSecond: number;
+  /** Such records of the last events' entities, read when all events have been. */
+  readsPerSecond: number;
   /** Every user's events, from columns sorted by user and time, answering the labels; making events of columns is included. */
   sortedEventsPerSecond: number;
   recordBytes: { mean: number; p99: number; max: number };
@@ -103,6 +105,12 @@ function measureShape(name: string, view: AggregationView, made: Made, labels: L
       sizes.push(encodeRecord(compiled, state, { maxBytes: RECORD_BYTES }).length);
     }
   });
+  const last = Array.from(made.users.subarray(-100_000), (user) =>
+    encodeRecord(compiled, stateOf(user), { maxBytes: RECORD_BYTES }),
+  );
+  const reading = seconds(() => {
+    for (const bytes of last) readRecord(compiled, bytes, START + SPAN);
+  });
   const whole = states.flatMap((state) => (state ? [encodeRecord(compiled, state).length] : []));
   states.length = 0;
 
@@ -131,6 +139,7 @@ function measureShape(name: string, view: AggregationView, made: Made, labels: L
     incrementalEventsPerSecond: Math.round(warm / first),
     bytesPerKey: Math.round(bytesPerKey),
     recordEventsPerSecond: Math.round((events - warm) / second),
+    readsPerSecond: Math.round(last.length / reading),
     sortedEventsPerSecond: Math.round(touched / third),
     recordBytes: spread(sizes),
     wholeRecordBytes: spread(whole),
@@ -154,7 +163,8 @@ function warmUp(compiled: CompiledView, made: Made, labels: Labels): void {
   const state = createState(compiled);
   for (let i = 0; i < 20_000; i++) {
     fold(compiled, state, eventAt(made, i));
-    if (i % 5 === 0) encodeRecord(compiled, state, { maxBytes: RECORD_BYTES });
+    if (i % 5 === 0)
+      readRecord(compiled, encodeRecord(compiled, state, { maxBytes: RECORD_BYTES }), state.asOf);
   }
   const list = Array.from({ length: 2_000 }, (_, i) => eventAt(made, i));
   for (let i = 0; i < 20; i++)
@@ -308,6 +318,7 @@ function print(result: {
       ['', ...shapes.map(([name, { features }]) => `${name}, ${features} features`)],
       ['state updates, events/s', ...per((shape) => shape.incrementalEventsPerSecond)],
       ['coded records, events/s', ...per((shape) => shape.recordEventsPerSecond)],
+      ['records read, per second', ...per((shape) => shape.readsPerSecond)],
       ['sorted sweep, events/s', ...per((shape) => shape.sortedEventsPerSecond)],
       ['state in memory, bytes/key', ...per((shape) => shape.bytesPerKey)],
       ['record, bytes: mean / p99 / max', ...per((shape) => sizes(shape.recordBytes))],

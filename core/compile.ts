@@ -15,7 +15,7 @@ import { elementwise, meanVector } from './aggregate/elementwise.js';
 import { estimatedPart } from './aggregate/estimated.js';
 import { extremePart } from './aggregate/extreme.js';
 import { hoppingPart } from './aggregate/hopping.js';
-import type { Nest, Sharing, Span } from './aggregate/nested.js';
+import type { Nest, Sharing, Span, Sums } from './aggregate/nested.js';
 import { nestedPart, throughLevel } from './aggregate/nested.js';
 import { nestedCartPart } from './aggregate/nested-cart.js';
 import { nestedDistinctPart } from './aggregate/nested-distinct.js';
@@ -77,8 +77,8 @@ export interface Slot {
   part: AnyPart;
   accepts: (event: Event) => boolean;
   leaves: (timestamp: number) => number;
-  /** Its lanes have numbers of the view's own, from this one on: records tell steps by them. */
-  firstLane: number;
+  /** One per lane, ms: what comes to it comes at multiples of this. None: nothing ever does. */
+  units: number[];
 }
 
 export interface CompiledView {
@@ -95,12 +95,8 @@ export interface CompiledView {
   slots: Slot[];
   /** For each feature in order: its value at `at`, from the value of each slot. */
   reads: Array<(values: readonly unknown[], at: number) => FeatureValue>;
-  /** By number of lane, the index of its slot. */
-  lanes: number[];
   /** When an event leaves, by each window there is. */
   leavings: Array<(timestamp: number) => number>;
-  /** Every leaving time, and the end of a session, is a multiple of this. */
-  unitMs: number;
   /** Its states take in every event, in any order: nothing in them ever asks for a rebuild. */
   takesAll: boolean;
 }
@@ -113,12 +109,10 @@ export function compileView(view: AggregationView, source: Source): CompiledView
   );
   const slots: Slot[] = [];
   const known = new Map<string, number>();
-  const lanes: number[] = [];
   const leavings = new Map<string, (timestamp: number) => number>();
   const nests = new Map<string, Nested>();
   // A view has one zone; asking it is slow, so its slots share what was found.
   const calendars = new Map<string, (ms: number) => number>();
-  let unitMs = sessions ? 1 : 0;
 
   function evaluator(expression: Expression): (event: Event) => Value {
     const evaluate = compileExpression(expression, inputs);
@@ -173,16 +167,14 @@ export function compileView(view: AggregationView, source: Source): CompiledView
     }
   }
 
-  function leaving(window: Window): (timestamp: number) => number {
-    const { at, unitMs: unit } = leavingOf(window);
-    if (!leavings.has(JSON.stringify(window))) leavings.set(JSON.stringify(window), at);
-    unitMs = greatestCommonDivisor(unitMs, unit);
-    return at;
-  }
-
-  function place(part: AnyPart, accepts: Slot['accepts'], leaves: Slot['leaves']): void {
-    slots.push({ part, accepts, leaves, firstLane: lanes.length });
-    for (let lane = Math.max(1, part.lanes ?? 1); lane > 0; lane--) lanes.push(slots.length - 1); // a lifetime has one, for whole values
+  /** @param windows those of the part, the longest last */
+  function place(part: AnyPart, accepts: Slot['accepts'], windows: readonly Window[]): void {
+    const found = windows.map(leavingOf);
+    windows.forEach((window, index) => {
+      if (!leavings.has(JSON.stringify(window))) leavings.set(JSON.stringify(window), found[index]!.at);
+    });
+    const units = found.flatMap(({ unitMs }) => (unitMs === 0 ? [] : [unitMs]));
+    slots.push({ part, accepts, leaves: found.at(-1)!.at, units });
   }
 
   /** The slot of a part with this meaning; made when no feature needed it before. */
@@ -192,11 +184,10 @@ export function compileView(view: AggregationView, source: Source): CompiledView
     if (found !== undefined) return found;
     const accepts = predicates(where);
     const part = create();
-    const leaves = leaving(window);
-    if (window.type === 'hopping') place(hoppingPart(part, window.hopMs) as AnyPart, accepts, leaves);
+    if (window.type === 'hopping') place(hoppingPart(part, window.hopMs) as AnyPart, accepts, [window]);
     else if (window.type === 'session')
-      place(sessionPart(part, window.gapMs, accepts) as AnyPart, always, leaves);
-    else place(part, accepts, leaves);
+      place(sessionPart(part, window.gapMs, accepts) as AnyPart, always, [window]);
+    else place(part, accepts, [window]);
     known.set(identity, slots.length - 1);
     return slots.length - 1;
   }
@@ -220,7 +211,7 @@ export function compileView(view: AggregationView, source: Source): CompiledView
     return lasting(meaning, window, where, {
       own: () => sumPart(total, input()) as AnyPart,
       shared: (nest) => nestedPart(total, input(), nest) as AnyPart,
-      pick: (levels, level) => throughLevel(total, levels as Sum<T>[], level),
+      pick: (sums, level) => throughLevel(total, sums as Sums<T>, level),
     });
   }
 
@@ -288,8 +279,7 @@ export function compileView(view: AggregationView, source: Source): CompiledView
           const level = windows.findIndex((window) => isSame(window, one.window));
           if (level >= 0) Object.assign(one, { at: slots.length, level });
         }
-        const leaves = windows.map(leaving);
-        place(create(nest), predicates(where), leaves.at(-1)!);
+        place(create(nest), predicates(where), windows);
       }
     }
   }
@@ -410,7 +400,7 @@ export function compileView(view: AggregationView, source: Source): CompiledView
       const sharing: Sharing<Sum<T>> = {
         own: () => sumPart(adder, input) as AnyPart,
         shared: (spans) => nestedPart(adder, input, { spans, lifetime: false }) as AnyPart,
-        pick: (levels, level) => throughLevel(adder, levels as Sum<T>[], level),
+        pick: (sums, level) => throughLevel(adder, sums as Sums<T>, level),
       };
       return innerOf(sharing, spans);
     }
@@ -501,7 +491,7 @@ export function compileView(view: AggregationView, source: Source): CompiledView
         const decayed = lasting(['decayed', value, halfLifeMs], decayWindow(window, halfLifeMs), where, {
           own: () => decayPart(halfLifeMs, input()) as AnyPart,
           shared: (nest) => nestedDecayPart(halfLifeMs, input(), nest) as AnyPart,
-          pick: (levels, level) => throughLevel(dyadicAdder, levels as Sum<Dyadic>[], level),
+          pick: (sums, level) => throughLevel(dyadicAdder, sums as Sums<Dyadic>, level),
         });
         return (values, now) => finite(decayedTo(now, decayed(values).total, halfLifeMs));
       }
@@ -641,9 +631,7 @@ export function compileView(view: AggregationView, source: Source): CompiledView
     keyOf: (event) => keyIndexes.map((index) => event.values[index] ?? null),
     reads,
     slots,
-    lanes,
     leavings: [...leavings.values()],
-    unitMs: unitMs || 1,
     takesAll: sessions === null && slots.every(({ part }) => part.takesIn === undefined),
   };
 }
@@ -721,8 +709,4 @@ function held(total: number | bigint): Int64 | null {
 /** What is beyond the doubles has no value; there is no negative zero. */
 function finite(value: number): number | null {
   return Number.isFinite(value) ? value + 0 : null;
-}
-
-function greatestCommonDivisor(a: number, b: number): number {
-  return b === 0 ? a : greatestCommonDivisor(b, a % b);
 }

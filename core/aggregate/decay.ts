@@ -12,7 +12,7 @@ import type { Event } from '../event.js';
 import type { Dyadic, Total } from '../exact.js';
 import { dyadicAdder, reduce, roundQuotient } from '../exact.js';
 import type { Int64 } from '../int64.js';
-import type { Nest, NestedState } from './nested.js';
+import type { Nest, NestedState, Sums } from './nested.js';
 import { nestedPart } from './nested.js';
 import type { Part } from './part.js';
 import type { Sum, SumState } from './sum.js';
@@ -43,7 +43,7 @@ export function nestedDecayPart(
   halfLifeMs: number,
   input: Input,
   nest: Nest,
-): Part<NestedState<Dyadic>, Sum<Dyadic>[], Sum<Dyadic>> {
+): Part<NestedState<Dyadic>, Sums<Dyadic>, Sum<Dyadic>> {
   return leavingFirst(nestedPart(decaying, termOf(halfLifeMs, input), nest));
 }
 

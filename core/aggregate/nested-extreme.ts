@@ -10,11 +10,11 @@ import type { Event, Value } from '../event.js';
 import type { Int64 } from '../int64.js';
 import { ceilTo } from '../time.js';
 import type { Span } from './nested.js';
-import { leavesSpan, stepsOfLanes } from './nested.js';
+import { leavesSpan, leftBy, stepsOfLanes } from './nested.js';
 import type { Part } from './part.js';
 import { NEVER } from './part.js';
 import type { Tiles } from './tiles.js';
-import { createTiles, decodeTiles, encodeTiles, firstAtOrAfter } from './tiles.js';
+import { createTiles, decodeTiles, encodeTiles, firstAtOrAfter, takeLeft } from './tiles.js';
 
 interface NestedExtremeState {
   /** By the end of the hop in which they happened. */
@@ -36,10 +36,8 @@ export function nestedExtremePart(
   const last = spans.length - 1;
 
   /** Where in the staircase a window begins. */
-  const first = ({ stairs, until }: NestedExtremeState, lane: number): number => {
-    const index = stairs.leaves.findIndex((end) => leavesSpan(end, spans[lane]!) > until);
-    return index === -1 ? stairs.leaves.length : index;
-  };
+  const first = ({ stairs, until }: NestedExtremeState, lane: number): number =>
+    firstAtOrAfter(stairs.leaves, leftBy(until, spans[lane]!) + 1);
 
   return {
     lanes: spans.length,
@@ -58,9 +56,7 @@ export function nestedExtremePart(
     },
     leave(state, until) {
       state.until = Math.max(state.until, until);
-      const gone = first(state, last);
-      state.stairs.leaves.splice(0, gone);
-      state.stairs.contents.splice(0, gone);
+      takeLeft(state.stairs, leftBy(state.until, spans[last]!));
     },
     nextLeave(state) {
       const { leaves: ends } = state.stairs;

@@ -17,9 +17,9 @@ import type { Event } from '../event.js';
 import type { Total } from '../exact.js';
 import { ceilTo, floorTo } from '../time.js';
 import type { AnyPart, Cursor, Part, Step } from './part.js';
-import { NEVER, stepsOf } from './part.js';
+import { NEVER } from './part.js';
 import type { Sum } from './sum.js';
-import { copySum, decodeSum, encodeSum, exclude, include } from './sum.js';
+import { copySum, decodeSum, encodeSum, include as includeSum } from './sum.js';
 
 /** Of a sliding window. */
 export interface Span {
@@ -70,270 +70,311 @@ export interface Sharing<Value, Windows = readonly Span[]> {
   pick: (value: unknown, level: number) => Value;
 }
 
-/** Each total in it is its own: what a tile holds is in no other and not the level's. */
-interface Level<T> extends Sum<T> {
-  /** From `head` on, three by three: leaving time in hops, count, total; times ascending. */
-  tiles: Array<number | T>;
-  head: number;
-}
+/**
+ * In one array, since memory is what a state costs: count and total of each level, shortest first; until when all that leaves has left; when
+ * something does next (NEVER: nothing does); where the tiles of each level with an end begin and end. Then the tiles, three by three,
+ * leaving time in hops of their level, count, total: those of the longest window first, so all in order of time, with gaps where some
+ * have gone. The array ends with the last of level 0, where most events come. Each total is in one place only.
+ */
+export type NestedState<T> = Array<number | T>;
 
-export interface NestedState<T> {
-  levels: Level<T>[];
-  /** What leaves by then has left. */
-  until: number;
-  /** When the next does; NEVER: nothing does. */
-  next: number;
-}
+/** Count and total of each level, shortest first; what follows is not looked at. */
+export type Sums<T> = ReadonlyArray<number | T>;
 
 const WIDTH = 3;
-// A queue is cut when so much of it is behind its head.
+// Gaps are closed when they take so much room, and more than what is left.
 const SLACK = 16 * WIDTH;
 
 /** The sum of a level's window, from the sums of the levels. Not to be changed: the first one's is as it was given. */
-export function throughLevel<T>(adder: Total<T>, levels: readonly Sum<T>[], level: number): Sum<T> {
-  let { count, total } = levels[level]!;
+export function throughLevel<T>(adder: Total<T>, sums: Sums<T>, level: number): Sum<T> {
+  let count = sums[2 * level] as number;
+  let total = sums[2 * level + 1] as T;
   // A longer window's level mostly holds more: it is copied, the others are added to it.
   if (level > 0) total = adder.copy(total);
-  for (let index = level - 1; index >= 0; index--) {
-    count += levels[index]!.count;
-    total = adder.add(total, levels[index]!.total);
+  for (let at = 2 * level - 2; at >= 0; at -= 2) {
+    count += sums[at] as number;
+    total = adder.add(total, sums[at + 1] as T);
   }
   return { count, total };
 }
 
 /**
  * @param term what an event adds, from then on the part's own; null: the event is skipped. A part of counts has an adder of nothing.
- * @returns values: one sum per level (`throughLevel` adds them up). Lanes: one per span.
+ * @returns values: `throughLevel` adds up their sums. Lanes: one per span.
  */
 export function nestedPart<T>(
   adder: Total<T>,
   term: (event: Event) => T | null,
   { spans, lifetime }: Nest,
-): Part<NestedState<T>, Sum<T>[], Sum<T>> {
+): Part<NestedState<T>, Sums<T>, Sum<T>> {
   const spanMs = spans.map(({ ms }) => ms);
   const hopMs = spans.map(({ hopMs }) => hopMs);
   const bounded = spans.length;
   const levelCount = bounded + (lifetime ? 1 : 0);
+  const UNTIL = 2 * levelCount;
+  const NEXT = UNTIL + 1;
+  const STARTS = NEXT + 1;
+  const ENDS = STARTS + bounded;
+  const TILES = ENDS + bounded;
 
-  const createLevel = (): Level<T> => ({ count: 0, total: adder.zero, tiles: [], head: 0 });
+  const blank: NestedState<T> = [
+    ...Array.from({ length: levelCount }, () => [0, adder.zero]).flat(),
+    -NEVER,
+    NEVER,
+    ...spans.flatMap(() => [TILES, TILES]),
+  ];
+
+  /** What is no total. */
+  const number = (state: NestedState<T>, at: number): number => state[at] as number;
 
   /** In hops of the level. */
   const leavesLevel = (timestamp: number, level: number): number =>
     Math.ceil(timestamp / hopMs[level]!) + spanMs[level]! / hopMs[level]!;
 
-  /** The total becomes the tile's, where there is none yet. */
-  function insert(level: Level<T>, leaves: number, count: number, total: T): void {
-    include(adder, level, count, total);
-    const { tiles, head } = level;
-    let at = tiles.length - WIDTH;
-    while (at >= head && (tiles[at] as number) > leaves) at -= WIDTH;
-    if (at >= head && tiles[at] === leaves) {
-      tiles[at + 1] = (tiles[at + 1] as number) + count;
-      tiles[at + 2] = adder.add(tiles[at + 2] as T, total);
-    } else if (at + WIDTH === tiles.length) tiles.push(leaves, count, total);
-    else tiles.splice(at + WIDTH, 0, leaves, count, total);
+  /** To the count and total that stand there. */
+  function include(state: NestedState<T>, at: number, count: number, total: T): void {
+    const known = number(state, at);
+    state[at + 1] = known === 0 ? adder.copy(total) : adder.add(state[at + 1] as T, total);
+    state[at] = known + count;
   }
 
-  function move(state: NestedState<T>, index: number, until: number): void {
-    const level = state.levels[index]!;
-    const { tiles } = level;
-    const limit = Math.floor(until / hopMs[index]!);
-    let { head } = level;
-    while (head < tiles.length && (tiles[head] as number) <= limit) {
-      const count = tiles[head + 1] as number;
-      const total = tiles[head + 2] as T;
-      exclude(adder, level, count, total);
-      if (index + 1 < bounded) {
+  function exclude(state: NestedState<T>, at: number, count: number, total: T): void {
+    const rest = number(state, at) - count;
+    state[at + 1] = rest === 0 ? adder.zero : adder.subtract(state[at + 1] as T, total);
+    state[at] = rest;
+  }
+
+  /** The total becomes the tile's, where there is none yet. */
+  function insert(state: NestedState<T>, level: number, leaves: number, count: number, total: T): void {
+    include(state, 2 * level, count, total);
+    const start = number(state, STARTS + level);
+    let at = number(state, ENDS + level);
+    while (at > start && number(state, at - WIDTH) > leaves) at -= WIDTH;
+    if (at > start && state[at - WIDTH] === leaves) {
+      state[at - 2] = number(state, at - 2) + count;
+      state[at - 1] = adder.add(state[at - 1] as T, total);
+      return;
+    }
+    open(state, level, at);
+    state[at] = leaves;
+    state[at + 1] = count;
+    state[at + 2] = total;
+  }
+
+  /** Makes room for a tile of a level: of the gap behind it, or by moving all that is later. */
+  function open(state: NestedState<T>, level: number, at: number): void {
+    const end = number(state, ENDS + level);
+    state[ENDS + level] = end + WIDTH;
+    if (level > 0 && number(state, STARTS + level - 1) - end >= WIDTH) {
+      for (let place = end - 1; place >= at; place--) state[place + WIDTH] = state[place]!;
+      return;
+    }
+    if (at === state.length) state.push(0, 0, 0);
+    else state.splice(at, 0, 0, 0, 0);
+    for (let shorter = 0; shorter < level; shorter++) {
+      state[STARTS + shorter] = number(state, STARTS + shorter) + WIDTH;
+      state[ENDS + shorter] = number(state, ENDS + shorter) + WIDTH;
+    }
+  }
+
+  function move(state: NestedState<T>, level: number, until: number): void {
+    const limit = Math.floor(until / hopMs[level]!);
+    for (;;) {
+      const at = number(state, STARTS + level);
+      if (at === number(state, ENDS + level)) return;
+      const leaves = number(state, at);
+      if (leaves > limit) return;
+      const count = number(state, at + 1);
+      const total = state[at + 2] as T;
+      exclude(state, 2 * level, count, total);
+      state[STARTS + level] = at + WIDTH;
+      if (level + 1 < bounded) {
         // the boundary at which the tile ends: all its events are at or before it, and within one hop of the next level
-        const end = (tiles[head] as number) * hopMs[index]! - spanMs[index]!;
-        insert(state.levels[index + 1]!, leavesLevel(end, index + 1), count, total);
-      } else if (lifetime) include(adder, state.levels[index + 1]!, count, total);
-      head += WIDTH;
+        const end = leaves * hopMs[level]! - spanMs[level]!;
+        insert(state, level + 1, leavesLevel(end, level + 1), count, total);
+      } else if (lifetime) include(state, 2 * level + 2, count, total);
     }
-    if (head === tiles.length) {
-      tiles.length = 0;
-      head = 0;
-    } else if (head >= SLACK && head * 2 > tiles.length) {
-      tiles.splice(0, head);
-      head = 0;
-    }
-    level.head = head;
   }
 
   function leave(state: NestedState<T>, until: number): void {
-    if (until > state.until) state.until = until;
-    if (state.next > until) return;
-    for (let index = 0; index < bounded; index++) move(state, index, until);
-    state.next = soonest(state);
+    if (until > number(state, UNTIL)) state[UNTIL] = until;
+    if (number(state, NEXT) > until) return;
+    for (let level = 0; level < bounded; level++) move(state, level, until);
+    close(state);
+    state[NEXT] = soonest(state);
+  }
+
+  /** Closes the gaps that tiles have left, when they are large. */
+  function close(state: NestedState<T>): void {
+    let used = 0;
+    for (let level = 0; level < bounded; level++)
+      used += number(state, ENDS + level) - number(state, STARTS + level);
+    const gaps = state.length - TILES - used;
+    if (used > 0 && (gaps < SLACK || gaps < used)) return;
+    let to = TILES;
+    for (let level = bounded - 1; level >= 0; level--) {
+      const start = number(state, STARTS + level);
+      const end = number(state, ENDS + level);
+      state[STARTS + level] = to;
+      for (let place = start; place < end; place++) state[to++] = state[place]!;
+      state[ENDS + level] = to;
+    }
+    if (to < state.length) state.length = to;
   }
 
   function soonest(state: NestedState<T>): number {
     let next = NEVER;
-    for (let index = 0; index < bounded; index++) {
-      const { tiles, head } = state.levels[index]!;
-      if (head < tiles.length) next = Math.min(next, (tiles[head] as number) * hopMs[index]!);
+    for (let level = 0; level < bounded; level++) {
+      const start = number(state, STARTS + level);
+      if (start < number(state, ENDS + level)) next = Math.min(next, number(state, start) * hopMs[level]!);
     }
     return next;
   }
 
-  // The one cursor of the part: a state's steps are read through before another's. Per lane: the level and place that come next and when
-  // (`ahead`), and what leaves at its present time.
-  let levels: readonly Level<T>[] = [];
-  const levelOf = new Int32Array(bounded);
-  const placeOf = new Int32Array(bounded);
-  const times = new Float64Array(bounded);
-  const ahead = new Float64Array(bounded);
-  const counts = new Float64Array(bounded);
-  const totals: T[] = spans.map(() => adder.zero);
-
-  /** When the lane's next tile leaves: one of its own level as it is, one of a shorter window by its hops. NEVER: there is none. */
-  function look(lane: number): void {
-    let level = levelOf[lane]!;
-    let place = placeOf[lane]!;
-    while (place >= levels[level]!.tiles.length) {
-      level -= 1;
-      if (level < 0) {
-        ahead[lane] = NEVER;
-        levelOf[lane] = 0;
-        return;
+  /** Of a window: what leaves its own level as it is, what leaves a shorter one by its hops. */
+  function stepsOf(state: NestedState<T>, lane: number): Array<{ at: number; change: Sum<T> }> {
+    const steps: Array<{ at: number; change: Sum<T> }> = [];
+    for (let level = lane; level >= 0; level--) {
+      const end = number(state, ENDS + level);
+      for (let place = number(state, STARTS + level); place < end; place += WIDTH) {
+        const at = leavesSpan(number(state, place) * hopMs[level]! - spanMs[level]!, spans[lane]!);
+        const tile = { count: number(state, place + 1), total: state[place + 2] as T };
+        const last = steps.at(-1);
+        if (last?.at === at) includeSum(adder, last.change, tile.count, tile.total);
+        else steps.push({ at, change: copySum(adder, tile) });
       }
-      place = levels[level]!.head;
     }
-    levelOf[lane] = level;
-    placeOf[lane] = place;
-    const leaves = levels[level]!.tiles[place] as number;
-    const hop = hopMs[lane]!;
-    ahead[lane] =
-      level === lane ? leaves * hop : leavesLevel(leaves * hopMs[level]! - spanMs[level]!, lane) * hop;
+    return steps;
   }
 
-  /** To the next time at which something leaves the lane's window, with all that does. */
-  function forward(lane: number): void {
-    const time = ahead[lane]!;
-    times[lane] = time;
-    if (time === NEVER) return;
-    const { tiles } = levels[levelOf[lane]!]!;
-    const place = placeOf[lane]!;
-    let count = tiles[place + 1] as number;
-    let total = tiles[place + 2] as T;
-    placeOf[lane] = place + WIDTH;
-    look(lane);
-    if (ahead[lane] === time) total = adder.copy(total);
-    while (ahead[lane] === time) {
-      const { tiles: more } = levels[levelOf[lane]!]!;
-      const next: number = placeOf[lane]!;
-      count += more[next + 1] as number;
-      total = adder.add(total, more[next + 2] as T);
-      placeOf[lane] = next + WIDTH;
-      look(lane);
-    }
-    counts[lane] = count;
-    totals[lane] = total;
-  }
+  const cursors = spans.map(() => new TilesCursor(adder));
 
-  const cursor = {
-    at: NEVER,
-    lane: 0,
-    get change(): Sum<T> {
-      return { count: counts[cursor.lane]!, total: totals[cursor.lane]! };
-    },
-    next(): void {
-      forward(cursor.lane);
-      choose();
-    },
-    write(writer: ByteWriter): void {
-      writer.varint(counts[cursor.lane]!);
-      adder.encode(writer, totals[cursor.lane]!, counts[cursor.lane]!);
-    },
-  };
-
-  function choose(): void {
-    let lane = 0;
-    for (let other = 1; other < bounded; other++) if (times[other]! < times[lane]!) lane = other;
-    cursor.lane = lane;
-    cursor.at = bounded === 0 ? NEVER : times[lane]!;
-  }
-
-  function startCursor(state: NestedState<T>): Cursor<Sum<T>> {
-    ({ levels } = state);
-    for (let lane = 0; lane < bounded; lane++) {
-      levelOf[lane] = lane;
-      placeOf[lane] = levels[lane]!.head;
-      look(lane);
-      forward(lane);
-    }
-    choose();
-    return cursor;
+  function encodeSums(writer: ByteWriter, sums: Sums<T>, level: number): void {
+    const count = sums[2 * level] as number;
+    writer.varint(count);
+    if (count > 0) adder.encode(writer, sums[2 * level + 1] as T, count);
   }
 
   return {
     lanes: bounded,
-    create: () => ({ levels: Array.from({ length: levelCount }, createLevel), until: -NEVER, next: NEVER }),
+    create: () => blank.slice(),
     add(state, event) {
       const total = term(event);
       if (total === null) return;
       const { timestamp } = event;
-      for (let index = 0; index < bounded; index++) {
-        const leaves = leavesLevel(timestamp, index);
-        const leavesAt = leaves * hopMs[index]!;
-        if (leavesAt <= state.until) continue;
-        insert(state.levels[index]!, leaves, 1, total);
-        if (leavesAt < state.next) state.next = leavesAt;
+      for (let level = 0; level < bounded; level++) {
+        const leaves = leavesLevel(timestamp, level);
+        const leavesAt = leaves * hopMs[level]!;
+        if (leavesAt <= number(state, UNTIL)) continue;
+        insert(state, level, leaves, 1, total);
+        if (leavesAt < number(state, NEXT)) state[NEXT] = leavesAt;
         return;
       }
-      if (!lifetime) return;
-      include(adder, state.levels[bounded]!, 1, total);
+      if (lifetime) include(state, 2 * bounded, 1, total);
     },
     leave,
-    nextLeave: (state) => state.next,
-    value: (state) => state.levels,
-    steps: (state) => stepsOf(startCursor(state)),
-    cursor: startCursor,
+    nextLeave: (state) => number(state, NEXT),
+    value: (state) => state,
+    steps: (state) => stepsOfLanes(spans, (_, lane) => stepsOf(state, lane)),
+    cursors(state) {
+      for (let lane = 0; lane < bounded; lane++)
+        cursors[lane]!.start(state, number(state, STARTS + lane), number(state, ENDS + lane));
+      return cursors;
+    },
+    onward: (at, lane) => (lane + 1 < bounded ? leavesSpan(at - spanMs[lane]!, spans[lane + 1]!) : NEVER),
     /** What leaves a window is from then on in the next one's level. */
-    apply: (value, { count, total }, lane) =>
-      value.map((sum, index) => {
-        if (index !== lane && index !== lane + 1) return sum;
-        const next = copySum(adder, sum);
-        if (index === lane) exclude(adder, next, count, total);
-        else include(adder, next, count, total);
-        return next;
-      }),
-    encodeState(writer, { levels }) {
-      levels.forEach((level, index) => {
-        encodeSum(adder, writer, level);
-        if (index === bounded) return;
-        const { tiles, head } = level;
-        writer.varint((tiles.length - head) / WIDTH);
-        for (let at = head; at < tiles.length; at += WIDTH) {
-          if (at === head) writer.signed(tiles[at] as number);
-          else writer.varint((tiles[at] as number) - (tiles[at - WIDTH] as number));
-          writer.varint(tiles[at + 1] as number);
-          adder.encode(writer, tiles[at + 2] as T, tiles[at + 1] as number);
+    apply(value, { count, total }, lane) {
+      const next = value.slice(0, 2 * levelCount);
+      for (let at = 2 * lane; at < next.length && at <= 2 * lane + 2; at += 2) {
+        next[at + 1] = adder.copy(next[at + 1] as T);
+        if (at === 2 * lane) exclude(next, at, count, total);
+        else include(next, at, count, total);
+      }
+      return next;
+    },
+    encodeState(writer, state) {
+      for (let level = 0; level < levelCount; level++) {
+        encodeSums(writer, state, level);
+        if (level === bounded) return;
+        const start = number(state, STARTS + level);
+        const end = number(state, ENDS + level);
+        writer.varint((end - start) / WIDTH);
+        for (let at = start; at < end; at += WIDTH) {
+          if (at === start) writer.signed(number(state, at));
+          else writer.varint(number(state, at) - number(state, at - WIDTH));
+          writer.varint(number(state, at + 1));
+          adder.encode(writer, state[at + 2] as T, number(state, at + 1));
         }
-      });
+      }
     },
     decodeState(reader) {
-      const levels = Array.from({ length: levelCount }, (_, index): Level<T> => {
+      const state = blank.slice();
+      const tilesOf: NestedState<T>[] = [];
+      for (let level = 0; level < levelCount; level++) {
         const { count, total } = decodeSum(adder, reader);
-        const tiles: Array<number | T> = [];
-        if (index === bounded) return { count, total, tiles, head: 0 };
+        state[2 * level] = count;
+        state[2 * level + 1] = total;
+        if (level === bounded) break;
+        const tiles: NestedState<T> = [];
         const length = reader.varint();
         for (let i = 0, leaves = 0; i < length; i++) {
           leaves = i === 0 ? reader.signed() : leaves + reader.varint();
           const tile = decodeSum(adder, reader);
           tiles.push(leaves, tile.count, tile.total);
         }
-        return { count, total, tiles, head: 0 };
-      });
-      const state: NestedState<T> = { levels, until: -NEVER, next: NEVER };
-      state.next = soonest(state);
+        tilesOf.push(tiles);
+      }
+      for (let level = bounded - 1; level >= 0; level--) {
+        state[STARTS + level] = state.length;
+        for (const one of tilesOf[level]!) state.push(one);
+        state[ENDS + level] = state.length;
+      }
+      state[NEXT] = soonest(state);
       return state;
     },
     encodeValue(writer, value) {
-      for (const sum of value) encodeSum(adder, writer, sum);
+      for (let level = 0; level < levelCount; level++) encodeSums(writer, value, level);
     },
-    decodeValue: (reader) => Array.from({ length: levelCount }, () => decodeSum(adder, reader)),
+    decodeValue(reader) {
+      const sums: Array<number | T> = [];
+      for (let level = 0; level < levelCount; level++) {
+        const { count, total } = decodeSum(adder, reader);
+        sums.push(count, total);
+      }
+      return sums;
+    },
     encodeChange: (writer, left) => encodeSum(adder, writer, left),
     decodeChange: (reader) => decodeSum(adder, reader),
   };
+}
+
+/** The tiles of a level. */
+class TilesCursor<T> implements Cursor {
+  readonly #adder: Total<T>;
+  #state: NestedState<T> = [];
+  #place = 0;
+  #end = 0;
+  time = NEVER;
+
+  constructor(adder: Total<T>) {
+    this.#adder = adder;
+  }
+
+  start(state: NestedState<T>, start: number, end: number): void {
+    this.#state = state;
+    this.#place = start;
+    this.#end = end;
+    this.time = start < end ? (state[start] as number) : NEVER;
+  }
+
+  write(writer: ByteWriter): void {
+    const state = this.#state;
+    const place = this.#place;
+    const next = place + WIDTH;
+    const count = state[place + 1] as number;
+    writer.varint(count);
+    this.#adder.encode(writer, state[place + 2] as T, count);
+    this.#place = next;
+    this.time = next < this.#end ? (state[next] as number) : NEVER;
+  }
 }

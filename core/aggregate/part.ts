@@ -4,7 +4,8 @@
  *
  * Laws, held by test/core/aggregate/laws.test.ts for every part:
  *   folding the same events in any order, as far as they are taken in, gives the same encoded state;
- *   value and steps at an instant = value after leaving up to it: apply(value(s), changes up to t) = value(leave(s, t));
+ *   value and steps at an instant = value after leaving up to it: apply(value(s), changes up to t) = value(leave(s, t)), whether
+ *   they are applied in order of time, or lane by lane, as a record has them;
  *   decode(encode(s)) encodes to the same bytes, and, after `leave`, behaves as s.
  * They are why stream, backfill, batch and training agree.
  */
@@ -22,10 +23,11 @@ export interface Step<Change> {
   change: Change;
 }
 
-/** Steps one after the other, none made before it is asked for. Past the last one, `at` is NEVER. */
-export interface Cursor<Change> extends Required<Step<Change>> {
-  next(): void;
-  /** The present step's change, as `encodeChange` writes it. */
+/** What is to come of a lane, one after the other, times ascending, none made before it is asked for. */
+export interface Cursor {
+  /** When the present one comes, in the lane's units; NEVER: there is none. */
+  time: number;
+  /** Writes its change, as `encodeChange` does, and goes on to the next. */
   write(writer: ByteWriter): void;
 }
 
@@ -49,8 +51,13 @@ export interface Part<State, Value, Change> {
   lanes?: number;
   /** The coming changes, times ascending, of one time each lane at most once. Asked after `leave`. */
   steps(state: State): Step<Change>[];
-  /** The same, where making them all would be waste; one at a time. */
-  cursor?(state: State): Cursor<Change>;
+  /**
+   * What a record carries, lane by lane; without it, the steps. Of windows that nest it is each change once, in the lane where it comes
+   * first: `onward` says when the others follow. They are gone with the next call.
+   */
+  cursors?(state: State): readonly Cursor[];
+  /** When the change that comes to a lane at `at` comes to the next one; NEVER: there is none. Only beside `cursors`. */
+  onward?(at: number, lane: number): number;
   apply(value: Value, change: Change, lane: number): Value;
   encodeState(writer: ByteWriter, state: State): void;
   decodeState(reader: ByteReader): State;
@@ -62,40 +69,37 @@ export interface Part<State, Value, Change> {
 
 export type AnyPart = Part<unknown, unknown, unknown>;
 
-/** The steps of a part from where its state stands. */
-export function cursorOf(part: AnyPart, state: unknown): Cursor<unknown> {
-  return part.cursor ? part.cursor(state) : new StepsCursor(part, part.steps(state));
+/**
+ * What is to come of each of a part's lanes, from where its state stands.
+ * @param units ms, one per lane: what comes to it comes at multiples of this
+ */
+export function cursorsOf(part: AnyPart, state: unknown, units: readonly number[]): readonly Cursor[] {
+  if (part.cursors) return part.cursors(state);
+  const steps = part.steps(state);
+  if (units.length === 1) return [new StepsCursor(part, steps, units[0]!)];
+  return units.map((unitMs, own) => {
+    const ofLane = steps.filter(({ lane }) => lane === own);
+    return new StepsCursor(part, ofLane, unitMs);
+  });
 }
 
-export function stepsOf<Change>(cursor: Cursor<Change>): Step<Change>[] {
-  const steps: Step<Change>[] = [];
-  for (; cursor.at < NEVER; cursor.next())
-    steps.push({ at: cursor.at, lane: cursor.lane, change: cursor.change });
-  return steps;
-}
-
-class StepsCursor implements Cursor<unknown> {
+class StepsCursor implements Cursor {
   readonly #part: AnyPart;
   readonly #steps: readonly Step<unknown>[];
-  #index = -1;
-  at = NEVER;
-  lane = 0;
-  change: unknown;
+  readonly #unitMs: number;
+  #index = 0;
+  time: number;
 
-  constructor(part: AnyPart, steps: readonly Step<unknown>[]) {
+  constructor(part: AnyPart, steps: readonly Step<unknown>[], unitMs: number) {
     this.#part = part;
     this.#steps = steps;
-    this.next();
-  }
-
-  next(): void {
-    const step = this.#steps[++this.#index];
-    this.at = step === undefined ? NEVER : step.at;
-    this.lane = step?.lane ?? 0;
-    this.change = step?.change;
+    this.#unitMs = unitMs;
+    this.time = steps.length === 0 ? NEVER : steps[0]!.at / unitMs;
   }
 
   write(writer: ByteWriter): void {
-    this.#part.encodeChange(writer, this.change);
+    this.#part.encodeChange(writer, this.#steps[this.#index]!.change);
+    this.#index += 1;
+    this.time = this.#index === this.#steps.length ? NEVER : this.#steps[this.#index]!.at / this.#unitMs;
   }
 }

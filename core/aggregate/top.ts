@@ -11,7 +11,7 @@ import type { ScalarType } from '../definition.js';
 import type { Event } from '../event.js';
 import type { Adder, Total } from '../exact.js';
 import { nothingAdder } from '../exact.js';
-import type { Nest, NestedState } from './nested.js';
+import type { Nest, NestedState, Sums } from './nested.js';
 import { nestedPart, throughLevel } from './nested.js';
 import { listCodec } from './newest.js';
 import type { Part, Step } from './part.js';
@@ -66,7 +66,7 @@ export function nestedTopPart<T>(
   const part = nestedPart(weights, oneKey(ranking), nest);
   const list = listCodec(scalarCodecs[ranking.type]);
   const levels = Array.from({ length: nest.spans.length + (nest.lifetime ? 1 : 0) }, (_, level) => level);
-  const windowsOf = (sums: Sum<Weights<T>>[]): Array<Weights<T>> =>
+  const windowsOf = (sums: Sums<Weights<T>>): Array<Weights<T>> =>
     levels.map((level) => throughLevel(weights, sums, level).total);
   return {
     ...rankedPart(ranking, part, windowsOf),

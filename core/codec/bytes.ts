@@ -10,6 +10,9 @@ const TWO_32 = 2 ** 32;
 const encoder = new TextEncoder();
 const decoder = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true });
 
+/** Of texts of so many characters, or bytes, those that are ASCII are written and read here. */
+const SHORT = 24;
+
 const BLOCK = 65_536;
 let block = new Uint8Array(BLOCK);
 let blockAt = 0;
@@ -26,8 +29,22 @@ export class ByteWriter {
 
   /** @param value whole, 0 to 2^53 - 1 */
   varint(value: number): void {
-    if (!(Number.isSafeInteger(value) && value >= 0)) assert(false, `varint ${value}`);
     this.#room(8);
+    // Nearly all of them take a byte or two.
+    if ((value & 127) === value) {
+      this.#bytes[this.length++] = value;
+      return;
+    }
+    if ((value & 16_383) === value) {
+      this.#bytes[this.length++] = (value & 127) | 128;
+      this.#bytes[this.length++] = value >>> 7;
+      return;
+    }
+    this.#long(value);
+  }
+
+  #long(value: number): void {
+    if (!(Number.isSafeInteger(value) && value >= 0)) assert(false, `varint ${value}`);
     while (value > 0x7fffffff) {
       this.#bytes[this.length++] = (value % 128) | 128;
       value = Math.floor(value / 128);
@@ -41,6 +58,11 @@ export class ByteWriter {
 
   /** First byte: more follows, sign, the low 6 bits; then the rest as a varint. @param value whole, within ±(2^53 - 1) */
   signed(value: number): void {
+    if ((value & 0x3fffffff) === value) {
+      this.u8(value > 63 ? 128 | (value & 63) : value);
+      if (value > 63) this.varint(value >>> 6);
+      return;
+    }
     if (!Number.isSafeInteger(value)) assert(false, `signed ${value}`);
     const size = Math.abs(value);
     const rest = Math.floor(size / 64);
@@ -76,6 +98,20 @@ export class ByteWriter {
   }
 
   text(value: string): void {
+    const start = this.length;
+    // To call the encoder costs more than a short text.
+    if (value.length <= SHORT) {
+      this.varint(value.length);
+      this.#room(SHORT);
+      let at = 0;
+      for (; at < value.length; at++) {
+        const code = value.charCodeAt(at);
+        if (code > 127) break;
+        this.#bytes[this.length++] = code;
+      }
+      if (at === value.length) return;
+      this.length = start;
+    }
     this.bytes(encoder.encode(value));
   }
 
@@ -98,14 +134,18 @@ export class ByteWriter {
     this.length += value.length;
   }
 
+  /** What another has written. */
+  append(other: ByteWriter): void {
+    const { length } = other;
+    this.#room(length);
+    if (length > 64) this.#bytes.set(other.#bytes.subarray(0, length), this.length);
+    else for (let i = 0; i < length; i++) this.#bytes[this.length + i] = other.#bytes[i]!; // a view costs more than these
+    this.length += length;
+  }
+
   /** Forgets what was written; the room for it stays. */
   clear(): void {
     this.length = 0;
-  }
-
-  /** What was written, up to `end`; gone with the next write. */
-  written(end = this.length): Uint8Array {
-    return this.#bytes.subarray(0, end);
   }
 
   /** A copy of what was written. Small ones lie side by side in one block of memory: to make a block for each costs more than to fill it. */
@@ -190,7 +230,16 @@ export class ByteReader {
   }
 
   text(): string {
-    return decoder.decode(this.take());
+    const end = this.span();
+    const start = this.at;
+    this.at = end;
+    if (end - start <= SHORT) {
+      let text = '';
+      let at = start;
+      for (; at < end && this.bytes[at]! < 128; at++) text += String.fromCharCode(this.bytes[at]!);
+      if (at === end) return text;
+    }
+    return decoder.decode(this.bytes.subarray(start, end));
   }
 
   bigint(): bigint {
@@ -202,10 +251,17 @@ export class ByteReader {
 
   /** Bytes with their length before them; a view, not a copy. */
   take(): Uint8Array {
+    const end = this.span();
+    const bytes = this.bytes.subarray(this.at, end);
+    this.at = end;
+    return bytes;
+  }
+
+  /** The length of bytes that follow. @returns where they end */
+  span(): number {
     const length = this.varint();
     this.#need(length);
-    this.at += length;
-    return this.bytes.subarray(this.at - length, this.at);
+    return this.at + length;
   }
 
   #need(size: number): void {

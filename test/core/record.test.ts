@@ -6,11 +6,13 @@ import {
   decodeHeader,
   encodeRecord,
   encodeSqlRecord,
+  RECORD_BYTES,
   readRecord,
   readSqlRecord,
   recordSteps,
 } from '../../core/record.js';
 import { createState, decodeState, encodeState, fold } from '../../core/state.js';
+import { HOUR, MINUTE } from '../../core/time.js';
 import { source } from './generate.js';
 
 const feature = { name: 'f', description: '-', type: 'int64' as const, coldStart: 0, nameException: null };
@@ -45,12 +47,12 @@ function state() {
   return { compiled, state };
 }
 
-test('a record of layout 3', () => {
+test('a record of layout 4', () => {
   const { compiled, state: one } = state();
   const bytes = encodeRecord(compiled, one);
   expect(hex(bytes)).toBe(
     [
-      '03', // layout
+      '04', // layout
       '0000000000000007', // sequence
       '00100000000f55c8', // as-of + 2^52
       '00', // flags
@@ -60,10 +62,10 @@ test('a record of layout 3', () => {
       '00', // event - first
       '64', // created - event: 100 ms
       '01', // one event
+      '00', // nothing was left out
       '01', // the count
-      '01', // one step
+      '03', // the lane has three bytes
       'b501', // 181 units of 10 s after 1,000,000: at 2,810,000
-      '00', // in lane 0
       '01', // one leaves
     ].join(''),
   );
@@ -80,6 +82,33 @@ test('a record of layout 3', () => {
     eventCount: 1,
     refreshAt: null,
   });
+});
+
+test('a record is cut where the next instant does not fit; until then it says what the whole one says', () => {
+  const window = (ms: number, hopMs: number) => ({ type: 'sliding' as const, ms, hopMs });
+  const windows = [window(HOUR, MINUTE), window(24 * HOUR, 10 * MINUTE), window(7 * 24 * HOUR, HOUR)];
+  const [given] = view.features;
+  const compiled = compileView(
+    { ...view, features: windows.map((window) => ({ ...given!, window })) },
+    source,
+  );
+  const one = createState(compiled);
+  for (let minute = 0; minute < 8 * 24 * 60; minute += 1 + (minute % 7)) {
+    const timestamp = minute * MINUTE + 1;
+    fold(compiled, one, { timestamp, arrivedAt: timestamp, sequence: 1, order: 0, id: 'e', values: [] });
+  }
+  const whole = encodeRecord(compiled, one);
+  const short = encodeRecord(compiled, one, { maxBytes: RECORD_BYTES });
+  const { refreshAt } = decodeHeader(short);
+  const steps = recordSteps(compiled, whole);
+  expect(short.length).toBeGreaterThan(RECORD_BYTES - 16);
+  expect(short.length).toBeLessThanOrEqual(RECORD_BYTES);
+  expect(recordSteps(compiled, short)).toEqual(steps.filter((at) => at < refreshAt!));
+  expect(steps).toContain(refreshAt);
+  for (const at of [...steps.filter((at) => at < refreshAt!), refreshAt! - 1])
+    expect(readRecord(compiled, short, at)).toEqual(readRecord(compiled, whole, at));
+  const last = readRecord(compiled, short, refreshAt! - 1)!;
+  expect(readRecord(compiled, short, refreshAt! + HOUR)).toEqual({ ...last, horizonPassed: true });
 });
 
 test.each([
@@ -128,7 +157,7 @@ test('a snapshot of layout 5, with and without events, and a record of none', ()
   expect(encodeState(compiled, decodeState(compiled, none))).toEqual(none);
 
   const record = encodeRecord(compiled, one);
-  expect(hex(record)).toBe(['03', '0000000000000007', '00100000000f55c8', '04', '07', '88d77a'].join(''));
+  expect(hex(record)).toBe(['04', '0000000000000007', '00100000000f55c8', '02', '07', '88d77a'].join(''));
   expect(readRecord(compiled, record, 2_000_000)).toBe(null);
   expect(decodeHeader(record)).toMatchObject({
     sequence: 7,

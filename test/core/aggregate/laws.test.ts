@@ -2,10 +2,11 @@
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
 import { hoppingPart } from '../../../core/aggregate/hopping.js';
-import type { AnyPart } from '../../../core/aggregate/part.js';
-import { NEVER } from '../../../core/aggregate/part.js';
+import type { AnyPart, Step } from '../../../core/aggregate/part.js';
+import { cursorsOf, NEVER } from '../../../core/aggregate/part.js';
 import { sessionPart } from '../../../core/aggregate/session.js';
 import { ByteReader, ByteWriter } from '../../../core/codec/bytes.js';
+import type { Slot } from '../../../core/compile.js';
 import { compileView } from '../../../core/compile.js';
 import type {
   Aggregation,
@@ -76,7 +77,11 @@ const windows: Windows = [{ ms: 3_600_000, hopMs: 600_000 }, { ms: 60_000, hopMs
 const HOP_MS = 600_000;
 
 /** Of a window that is not nested the part knows nothing: it is told when its events leave. */
-function partOf(aggregation: Aggregation, windows: Window[] = [{ type: 'tumbling', ms: 1 }]): AnyPart {
+function partOf(aggregation: Aggregation): AnyPart {
+  return slotOf(aggregation, [{ type: 'tumbling', ms: 1 }]).part;
+}
+
+function slotOf(aggregation: Aggregation, windows: readonly Window[]): Slot {
   const feature = { name: 'f', description: '-', type: 'int64' as const, coldStart: 0, nameException: null };
   const view = {
     kind: 'aggregation',
@@ -84,7 +89,7 @@ function partOf(aggregation: Aggregation, windows: Window[] = [{ type: 'tumbling
     where: null,
     features: windows.map((window) => ({ ...feature, where: null, window, aggregation })),
   } as unknown as AggregationView;
-  return compileView(view, source).slots.at(-1)!.part; // a variance has that of the sum before its own
+  return compileView(view, source).slots.at(-1)!; // a variance has that of the sum before its own
 }
 
 function bytesOf(part: AnyPart, state: unknown): Uint8Array {
@@ -130,8 +135,10 @@ test.each(Object.entries(AGGREGATIONS))('%s, over several windows at once', (_, 
     hour.slice(1),
     hour,
     [...hour, sliding(86_400_000, 86_400_000), { type: 'lifetime' } as const],
-  ])
-    expectLaws(partOf(aggregation, windows), [null]);
+  ]) {
+    const { part, units } = slotOf(aggregation, windows);
+    expectLaws(part, [null], units);
+  }
 });
 
 test.each(Object.entries(AGGREGATIONS))('%s, in a session', (_, aggregation) => {
@@ -139,7 +146,8 @@ test.each(Object.entries(AGGREGATIONS))('%s, in a session', (_, aggregation) => 
     expectLaws(sessionPart(partOf(aggregation), gapMs, (event) => event.order === 0) as AnyPart, [null]);
 });
 
-function expectLaws(part: AnyPart, windows: Windows): void {
+/** @param units of the part's lanes, ms */
+function expectLaws(part: AnyPart, windows: Windows, units: readonly number[] = [1]): void {
   fc.assert(
     fc.property(events, fc.constantFrom(...windows), fc.nat(), (list, window, seed) => {
       const leaves = ({ timestamp }: Event) =>
@@ -186,9 +194,41 @@ function expectLaws(part: AnyPart, windows: Windows): void {
       for (const { lane } of steps) again = part.apply(again, part.decodeChange(reader), lane ?? 0);
       expect(encodedValue(part, again)).toEqual(encodedValue(part, value));
       expect(reader.done).toBe(true);
+
+      // lane by lane, as records have them, the changes up to a time say the same; between them they say when
+      const carried = carriedBy(part, state, units);
+      const instants = [...new Set(steps.map(({ at }) => at))];
+      expect([...new Set(carried.map(({ at }) => at))].sort((a, b) => a - b)).toEqual(instants);
+      const valueAt = (until: number, changes: typeof steps): Uint8Array => {
+        let value = part.value(state);
+        for (const { at, lane, change } of changes)
+          if (at <= until) value = part.apply(value, change, lane ?? 0);
+        return encodedValue(part, value);
+      };
+      for (const until of [instants[seed % (instants.length || 1)] ?? now, NEVER])
+        expect(valueAt(until, carried)).toEqual(valueAt(until, steps));
     }),
     { numRuns: RUNS / 2, seed: SEED },
   );
+}
+
+/** The steps of a record: lane by lane, and each with those that follow from it. */
+function carriedBy(part: AnyPart, state: unknown, units: readonly number[]): Step<unknown>[] {
+  return units.flatMap((unitMs, first) => {
+    const carried: Step<unknown>[] = [];
+    const cursor = cursorsOf(part, state, units)[first]!;
+    while (cursor.time < NEVER) {
+      let at = cursor.time * unitMs;
+      const writer = new ByteWriter();
+      cursor.write(writer);
+      const change = part.decodeChange(new ByteReader(writer.finish()));
+      for (let lane = first; at < NEVER; lane++) {
+        carried.push({ at, lane, change });
+        at = part.onward?.(at, lane) ?? NEVER;
+      }
+    }
+    return carried;
+  });
 }
 
 /** Exact totals have several forms in memory and one in bytes. */
