@@ -5,9 +5,10 @@
  */
 import { canonicalJson } from './canonical.js';
 import { ByteReader, ByteWriter } from './codec/bytes.js';
+import type { CompiledView } from './compile.js';
 import type { Expectation, StoredView } from './definition.js';
 import { FeatureStoreError } from './error.js';
-import type { FeatureValue } from './event.js';
+import type { Event, FeatureValue } from './event.js';
 import { breakingValue } from './expectations.js';
 import {
   addValue,
@@ -17,6 +18,7 @@ import {
   mergeSummary,
   type Summary,
 } from './statistics.js';
+import { withoutRetracted } from './sweep.js';
 
 const LAYOUT = 1;
 
@@ -134,4 +136,24 @@ interface Counter {
   index: number;
   isBreaking: (value: FeatureValue) => boolean;
   broken: number | null;
+}
+
+/**
+ * How many of an entity's events have the timestamp of another, beyond the first at each; what was retracted aside.
+ * @param events all of them @param isNew those that count: one that others repeat does not
+ */
+export function countRepeated(
+  compiled: CompiledView,
+  events: readonly Event[],
+  isNew: (event: Event) => boolean,
+): number {
+  const byTime = new Map<number, { all: number; added: number }>();
+  for (const event of withoutRetracted(compiled, events)) {
+    if (!compiled.accepts(event)) continue;
+    const at = byTime.get(event.timestamp) ?? { all: 0, added: 0 };
+    byTime.set(event.timestamp, { all: at.all + 1, added: at.added + (isNew(event) ? 1 : 0) });
+  }
+  let repeated = 0;
+  for (const { all, added } of byTime.values()) repeated += Math.min(all - 1, added);
+  return repeated;
 }
