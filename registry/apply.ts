@@ -342,6 +342,14 @@ async function openVersion(
     ],
   );
   const versionId = rows[0]!.id;
+  // What is no part of a version may have been said otherwise when it was given up.
+  if (before === 'abandoned')
+    await client.query('update view_version set definition = $2, source = $3, entity = $4 where id = $1', [
+      versionId,
+      JSON.stringify(view),
+      json(source),
+      json(entity),
+    ]);
   if (entity && view.kind !== 'onDemand') await createRows(client, versionId, view, entity);
   if (entity && source && view.kind === 'aggregation') await createKeyIndex(client, source, entity, view.key);
   return {

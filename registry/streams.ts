@@ -34,8 +34,9 @@ export async function setWanted(pool: Pool, source: string, wanted: Wanted): Pro
 /** By the platform itself; what an operator wants already stays as it is. */
 export async function pauseStream(client: PoolClient, source: string, reason: string): Promise<void> {
   await client.query(
-    `update stream_control set wanted = 'pause', reason = $2, changed_at = clock_timestamp()
-      where source = $1 and wanted = 'run'`,
+    `insert into stream_control (source, wanted, reason) values ($1, 'pause', $2)
+     on conflict (source) do update set wanted = 'pause', reason = excluded.reason, changed_at = clock_timestamp()
+      where stream_control.wanted = 'run'`,
     [source, reason],
   );
 }
