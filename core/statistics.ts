@@ -138,11 +138,14 @@ function settle(summary: Summary): void {
   if (summary.waiting.size === 0) return;
   const { type, waiting, buckets, registers, top } = summary;
   const [adder, squares, bucket] = [adderFor(type), squaresFor(type), bucketFor(type)];
+  // Of these alone first: while a total is small, it is cheap.
+  let total = adder.zero;
+  let squared = squares.zero;
   for (const [value, times] of waiting) {
     const measure = measureOf(value);
     widen(summary, measure);
-    summary.total = adder.add(summary.total, multiple(adder, adder.of(measure), times));
-    summary.squares = squares.add(summary.squares, multiple(squares, squares.of(measure), times));
+    total = adder.add(total, multiple(adder, adder.of(measure), times));
+    squared = squares.add(squared, multiple(squares, squares.of(measure), times));
     addTo(buckets, bucket(measure), times);
     if (registers) {
       const placed = place(String(value));
@@ -150,6 +153,8 @@ function settle(summary: Summary): void {
       registers[register] = Math.max(registers[register]!, placed & 63);
     }
   }
+  summary.total = adder.add(summary.total, total);
+  summary.squares = squares.add(summary.squares, squared);
   if (top) mergeTop(top, waiting, 0);
   waiting.clear();
 }
@@ -212,10 +217,11 @@ function mergeTop(into: Top, counts: ReadonlyMap<Scalar, number>, missed: number
     if (typeof value !== 'string' || value.length <= TOP_TEXT) addTo(into.counts, value, count);
   into.missed += missed;
   if (into.counts.size <= TOP_KEPT) return;
-  const ranked = mostFrequent(into.counts);
-  const least = ranked[TOP_KEPT]![1];
+  const least = Float64Array.from(into.counts.values())
+    .sort()
+    .at(-1 - TOP_KEPT)!;
   into.counts = new Map(
-    ranked.flatMap(([value, count]) => (count > least ? [[value, count - least] as const] : [])),
+    [...into.counts].flatMap(([value, count]) => (count > least ? [[value, count - least]] : [])),
   );
   into.missed += least;
 }
