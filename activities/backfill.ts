@@ -6,6 +6,7 @@
 import { cancellationSignal } from '@temporalio/activity';
 import { columnsRead } from '../core/canonical.js';
 import { FeatureStoreError } from '../core/error.js';
+import { countRepeated, Tally } from '../core/tally.js';
 import { ceilTo, floorTo, formatTimestamp, parseTimestamp } from '../core/time.js';
 import { getVersion, resolveStoredView, type StoredVersion } from '../registry/resolve.js';
 import { type Pool, type PoolClient, transaction } from '../registry/sql.js';
@@ -34,6 +35,15 @@ import {
   type AggregationVersion, assertOnline, type Compiled, type Counts, compileVersion, computeEntity, createTurns, NO_COUNTS, Output,
 } from './output.js'; // biome-ignore format: one list
 import { assertReadable, type SqlVersion, writeSqlTick } from './sql-view.js';
+import {
+  blockedBy,
+  expects,
+  type Judged,
+  judgeTick,
+  saveJudged,
+  type Written,
+  warningsOf,
+} from './statistics.js';
 
 export interface OpenBackfillInput {
   view: string;
@@ -101,28 +111,42 @@ export function createBackfillActivities(deps: Deps) {
       if (done) return counts;
       await assertOnline(deps);
       const version = await getVersion(pool, backfill.versionId);
-      const written = await beating(() =>
+      const { counts: written, tally } = await beating(() =>
         version.kind === 'sql'
           ? writeSqlTick(deps, version, backfill.start + chunk * version.view.cadenceMs)
           : computeRange(deps, compileVersion(version as AggregationVersion), backfill, range),
       );
       await pool.query(
-        'update backfill_chunk set done = true, events = $3, entities = $4, rows = $5 where backfill_id = $1 and chunk = $2',
-        [backfillId, chunk, written.events, written.entities, written.rows],
+        `update backfill_chunk set done = true, events = $3, entities = $4, rows = $5, tally = $6
+          where backfill_id = $1 and chunk = $2 and not done`,
+        [backfillId, chunk, written.events, written.entities, written.rows, Buffer.from(tally.encode())],
       );
       return written;
     },
 
-    /** Publishes the ticks in Postgres. */
-    async recordBackfill({ backfillId }: { backfillId: number }): Promise<void> {
+    /** Publishes the ticks in Postgres, with what is known of their rows. Throws FS_EXPECTATION_FAILED: then nothing is published. */
+    async recordBackfill({ backfillId }: { backfillId: number }): Promise<{ warnings: string[] }> {
       const { versionId, start, end, sequence } = await getBackfill(pool, backfillId);
       const version = (await getVersion(pool, versionId)) as StoredVersion;
-      await beating(() =>
-        transaction(pool, async (client) => {
+      const written: Written = { versionId, what: 'backfill', reference: String(backfillId) };
+      return beating(async () => {
+        const tally = await readTally(pool, version, backfillId);
+        const judged = tally && (await judgeBackfill(pool, version, tally, end));
+        const verdicts = judged?.verdicts ?? [];
+        const blocked = blockedBy(version, `backfill ${backfillId}`, verdicts);
+        await transaction(pool, async (client) => {
           await assertAllDone(client, backfillId);
-          await recordTicks(client, version, { start, end, sequence });
-        }),
-      );
+          if (judged) await saveJudged(client, written, judged);
+          if (blocked)
+            await client.query(`update backfill set state = 'blocked' where id = $1`, [backfillId]);
+          else {
+            await client.query('update backfill_chunk set tally = null where backfill_id = $1', [backfillId]);
+            await recordTicks(client, version, { start, end, sequence });
+          }
+        });
+        if (blocked) throw blocked;
+        return { warnings: warningsOf(verdicts) };
+      });
     },
 
     /** Lets serving know the newest published tick; nothing to tell of a streaming view. */
@@ -155,9 +179,11 @@ async function computeRange(
   work: Compiled,
   { start, end, sequence }: { start: number; end: number; sequence: number },
   range: HashRange,
-): Promise<Counts> {
+): Promise<{ counts: Counts; tally: Tally }> {
   const { version, compiled } = work;
-  const output = new Output(deps, work);
+  const tally = new Tally(version.view);
+  const output = new Output(deps, work, tally);
+  const isUnique = expects(version, 'unique');
   const turn = createTurns();
   const of = { source: version.source, entity: version.entity, keyColumns: version.view.key };
   const span = {
@@ -174,11 +200,38 @@ async function computeRange(
   })) {
     const { rows, state } = computeEntity(compiled, one.events, span);
     await output.add(one, rows, state, one.events.length);
+    if (isUnique) tally.repeated += countRepeated(compiled, one.events, () => true);
     await turn();
   }
   await output.flush();
   output.assertSame();
-  return output.counts;
+  return { counts: output.counts, tally };
+}
+
+const TALLIES_AT_ONCE = 50;
+
+/** Of all chunks; null: it was published before. */
+async function readTally(pool: Pool, version: StoredVersion, backfillId: number): Promise<Tally | null> {
+  const tally = new Tally(version.view);
+  for (let after = -1; ; ) {
+    const { rows } = await pool.query<{ chunk: number; tally: Buffer | null }>(
+      'select chunk, tally from backfill_chunk where backfill_id = $1 and chunk > $2 order by chunk limit $3',
+      [backfillId, after, TALLIES_AT_ONCE],
+    );
+    for (const { tally: part } of rows) {
+      if (part === null) return null;
+      tally.merge(Tally.decode(version.view, part));
+    }
+    if (rows.length < TALLIES_AT_ONCE) return tally;
+    after = rows.at(-1)!.chunk;
+  }
+}
+
+/** By its last tick; how many rows there are says nothing, since its range is anybody's. A sql view's ticks were judged one by one. */
+async function judgeBackfill(pool: Pool, version: StoredVersion, tally: Tally, end: number): Promise<Judged> {
+  if (version.kind === 'sql') return { tally, verdicts: [] };
+  const { verdicts } = await judgeTick(pool, version, tally, end);
+  return { tally, verdicts: verdicts.filter(({ expectation }) => expectation !== 'rowCount') };
 }
 
 export const referenceOf = ({ view, version }: { view: string; version?: number }): string =>
@@ -195,7 +248,7 @@ interface BackfillRow {
   start: number;
   end: number;
   sequence: number;
-  state: 'running' | 'finished';
+  state: 'running' | 'finished' | 'blocked';
 }
 
 const BACKFILL = `id, version_id as "versionId", start_ms as start, end_ms as "end", sequence, state`;
@@ -226,6 +279,7 @@ async function open(pool: Pool, version: StoredVersion, input: OpenBackfillInput
     const filled = await readFilled(client, version);
     const range = rangeOf(version, input, least(first, later), filled, await readClock(client));
     if (version.kind === 'sql' && filled) await assertNotBefore(client, version as SqlVersion, filled, range);
+    await dropBlocked(client, version);
     const { rows } = await client.query<BackfillRow>(
       `insert into backfill (version_id, start_ms, end_ms, sequence, state) values ($1, $2, $3, $4, 'running')
        on conflict (version_id, start_ms, end_ms, sequence) do update set state = backfill.state
@@ -252,6 +306,15 @@ async function dropUnanswerable(
   await client.query('delete from backfill_chunk where backfill_id = $1', [running.id]);
   await client.query('delete from backfill where id = $1', [running.id]);
   return true;
+}
+
+/** What an expectation kept from being published is computed anew: the expectation, or the data, may be others now. */
+async function dropBlocked(client: PoolClient, version: StoredVersion): Promise<void> {
+  await client.query(
+    `delete from backfill_chunk where backfill_id in (select id from backfill where version_id = $1 and state = 'blocked')`,
+    [version.id],
+  );
+  await client.query(`delete from backfill where version_id = $1 and state = 'blocked'`, [version.id]);
 }
 
 /** The first and last tick that have rows; between them there is no gap. Null: it was never backfilled. */

@@ -5,12 +5,14 @@
  * A streaming view's rows are computed from the entity's whole archive: its snapshot is ahead of its ticks.
  */
 import { cancellationSignal } from '@temporalio/activity';
+import { assert } from '../core/assert.js';
 import { columnsRead } from '../core/canonical.js';
 import { decodeKey } from '../core/codec/key.js';
 import { FeatureStoreError } from '../core/error.js';
 import type { Event } from '../core/event.js';
 import { createState, decodeState } from '../core/state.js';
 import { entryTick, sweepTicks, ticksOf } from '../core/sweep.js';
+import { Tally } from '../core/tally.js';
 import { ceilTo, floorTo, formatTimestamp } from '../core/time.js';
 import { getVersion, resolveStoredView, type StoredVersion } from '../registry/resolve.js';
 import { type Pool, transaction } from '../registry/sql.js';
@@ -42,9 +44,12 @@ import {
   recordTicks,
 } from './offline/ticks.js';
 import {
-  type AggregationVersion, assertOnline, type Compiled, type Counts, compileVersion, computeEntity, createTurns, type Entity, nameOf, Output,
+  type AggregationVersion, assertOnline, type Compiled, type Counts, compileVersion, computeEntity, createTurns, type Entity, lookingSink, NO_COUNTS, nameOf, Output, type Sink,
 } from './output.js'; // biome-ignore format: one list
 import { assertReadable, type SqlVersion, writeSqlTick } from './sql-view.js';
+import {
+  blockedBy, expects, type Judged, judgeTick, mayBlock, readRepeated, saveJudged, tallyRows, tickWritten, warningsOf,
+} from './statistics.js'; // biome-ignore format: one list
 
 export interface OpenMaterializeInput {
   view: string;
@@ -74,15 +79,22 @@ export interface MaterializeStatus {
   inOrder: boolean;
   /** The archive's bound. */
   sequence: number;
+  /** Something of it may be kept from being published: it is computed once to be looked at, and then written. */
+  looks: boolean;
 }
 
-export interface MaterializePart {
+/** The ticks of a run, and of how many parts they are made. */
+export interface TicksInput {
   versionId: number;
   after: string;
   until: string;
+  last: string;
   sequence: number;
-  part: number;
   parts: number;
+}
+
+export interface MaterializePart extends TicksInput {
+  part: number;
 }
 
 const WORK_PER_PART = 50_000;
@@ -112,6 +124,7 @@ export function createMaterializeActivities(deps: Deps) {
         last: formatTimestamp(until),
         ticks: (until - floorTo(after, cadenceMs)) / cadenceMs,
         inOrder: version.kind === 'sql',
+        looks: version.kind === 'aggregation' && mayBlock(version),
       };
       if (until === after) return { ...status, parts: 0, sequence: 0 };
       if (version.kind === 'sql') {
@@ -139,34 +152,136 @@ export function createMaterializeActivities(deps: Deps) {
       });
     },
 
-    async materializePart(input: MaterializePart): Promise<Counts & { different: number }> {
-      await assertOnline(deps);
-      const version = await getVersion(pool, input.versionId);
-      const after = parseMoment(input.after);
-      const until = parseMoment(input.until);
-      if (version.kind === 'sql') {
-        const tick = until - (input.parts - 1 - input.part) * version.view.cadenceMs;
-        return beating(async () => ({ ...(await writeSqlTick(deps, version, tick)), different: 0 }));
-      }
-      const work = compileVersion(version as AggregationVersion);
-      const range = evenRange(input.part, input.parts);
-      const span: Span = { after, until, sequence: input.sequence, range };
-      const compute = work.compiled.view.mode.type === 'batch' ? computeBatch : computeStreaming;
-      return beating(() => compute(deps, work, span));
+    /** Computes a part and counts what it would write. */
+    async lookAtPart(input: MaterializePart): Promise<void> {
+      const version = (await getVersion(pool, input.versionId)) as AggregationVersion;
+      const work = compileVersion(version);
+      const span = spanOf(input);
+      await beating(async () => {
+        const tally = new Tally(version.view);
+        const compute = version.view.mode.type === 'batch' ? sweepBatch : sweepStreaming;
+        await compute(deps, work, span, lookingSink(tally));
+        await pool.query(
+          `insert into tick_tally (version_id, until_ms, part, tally) values ($1, $2, $3, $4)
+           on conflict (version_id, until_ms, part) do update set tally = excluded.tally`,
+          [version.id, span.until, input.part, Buffer.from(tally.encode())],
+        );
+      });
     },
 
-    /** Publishes the ticks in Postgres: the database's clock says when. */
-    async recordMaterialize({
-      versionId, after, until, sequence, parts,
-    }: { versionId: number; after: string; until: string; sequence: number; parts: number }): Promise<void> {
-      const version = (await getVersion(pool, versionId)) as StoredVersion;
+    /** What came of the parts together. Throws FS_EXPECTATION_FAILED when the ticks are not to be written. */
+    async judgeParts(input: TicksInput): Promise<void> {
+      const version = (await getVersion(pool, input.versionId)) as AggregationVersion;
+      const until = parseMoment(input.until);
+      await beating(async () => {
+        const tally = new Tally(version.view);
+        const { rows } = await pool.query<{ tally: Buffer }>(
+          'select tally from tick_tally where version_id = $1 and until_ms = $2 and part < $3 order by part',
+          [version.id, until, input.parts],
+        );
+        assert(rows.length === input.parts, `of ${input.parts} parts ${rows.length} were looked at`);
+        for (const { tally: part } of rows) tally.merge(Tally.decode(version.view, part));
+        await countRepeatedAt(deps, version, tally, input);
+        const judged = await judgeTick(pool, version, tally, until);
+        const blocked = blockedBy(version, `tick ${input.until}`, judged.verdicts);
+        if (!blocked) return;
+        await saveJudged(pool, tickWritten(version, until), judged);
+        throw blocked;
+      });
+    },
+
+    async materializePart(
+      input: MaterializePart,
+    ): Promise<Counts & { different: number; warnings: string[] }> {
+      await assertOnline(deps);
+      const version = await getVersion(pool, input.versionId);
+      const { until } = spanOf(input);
+      if (version.kind === 'sql') {
+        const tick = until - (input.parts - 1 - input.part) * version.view.cadenceMs;
+        return beating(() => sqlPart(deps, version, tick, parseMoment(input.last)));
+      }
+      const work = compileVersion(version as AggregationVersion);
+      const compute = work.compiled.view.mode.type === 'batch' ? computeBatch : computeStreaming;
+      return beating(async () => ({ ...(await compute(deps, work, spanOf(input))), warnings: [] }));
+    },
+
+    /** Publishes the ticks in Postgres, with what is known of their rows: the database's clock says when. Gives what was not as expected. */
+    async recordMaterialize(input: TicksInput): Promise<{ warnings: string[] }> {
+      const version = (await getVersion(pool, input.versionId)) as StoredVersion;
       const { cadenceMs } = cadenceOf(version);
-      const end = parseMoment(until);
-      const start = version.kind === 'sql' ? end - (parts - 1) * cadenceMs : parseMoment(after) + cadenceMs;
-      const ticks = { start, end, sequence: streaming(version) ? null : sequence };
-      await beating(() => transaction(pool, (client) => recordTicks(client, version, ticks)));
-    }, // biome-ignore format: one argument
+      const [after, end] = [parseMoment(input.after), parseMoment(input.until)];
+      const start = version.kind === 'sql' ? end - (input.parts - 1) * cadenceMs : after + cadenceMs;
+      const ticks = { start, end, sequence: streaming(version) ? null : input.sequence };
+      return beating(async () => {
+        const found =
+          version.kind === 'sql' ? null : await tallyTicks(deps, version as AggregationVersion, input);
+        await transaction(pool, async (client) => {
+          if (found) {
+            await saveJudged(client, tickWritten(version, end), found);
+            await client.query('delete from tick_tally where version_id = $1 and until_ms <= $2', [
+              version.id,
+              end,
+            ]);
+          }
+          await recordTicks(client, version, ticks);
+        });
+        return { warnings: warningsOf(found?.verdicts ?? []) };
+      });
+    },
   };
+}
+
+const spanOf = ({ after, until, sequence, part, parts }: MaterializePart): Span => ({
+  after: parseMoment(after),
+  until: parseMoment(until),
+  sequence,
+  range: evenRange(part, parts),
+});
+
+/** One of several ticks that were missed, and blocks, is passed over: what was wrong with it must not hold up the newest for ever. */
+async function sqlPart(
+  deps: Deps,
+  version: SqlVersion,
+  tick: number,
+  last: number,
+): Promise<Counts & { different: number; warnings: string[] }> {
+  try {
+    const { counts, verdicts } = await writeSqlTick(deps, version, tick);
+    return { ...counts, different: 0, warnings: warningsOf(verdicts) };
+  } catch (error) {
+    if (tick === last || !(error instanceof FeatureStoreError && error.code === 'FS_EXPECTATION_FAILED'))
+      throw error;
+    return { ...NO_COUNTS, different: 0, warnings: [error.message] };
+  }
+}
+
+/** Of the rows that the ticks have brought. */
+async function tallyTicks(deps: Deps, version: AggregationVersion, input: TicksInput): Promise<Judged> {
+  const [after, until] = [parseMoment(input.after), parseMoment(input.until)];
+  const { cadenceMs } = cadenceOf(version);
+  const tally = await transaction(deps.pool, (client) =>
+    tallyRows(client, version, { after, until, cadenceMs }),
+  );
+  await countRepeatedAt(deps, version, tally, input);
+  return judgeTick(deps.pool, version, tally, until);
+}
+
+/** Events that arrived for the ticks, where they are expected to be unique. */
+async function countRepeatedAt(
+  { pool }: Deps,
+  version: AggregationVersion,
+  tally: Tally,
+  { after, until, sequence }: TicksInput,
+): Promise<void> {
+  if (!expects(version, 'unique')) return;
+  const arrivedAfterMs = parseMoment(after);
+  const arrivedUntilMs = parseMoment(until) + cadenceOf(version).settleMs;
+  tally.repeated = await readRepeated(
+    pool,
+    compileVersion(version),
+    { sequence, arrivedAfterMs, arrivedUntilMs, signal: cancellationSignal() },
+    ({ arrivedAt }) => arrivedAt > arrivedAfterMs && arrivedAt <= arrivedUntilMs,
+  );
 }
 
 const streaming = ({ view }: StoredVersion): boolean =>
@@ -284,11 +399,19 @@ async function enteringEvents(
 }
 
 async function computeBatch(deps: Deps, work: Compiled, span: Span): Promise<Counts & { different: number }> {
+  const output = new Output(deps, work);
+  await sweepBatch(deps, work, span, output);
+  await output.flush();
+  await repeatRecords(deps, work, span, output);
+  output.assertSame();
+  return { ...output.counts, different: 0 };
+}
+
+async function sweepBatch(deps: Deps, work: Compiled, span: Span, output: Sink): Promise<void> {
   const { version, compiled } = work;
   const { after, until, sequence, range } = span;
   const { cadenceMs, settleMs } = ticksOf(version.view);
   const of = { source: version.source, entity: version.entity, keyColumns: version.view.key };
-  const output = new Output(deps, work);
   const turn = createTurns();
   const stuck = new Map<string, { from: number; events: number }>();
   const entering = await enteringEvents(deps, work, span);
@@ -328,10 +451,6 @@ async function computeBatch(deps: Deps, work: Compiled, span: Span): Promise<Cou
       await output.add(one, rows, state, events);
       await turn();
     }
-  await output.flush();
-  await repeatRecords(deps, work, span, output);
-  output.assertSame();
-  return { ...output.counts, different: 0 };
 }
 
 /** Records of an earlier attempt may have missed Redis: what Postgres has moved since the last tick is written again. */
@@ -354,9 +473,15 @@ async function computeStreaming(
   work: Compiled,
   span: Span,
 ): Promise<Counts & { different: number }> {
+  const output = new Output(deps, work);
+  await sweepStreaming(deps, work, span, output);
+  await output.flush();
+  return { ...output.counts, different: output.different };
+}
+
+async function sweepStreaming(deps: Deps, work: Compiled, span: Span, output: Sink): Promise<void> {
   const { version, compiled } = work;
   const { after, until, sequence, range } = span;
-  const output = new Output(deps, work);
   const turn = createTurns();
   const touched = new Map<string, Entity>(await enteringEvents(deps, work, span));
   for (const each of await listDueSnapshots(deps.pool, version.id, range, until, after))
@@ -376,6 +501,4 @@ async function computeStreaming(
       await output.add(one, rows, state, one.events.length);
       await turn();
     }
-  await output.flush();
-  return { ...output.counts, different: output.different };
 }

@@ -12,6 +12,7 @@ import { encodeRecord, RECORD_BYTES } from '../core/record.js';
 import { generationKey } from '../core/serving-plan.js';
 import { advance, encodeValues, fold, isBlank, readState, rebuild, type State } from '../core/state.js';
 import { entryTick, sweepTicks, type TickRow, ticksOf } from '../core/sweep.js';
+import type { Tally } from '../core/tally.js';
 import { floorTo } from '../core/time.js';
 import type { StoredVersion, ViewVersion } from '../registry/resolve.js';
 import { transaction } from '../registry/sql.js';
@@ -135,10 +136,24 @@ export interface Entity {
 // A transaction of this size takes about a second, and four of them under way take little memory.
 const FLUSH_BYTES = 8 << 20;
 
+/** Takes what entities became. */
+export type Sink = Pick<Output, 'add'>;
+
+/** Only looks at it: of each entity its newest row is counted, and nothing written. */
+export function lookingSink(tally: Tally): Sink {
+  return {
+    async add(_, rows) {
+      const reading = rows.at(-1)?.reading ?? null;
+      if (reading !== null) tally.add(reading.values, reading.eventTimestamp);
+    },
+  };
+}
+
 /** Gathers what entities became and writes it, whole entities at a time. */
 export class Output {
   readonly #deps: Deps;
   readonly #work: Compiled;
+  readonly #tally: Tally | null;
   readonly counts: Counts = { ...NO_COUNTS };
   /** Online records that claim the moment of computed ones with other bytes: they stay, the others are written. */
   different = 0;
@@ -147,9 +162,11 @@ export class Output {
   #records: RecordRow[] = [];
   #recordBytes = 0;
 
-  constructor(deps: Deps, work: Compiled) {
+  /** @param tally takes in every row */
+  constructor(deps: Deps, work: Compiled, tally: Tally | null = null) {
     this.#deps = deps;
     this.#work = work;
+    this.#tally = tally;
   }
 
   /** @param rows to add @param state null: what is stored of the entity stays */
@@ -162,6 +179,7 @@ export class Output {
     for (const { tick, reading, stored } of rows) {
       const eventMs = reading?.eventTimestamp ?? null;
       this.#rows.add(toLine({ tickMs: tick, eventMs, values: reading?.values ?? [], record: stored }));
+      if (reading !== null) this.#tally?.add(reading.values, eventMs);
     }
     if (state !== null && !isBlank(state)) {
       this.#snapshots.add(snapshotLine(compiled, entity, state));

@@ -15,7 +15,7 @@ import { encodeSqlRecord } from '../core/record.js';
 import { formatTimestamp, parseTimestamp } from '../core/time.js';
 import { answerColumns, answerMisfits, authorClient, declareAnswers } from '../registry/author-database.js';
 import type { ViewVersion } from '../registry/resolve.js';
-import { keyHashOf, type Pool, transaction, translate } from '../registry/sql.js';
+import { keyHashOf, type Pool, type PoolClient, transaction, translate } from '../registry/sql.js';
 import { rowsTable } from '../registry/tables.js';
 import type { Deps } from './deps.js';
 import { beat } from './heartbeat.js';
@@ -23,6 +23,7 @@ import { CopyText } from './offline/copy.js';
 import { insertChangedRows, readNewestRows, rowLines } from './offline/rows.js';
 import { newestCompleteTick, readClock } from './offline/ticks.js';
 import { type Counts, NO_COUNTS, nameOf, writeOnline } from './output.js';
+import { blockedBy, type Judged, judgeTick, saveJudged, tallyRows, tickWritten } from './statistics.js';
 
 export type SqlVersion = Extract<ViewVersion, { kind: 'sql' }>;
 
@@ -34,8 +35,13 @@ const FETCH_ROWS = 5_000;
  * Runs the view at a tick and writes what changed. Repeated, it writes the same. Throws FS_REQUEST_INVALID where a table without
  * history would answer for another tick: an attempt may come long after its tick was chosen.
  */
-export async function writeSqlTick(deps: Deps, version: SqlVersion, tickMs: number): Promise<Counts> {
+export async function writeSqlTick(
+  deps: Deps,
+  version: SqlVersion,
+  tickMs: number,
+): Promise<Judged & { counts: Counts }> {
   const counts = { ...NO_COUNTS };
+  let judged: Judged | null = null;
   if (!(await isAnswered(deps.pool, version, tickMs))) {
     assertReadable(version, tickMs, newestCompleteTick(version, await readClock(deps.pool)));
     const rows = await collect(deps.env, version, tickMs, counts);
@@ -45,13 +51,37 @@ export async function writeSqlTick(deps: Deps, version: SqlVersion, tickMs: numb
       const toLine = rowLines(version, { key, keyHash: hashes[index]! });
       lines.add(toLine({ tickMs, eventMs, values, record: null }));
     }
-    await transaction(deps.pool, async (client) => {
-      await client.query(`set local statement_timeout = ${QUERY_MS}`);
-      counts.rows = await insertChangedRows(client, version, lines);
-    });
+    try {
+      judged = await transaction(deps.pool, async (client) => {
+        await client.query(`set local statement_timeout = ${QUERY_MS}`);
+        counts.rows = await insertChangedRows(client, version, lines);
+        const found = await judgeRows(client, version, tickMs);
+        if (blockedBy(version, '', found.verdicts)) throw new Blocked(found);
+        await saveJudged(client, tickWritten(version, tickMs), found);
+        return found;
+      });
+    } catch (error) {
+      if (!(error instanceof Blocked)) throw error;
+      await saveJudged(deps.pool, tickWritten(version, tickMs), error.judged);
+      throw blockedBy(version, `tick ${formatTimestamp(tickMs)}`, error.judged.verdicts);
+    }
   }
+  judged ??= await transaction(deps.pool, (client) => judgeRows(client, version, tickMs));
   counts.records = await writeSqlRecords(deps, version, { tickMs });
-  return counts;
+  return { ...judged, counts };
+}
+
+/** Takes the tick's rows back. */
+class Blocked extends Error {
+  constructor(readonly judged: Judged) {
+    super('an expectation blocks');
+  }
+}
+
+async function judgeRows(client: PoolClient, version: SqlVersion, tickMs: number): Promise<Judged> {
+  const { cadenceMs } = version.view;
+  const tally = await tallyRows(client, version, { after: tickMs - cadenceMs, until: tickMs, cadenceMs });
+  return judgeTick(client, version, tally, tickMs);
 }
 
 /** The newest row of each entity, or those of one tick, as records online. */

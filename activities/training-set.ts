@@ -8,13 +8,15 @@
  */
 import { rm, stat } from 'node:fs/promises';
 import { join } from 'node:path';
+import type { RecordBatch } from 'apache-arrow';
 import { encodeKey } from '../core/codec/key.js';
 import { FeatureStoreError } from '../core/error.js';
+import { addValue, createSummary, type Summary } from '../core/statistics.js';
 import type { TrainingMode } from '../core/sweep.js';
 import type { Status } from '../core/vector.js';
 import { getVersion, type StoredVersion } from '../registry/resolve.js';
 import { answerViews, groupViews } from './answers.js';
-import { encodeArrowFile, typeName } from './arrow.js';
+import { encodeArrowFile, featureReader, typeName } from './arrow.js';
 import type { Deps } from './deps.js';
 import { beat } from './heartbeat.js';
 import {
@@ -27,12 +29,13 @@ import {
   type TrainingSetManifest,
   type TrainingSetRequest,
 } from './manifest.js';
-import { prepareDataframe, readLabels, uploadedPath } from './offline/dataframe.js';
+import { columnOf, prepareDataframe, readLabels, uploadedPath } from './offline/dataframe.js';
 import { encodeParquetFile } from './offline/parquet.js';
 import { decodeTicks, Published } from './offline/published.js';
 import { writeStaged } from './offline/staged-file.js';
 import { readClock } from './offline/ticks.js';
-import { openTable } from './training-table.js';
+import { saveStatistics } from './statistics.js';
+import { openTable, type TrainingTable } from './training-table.js';
 import { resolveWanted, rulesOf, type Wanted, wantedOf } from './wanted.js';
 
 /** What the workflow is told of it. */
@@ -125,7 +128,8 @@ export function createTrainingSetActivities({ config, pool }: Deps) {
       const table = await openTable(manifest, await wantedOf(pool, manifest), workPath(id));
       const { output } = manifest.request;
       const file = `training-set-${id}.${output}`;
-      const batches = table.batches();
+      const summaries = table.features.map(({ type }) => createSummary(type));
+      const batches = counted(table, summaries);
       const written = await writeStaged(
         join(config.filesDir, file),
         output === 'arrow'
@@ -133,6 +137,14 @@ export function createTrainingSetActivities({ config, pool }: Deps) {
           : encodeParquetFile(table.schema, batches),
         (bytes) => assertSameBytes(manifest, bytes),
       );
+      for (const { view, versionId } of [...manifest.views, ...manifest.onDemand])
+        await saveStatistics(
+          pool,
+          { versionId, what: 'training-set', reference: id },
+          table.features.flatMap((each, i) =>
+            each.view === view ? [[each.feature, summaries[i]!] as const] : [],
+          ),
+        );
       await completeManifest(pool, manifest, {
         file,
         output: {
@@ -159,6 +171,20 @@ export function createTrainingSetActivities({ config, pool }: Deps) {
       await pool.query(`delete from training_set where id = $1 and manifest->>'file' is null`, [id]);
     },
   };
+}
+
+/** The batches as they are; the values of each feature are counted as they pass. */
+async function* counted(
+  { features, batches }: TrainingTable,
+  summaries: readonly Summary[],
+): AsyncGenerator<RecordBatch> {
+  for await (const batch of batches()) {
+    features.forEach(({ feature, type }, i) => {
+      const read = featureReader(columnOf(batch, feature), type);
+      for (let row = 0; row < batch.numRows; row++) addValue(summaries[i]!, read(row));
+    });
+    yield batch;
+  }
 }
 
 /** Ids become names of files. */

@@ -13,12 +13,19 @@ import type { TrainingSetManifest } from './manifest.js';
 import { columnOf, EVENT_TIMESTAMP } from './offline/dataframe.js';
 import type { Wanted } from './wanted.js';
 
+export interface TrainingTable {
+  schema: Schema;
+  /** In the order of their columns, which come after the dataframe's and have their names. */
+  features: ReadonlyArray<{ view: string; feature: string; type: FeatureType }>;
+  batches: () => AsyncGenerator<RecordBatch>;
+}
+
 /** @param work the folder of frame.arrow and, for the n-th view, <n>.arrow */
 export async function openTable(
   manifest: TrainingSetManifest,
   wanted: Wanted,
   work: string,
-): Promise<{ schema: Schema; batches: () => AsyncGenerator<RecordBatch> }> {
+): Promise<TrainingTable> {
   const types = new Map<string, FeatureType>();
   for (const { version } of wanted.stored)
     for (const { name, type } of version.view.features) types.set(`${version.view.name}:${name}`, type);
@@ -72,7 +79,7 @@ export async function openTable(
       await Promise.all([frame, ...parts].map((file) => file.close()));
     }
   }
-  return { schema, batches };
+  return { schema, features: columns, batches };
 }
 
 /** By feature, its values. The clock is the row's time. */

@@ -212,6 +212,17 @@ const COMMANDS: Array<Spec<any>> = [
     load: () => import('./commands/status.js'),
   },
   {
+    usage: 'statistics <view>',
+    summary: 'of each feature of a view: counts, range, the most frequent values',
+    details: 'The newest there are, of whatever was written last: a tick, a backfill, a training set.',
+    example: 'almanac statistics user_spend --of backfill',
+    options: (command) =>
+      registry(command)
+        .option('--of <what>', 'tick, backfill, training-set or served')
+        .option('--reference <which>', 'the tick as RFC 3339, or the id of the backfill or training set'),
+    load: () => import('./commands/statistics.js'),
+  },
+  {
     usage: 'serve',
     summary: 'run a serving process here, until it is ended',
     example: 'almanac serve --port 7812',

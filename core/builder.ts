@@ -14,6 +14,7 @@ import type {
   ColumnType,
   Definitions,
   Entity as EntityJson,
+  Expectation,
   Expression,
   FeatureLiteral,
   FeatureType,
@@ -41,7 +42,7 @@ import { DAY, defaultHop, HOUR, parseDuration, parseTimestamp } from './time.js'
 export type Duration = `${number}${'ms' | 's' | 'min' | 'h' | 'd' | 'w'}`;
 
 /** A text that is no duration stays as it is: the check names it with its place. */
-function ms(duration: Duration): number {
+export function ms(duration: Duration): number {
   try {
     return parseDuration(duration);
   } catch (error) {
@@ -651,6 +652,8 @@ interface Stored extends Described, Succeeding {
   /** Older than this, by the newest event, counts as no history. */
   ttl?: Duration;
   freshness?: { tier: 'realtime' | 'hourly' | 'daily'; expectedEvery: Duration };
+  /** Of what is written: expect.nullRate(...) and the others. */
+  expectations?: readonly Expectation[];
 }
 const succession = ({ succeeds }: Succeeding): Succeeding => (succeeds ? { succeeds } : {});
 type Types = Record<string, FeatureType>;
@@ -733,6 +736,7 @@ export function aggregationView<const C extends ColumnSpecs, F extends Types>(
     entity: spec.entity.json.name,
     ttlMs: spec.ttl === undefined ? null : ms(spec.ttl),
     freshness: freshness(spec, spec.mode.type === 'batch' ? spec.mode.cadenceMs : null),
+    ...(spec.expectations && { expectations: [...spec.expectations] }),
     source: source.json.name,
     key: [...key],
     ...(sessions && { sessions: sessions.json }),
@@ -791,6 +795,7 @@ export function sqlView<F extends ColumnTypes>(
     entity: spec.entity.json.name,
     ttlMs: spec.ttl === undefined ? null : ms(spec.ttl),
     freshness: freshness(spec, cadenceMs),
+    ...(spec.expectations && { expectations: [...spec.expectations] }),
     connection: spec.connection,
     query: spec.query.trim(),
     reads: Object.entries(spec.reads).map(([read, kind]) => ({ table: read, kind })),

@@ -24,6 +24,7 @@ export const ERRORS = {
   FS_TIMESTAMP_INVALID: { status: 422, retryable: false },
   FS_KEY_INVALID: { status: 422, retryable: false },
   FS_BEHIND_BASELINE: { status: 409, retryable: false },
+  FS_EXPECTATION_FAILED: { status: 422, retryable: false },
   // stored bytes
   FS_LAYOUT_UNKNOWN: { status: 500, retryable: false },
   FS_RECORD_CORRUPT: { status: 500, retryable: false },

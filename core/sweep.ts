@@ -106,7 +106,7 @@ export function sweepLabels(
 }
 
 /** What is known today: an event that was retracted has never been, whenever that was. */
-function withoutRetracted(compiled: CompiledView, events: readonly Event[]): Event[] {
+export function withoutRetracted(compiled: CompiledView, events: readonly Event[]): Event[] {
   if (compiled.source.retracts === undefined) return [...events];
   const retracted = new Set(events.map((event) => compiled.retracts(event)));
   return events.filter((event) => compiled.retracts(event) === null && !retracted.has(event.id));

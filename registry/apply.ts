@@ -342,6 +342,14 @@ async function openVersion(
     ],
   );
   const versionId = rows[0]!.id;
+  // What is no part of a version may have been said otherwise when it was given up.
+  if (before === 'abandoned')
+    await client.query('update view_version set definition = $2, source = $3, entity = $4 where id = $1', [
+      versionId,
+      JSON.stringify(view),
+      json(source),
+      json(entity),
+    ]);
   if (entity && view.kind !== 'onDemand') await createRows(client, versionId, view, entity);
   if (entity && source && view.kind === 'aggregation') await createKeyIndex(client, source, entity, view.key);
   return {
@@ -423,8 +431,10 @@ async function dropVersion(client: PoolClient, versionId: number): Promise<void>
     'delete from backfill_chunk where backfill_id in (select id from backfill where version_id = $1)',
     [versionId],
   );
-  for (const table of ['backfill', 'snapshot', 'stream_attached', 'tick', 'view_progress'])
+  for (const table of ['backfill', 'snapshot', 'stream_attached', 'tick', 'tick_tally', 'view_progress'])
     await client.query(`delete from ${table} where version_id = $1`, [versionId]);
+  // Why its backfill was refused stays.
+  await client.query(`delete from feature_statistics where version_id = $1 and what = 'tick'`, [versionId]);
 }
 
 function short(planHash: string): string {

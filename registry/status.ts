@@ -10,6 +10,7 @@ import { type Page, type PageQuery, readPage } from './page.js';
 import { Count, Timestamp, ViewKind } from './requests.js';
 import { findRevision, resolveStoredView } from './resolve.js';
 import { type Pool, type PoolClient, transaction } from './sql.js';
+import { FailedExpectation, readFailed } from './statistics.js';
 import { rowsTable } from './tables.js';
 
 /** One partition of a source's topic. */
@@ -20,6 +21,8 @@ const StreamStatus = z
     topic: z.string(),
     /** 'waiting': never read. 'silent': its reader has shown nothing for some seconds; then what it said last is what is here. */
     state: z.enum(['waiting', 'running', 'paused', 'drained', 'silent']),
+    /** Why the platform itself has paused it; null: it did not. */
+    reason: z.string().nullable(),
     offset: Count,
     /** Of the topic, as its reader last saw it. */
     end: Count.nullable(),
@@ -111,6 +114,8 @@ export const Status = z.strictObject({
   imports: z.array(ImportStatus),
   streams: z.array(StreamStatus),
   views: z.array(ViewStatus),
+  /** Those whose newest result is that they were not kept. */
+  failedExpectations: z.array(FailedExpectation),
   services: z.array(z.strictObject({ service: z.string(), owner: z.string(), features: Count })),
 });
 export type Status = z.infer<typeof Status>;
@@ -150,6 +155,7 @@ export function readStatus(pool: Pool): Promise<Status> {
         imports: (await listImports(client, { limit: NEWEST_IMPORTS }, definitions.sources)).items,
         streams: await readStreams(client, definitions.sources),
         views: await readViews(client),
+        failedExpectations: await readFailed(client),
         services: definitions.services.map(({ name, owner, features }) => ({
           service: name,
           owner,
@@ -219,6 +225,7 @@ export async function readStreams(
       | 'partition'
       | 'topic'
       | 'state'
+      | 'reason'
       | 'offset'
       | 'end'
       | 'lag'
@@ -232,7 +239,7 @@ export async function readStreams(
   >(
     `select source, partition, topic, next_offset as "offset", end_offset as "end", greatest(end_offset - next_offset, 0) as lag,
             case when state in ('running', 'paused') and seen_at < clock_timestamp() - interval '${SILENT_MS} ms' then 'silent' else state end as state,
-            greatest_event_ms as greatest, rate_per_second as "ratePerSecond", seen_at as seen,
+            (select reason from stream_control c where c.source = o.source) as reason, greatest_event_ms as greatest, rate_per_second as "ratePerSecond", seen_at as seen,
             json_build_object('archived', archived, 'late', late, 'duplicate', duplicate, 'conflict', conflict, 'invalid', invalid,
               'tooLate', too_late, 'held', (select count(*) from held h where h.source = o.source and h.partition = o.partition),
               'parity', parity) as counts,
@@ -312,7 +319,8 @@ export const ViewProgress = z
         id: Count,
         start: Timestamp,
         end: Timestamp,
-        state: z.enum(['running', 'finished']),
+        /** blocked: an expectation kept it from being published. */
+        state: z.enum(['running', 'finished', 'blocked']),
         chunksDone: Count,
         chunks: Count,
         events: Count,
@@ -348,7 +356,7 @@ export function readViewProgress(pool: Pool, reference: string): Promise<ViewPro
                     (select count(event_ms) from snapshot where version_id = ${id}) as entities`,
       );
       const { rows: backfills } = await client.query<{
-        id: number; start: number; end: number; state: 'running' | 'finished';
+        id: number; start: number; end: number; state: 'running' | 'finished' | 'blocked';
         done: number; chunks: number; events: number; entities: number; rows: number;
       }>(
         `select b.id, b.start_ms as start, b.end_ms as "end", b.state,

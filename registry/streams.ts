@@ -8,7 +8,7 @@ import { FeatureStoreError } from '../core/error.js';
 import { streamOf } from '../core/stream.js';
 import { getSource } from './resolve.js';
 import type { Progress, Runs } from './runs.js';
-import type { Pool } from './sql.js';
+import type { Pool, PoolClient } from './sql.js';
 import { readStreams, type StreamStatus } from './status.js';
 
 export const Wanted = z.enum(['run', 'pause', 'drain']);
@@ -26,8 +26,18 @@ const DONE: Record<Wanted, StreamStatus['state']> = { run: 'running', pause: 'pa
 export async function setWanted(pool: Pool, source: string, wanted: Wanted): Promise<void> {
   await pool.query(
     `insert into stream_control (source, wanted) values ($1, $2)
-     on conflict (source) do update set wanted = excluded.wanted, changed_at = clock_timestamp()`,
+     on conflict (source) do update set wanted = excluded.wanted, reason = null, changed_at = clock_timestamp()`,
     [source, wanted],
+  );
+}
+
+/** By the platform itself; what an operator wants already stays as it is. */
+export async function pauseStream(client: PoolClient, source: string, reason: string): Promise<void> {
+  await client.query(
+    `insert into stream_control (source, wanted, reason) values ($1, 'pause', $2)
+     on conflict (source) do update set wanted = 'pause', reason = excluded.reason, changed_at = clock_timestamp()
+      where stream_control.wanted = 'run'`,
+    [source, reason],
   );
 }
 

@@ -2,7 +2,7 @@
  * Backfill: the history and the present of a view version, from the archive (a sql view: from its query).
  *   open (range, bound, chunks) → chunks, a few at a time → ticks published in Postgres → progress to serving → finished
  * How far it is stands in Postgres: a new run of the same backfill goes on where the last one stopped. Aborting leaves rows,
- * snapshots and records that are right; no tick of them is published.
+ * snapshots and records that are right; no tick of them is published. So does an expectation that blocks, looked at before the ticks are.
  */
 import { ActivityCancellationType, continueAsNew, proxyActivities } from '@temporalio/workflow';
 import type { BackfillStatus } from '../activities/backfill.js';
@@ -79,7 +79,8 @@ export async function backfill(input: BackfillInput): Promise<BackfillStatus> {
     });
   }
   run.report({ message: 'publishing' });
-  await recordBackfill({ backfillId });
+  const { warnings } = await recordBackfill({ backfillId });
+  if (warnings.length > 0) run.fact('Not as expected', warnings.join('; '));
   await publishTicks({ versionId });
   const finished = await finishBackfill({ backfillId });
   await settleSchedules(); // it has a tick to go on from

@@ -19,8 +19,11 @@
 import type { Source } from '../../core/definition.js';
 import { FeatureStoreError } from '../../core/error.js';
 import type { Event } from '../../core/event.js';
+import { judge } from '../../core/expectations.js';
+import type { Tally } from '../../core/tally.js';
 import { findSource, getVersion } from '../../registry/resolve.js';
 import { type PoolClient, transaction } from '../../registry/sql.js';
+import { pauseStream } from '../../registry/streams.js';
 import type { Deps } from '../deps.js';
 import { appendEvents, lockArchiveShared, lockSource, nextSequence } from '../offline/archive.js';
 import { insertSetAside } from '../offline/set-aside.js';
@@ -28,6 +31,7 @@ import { findProgress, readClock } from '../offline/ticks.js';
 import { takesWrites } from '../online/client.js';
 import { type RecordRow, writeRecords } from '../online/write.js';
 import { type AggregationVersion, assertOnline, compileVersion } from '../output.js';
+import { blockedBy, expects, readRepeated, saveVerdicts } from '../statistics.js';
 import { createReader, type Read, sortOut } from './batch.js';
 import type { EventSource, Mark, MessageBatch, Position } from './event-source.js';
 import { ViewStates } from './states.js';
@@ -87,6 +91,8 @@ export class Shard {
   /** Every event of the source up to here is in the states, or in the archive after a version's snapshots. */
   #folded = 0;
   #revision = -1;
+  /** By version: up to where what was written was looked at, and how much it was in the round before. */
+  readonly #rounds = new Map<number, { until: number; rows: number | null }>();
   /** The definitions have this source no more. */
   #isGone = false;
   #takenInAt = Number.NEGATIVE_INFINITY;
@@ -165,16 +171,16 @@ export class Shard {
         turned = performance.now();
         const wanted = await this.#turn();
         if (wanted === 'drain') {
-          await this.#writeSnapshots();
+          await this.#endRound();
           await this.#show('drained');
           return 'drained';
         }
         if (turned - written > this.#options.snapshotEveryMs) {
-          await this.#writeSnapshots();
+          await this.#endRound();
           written = performance.now();
         }
         if (turned - began > this.#options.runMs) {
-          await this.#writeSnapshots();
+          await this.#endRound();
           return 'over';
         }
       }
@@ -214,7 +220,7 @@ export class Shard {
 
   /** Columns may be others: nothing compiled before is used again. */
   async #reload(revision: number): Promise<void> {
-    if (this.#views.size > 0) await this.#writeSnapshots();
+    if (this.#views.size > 0) await this.#endRound();
     this.#views.clear();
     this.#revision = revision;
     const source = await findSource(this.#deps.pool, this.#options.source);
@@ -252,6 +258,7 @@ export class Shard {
       const version = (await getVersion(this.#deps.pool, id)) as AggregationVersion;
       const progress = (await findProgress(this.#deps.pool, id))!;
       const states = new ViewStates(this.#deps, compileVersion(version));
+      this.#rounds.set(id, { until: progress.sequence, rows: null });
       await this.#catchUp(id, states, progress.sequence, sequence);
       this.#views.set(id, states);
     }
@@ -479,6 +486,46 @@ export class Shard {
           where version_id = any ($1)`,
         [[...this.#views.keys()], this.#folded, this.#greatest],
       );
+    });
+  }
+
+  /** Snapshots, and what is to be said of all that was written since the last round: of events one by one there is nothing to expect. */
+  async #endRound(): Promise<void> {
+    await this.#writeSnapshots();
+    if (this.#paused) return;
+    for (const states of this.#views.values()) {
+      const tally = states.takeTally();
+      if (tally !== null) await this.#judge(states, tally);
+    }
+  }
+
+  /**
+   * What is archived is true, and so are its records: what blocks is not taken back, but the stream pauses, with the reason, until somebody
+   * has looked and resumes it.
+   */
+  async #judge(states: ViewStates, tally: Tally): Promise<void> {
+    const { source, partition } = this.#options;
+    const { version } = states.work;
+    const { until, rows } = this.#rounds.get(version.id)!;
+    this.#rounds.set(version.id, { until: this.#folded, rows: tally.rows });
+    if (expects(version, 'unique'))
+      tally.repeated = await readRepeated(
+        this.#deps.pool,
+        states.work,
+        { sequence: this.#folded, sequenceAfter: until, signal: this.#signal },
+        ({ sequence }) => sequence > until,
+      );
+    const verdicts = judge(version.view, tally, {
+      nowMs: this.#deps.clock(),
+      newestMs: this.#greatest,
+      rowsBefore: rows,
+    });
+    const blocked = blockedBy(version, 'what follows', verdicts);
+    await transaction(this.#deps.pool, async (client) => {
+      await this.#fence(client);
+      const reference = `${partition}/${this.#folded}`;
+      await saveVerdicts(client, { versionId: version.id, what: 'stream', reference }, verdicts);
+      if (blocked) await pauseStream(client, source, blocked.message);
     });
   }
 

@@ -7,7 +7,8 @@ import { decodeKey, encodeKey, onlineKey } from '../../core/codec/key.js';
 import { FeatureStoreError } from '../../core/error.js';
 import { columnNames, type Event } from '../../core/event.js';
 import { decodeHeader } from '../../core/record.js';
-import { advance, decodeState, fold, isBlank, type State } from '../../core/state.js';
+import { advance, decodeState, fold, isBlank, readState, type State } from '../../core/state.js';
+import { Tally } from '../../core/tally.js';
 import { MIN_TIMESTAMP } from '../../core/time.js';
 import { type Pool, type PoolClient, transaction } from '../../registry/sql.js';
 import type { Deps } from '../deps.js';
@@ -48,18 +49,32 @@ export class ViewStates {
   /** Snapshots whose records end by then have been looked at. */
   #refreshedMs = MIN_TIMESTAMP;
   #refreshed: InMemory[] = [];
+  /** Of what was written since it was last asked for; null: nothing is expected of the view. */
+  #tally: Tally | null;
 
   constructor({ pool, config }: Deps, work: Compiled) {
     const { source, view } = work.version;
     this.#pool = pool;
     this.#environment = config.environment;
     this.#work = work;
+    this.#tally = newTally(work);
     const names = columnNames(source);
     this.#keyIndexes = view.key.map((column) => names.indexOf(column));
   }
 
   get size(): number {
     return this.#entities.size;
+  }
+
+  get work(): Compiled {
+    return this.#work;
+  }
+
+  /** What was written since the last time, each time an entity was: as it stood then. */
+  takeTally(): Tally | null {
+    const tally = this.#tally;
+    this.#tally = newTally(this.#work);
+    return tally;
   }
 
   /** Folds events of one transaction; every earlier one was folded before. Gives the records they make. */
@@ -168,7 +183,11 @@ export class ViewStates {
         await fence(client);
         await writeSnapshots(client, version.id, 'streaming', lines);
       });
-      for (const one of part) one.changed = false;
+      for (const one of part) {
+        one.changed = false;
+        const reading = this.#tally && readState(compiled, one.state, one.state.asOf);
+        if (reading) this.#tally!.add(reading.values, reading.eventTimestamp);
+      }
     }
   }
 
@@ -215,6 +234,10 @@ export class ViewStates {
       throw error;
     }
   }
+}
+
+function newTally({ version: { view } }: Compiled): Tally | null {
+  return view.expectations === undefined || view.expectations.length === 0 ? null : new Tally(view);
 }
 
 export interface TouchedRange {

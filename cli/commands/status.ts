@@ -6,7 +6,7 @@ import { connect } from '../address.js';
 import { UsageError } from '../errors.js';
 import { findRunningStack } from '../local.js';
 import type { Call } from '../program.js';
-import { type Cell, formatTable } from '../text.js';
+import { type Cell, formatTable, wrapLine } from '../text.js';
 
 export default async function status(
   call: Call<{ registry?: string; env?: boolean; name?: string; watch?: boolean }>,
@@ -86,7 +86,8 @@ export function renderStatus(status: Status): string {
     ]),
     80, // the table before has the whole names
   );
-  for (const { source, partition, state, seenAt, owed } of status.streams) {
+  for (const { source, partition, state, reason, seenAt, owed } of status.streams) {
+    if (reason !== null) parts.push(wrapLine(`!! ${source}/${partition}: paused: ${reason}`));
     if (state === 'silent') parts.push(`!! ${source}/${partition}: its reader was last seen at ${seenAt}\n`);
     if (owed > 0)
       parts.push(`!! ${source}/${partition}: Redis missed ${owed} ranges; dual-write/… writes them\n`);
@@ -102,6 +103,10 @@ export function renderStatus(status: Status): string {
       chunks === null ? null : percent(chunksDone ?? 0, chunks),
     ]),
   );
+  for (const { view, version, expectation, severity, what, reference, said } of status.failedExpectations)
+    parts.push(
+      wrapLine(`!! ${view}@${version}: ${expectation} (${severity}), ${what} ${reference}: ${said}`),
+    );
   add(['service', 'features', 'owner'], status.services.map((each) => [each.service, each.features, each.owner])); // biome-ignore format: a table
   add(['run', 'since'], status.runs.map(({ id, startedAt }) => [id, instant(startedAt)])); // biome-ignore format: a table
   return parts.join('');

@@ -206,6 +206,40 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/v1/views/{view}/statistics": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** of each feature of a view: counts, range, quantiles, the most frequent values */
+        get: operations["getViewStatistics"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/views/{view}/expectations": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** what came of a view’s expectations; newest first */
+        get: operations["listExpectationResults"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/v1/training-sets": {
         parameters: {
             query?: never;
@@ -441,7 +475,7 @@ export interface components {
             title: string;
             status: number;
             /** @enum {string} */
-            code: "FS_CONFIG_MISSING" | "FS_CONFIG_INVALID" | "FS_UNAVAILABLE" | "FS_DEADLINE" | "FS_DISK_FULL" | "FS_INTERNAL" | "FS_REQUEST_INVALID" | "FS_REQUEST_TOO_LARGE" | "FS_NOT_FOUND" | "FS_CONFLICT" | "FS_PRECONDITION_FAILED" | "FS_DEFINITION_INVALID" | "FS_NAME_INVALID" | "FS_DATA_INVALID" | "FS_TIMESTAMP_INVALID" | "FS_KEY_INVALID" | "FS_BEHIND_BASELINE" | "FS_LAYOUT_UNKNOWN" | "FS_RECORD_CORRUPT" | "FS_FENCED" | "FS_PLAN_STALE" | "FS_NOT_READY" | "FS_PARITY" | "FS_RUN_FAILED";
+            code: "FS_CONFIG_MISSING" | "FS_CONFIG_INVALID" | "FS_UNAVAILABLE" | "FS_DEADLINE" | "FS_DISK_FULL" | "FS_INTERNAL" | "FS_REQUEST_INVALID" | "FS_REQUEST_TOO_LARGE" | "FS_NOT_FOUND" | "FS_CONFLICT" | "FS_PRECONDITION_FAILED" | "FS_DEFINITION_INVALID" | "FS_NAME_INVALID" | "FS_DATA_INVALID" | "FS_TIMESTAMP_INVALID" | "FS_KEY_INVALID" | "FS_BEHIND_BASELINE" | "FS_EXPECTATION_FAILED" | "FS_LAYOUT_UNKNOWN" | "FS_RECORD_CORRUPT" | "FS_FENCED" | "FS_PLAN_STALE" | "FS_NOT_READY" | "FS_PARITY" | "FS_RUN_FAILED";
             fix: string;
         } & {
             [key: string]: unknown;
@@ -691,12 +725,45 @@ export interface components {
             /** Format: date-time */
             appliedAt: string;
         };
+        ExpectationResult: {
+            expectation: string;
+            feature: string | null;
+            /** @enum {string} */
+            severity: "warn" | "block";
+            /** @enum {string} */
+            what: "tick" | "backfill" | "stream";
+            reference: string;
+            /** Format: date-time */
+            at: string;
+            passed: boolean;
+            observed: number | null;
+            allowed: number;
+            said: string;
+        };
+        FailedExpectation: {
+            expectation: string;
+            feature: string | null;
+            /** @enum {string} */
+            severity: "warn" | "block";
+            /** @enum {string} */
+            what: "tick" | "backfill" | "stream";
+            reference: string;
+            /** Format: date-time */
+            at: string;
+            passed: boolean;
+            observed: number | null;
+            allowed: number;
+            said: string;
+            view: string;
+            version: number;
+        };
         StreamStatus: {
             source: string;
             partition: number;
             topic: string;
             /** @enum {string} */
             state: "waiting" | "running" | "paused" | "drained" | "silent";
+            reason: string | null;
             offset: number;
             end: number | null;
             lag: number | null;
@@ -776,7 +843,7 @@ export interface components {
                 /** Format: date-time */
                 end: string;
                 /** @enum {string} */
-                state: "running" | "finished";
+                state: "running" | "finished" | "blocked";
                 chunksDone: number;
                 chunks: number;
                 events: number;
@@ -1395,6 +1462,42 @@ export interface components {
             view: string;
             version?: number;
         };
+        GetViewStatisticsAnswer: {
+            view: string;
+            version: number;
+            /** @enum {string} */
+            what: "tick" | "backfill" | "training-set" | "served";
+            reference: string;
+            /** Format: date-time */
+            at: string;
+            features: {
+                feature: string;
+                type: components["schemas"]["FeatureType"];
+                count: number;
+                nulls: number;
+                min: number | null;
+                max: number | null;
+                mean: number | null;
+                deviation: number | null;
+                p1: number | null;
+                p5: number | null;
+                p25: number | null;
+                p50: number | null;
+                p75: number | null;
+                p95: number | null;
+                p99: number | null;
+                distinct: number | null;
+                top: {
+                    value: string | number | boolean;
+                    count: number;
+                }[] | null;
+                topMissed: number | null;
+            }[];
+        };
+        ListExpectationResultsAnswer: {
+            items: components["schemas"]["ExpectationResult"][];
+            next: string | null;
+        };
         StartTrainingSetBody: {
             dataframe: string;
             /** @enum {string} */
@@ -1472,6 +1575,7 @@ export interface components {
             imports: components["schemas"]["ImportStatus"][];
             streams: components["schemas"]["StreamStatus"][];
             views: components["schemas"]["ViewStatus"][];
+            failedExpectations: components["schemas"]["FailedExpectation"][];
             services: {
                 service: string;
                 owner: string;
@@ -1931,6 +2035,79 @@ export interface operations {
                 content: {
                     "application/json": components["schemas"]["Started"];
                 };
+            };
+            default: components["responses"]["Problem"];
+        };
+    };
+    getViewStatistics: {
+        parameters: {
+            query?: {
+                what?: "tick" | "backfill" | "training-set" | "served";
+                reference?: string;
+            };
+            header?: {
+                "If-None-Match"?: string;
+            };
+            path: {
+                view: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description of each feature of a view: counts, range, quantiles, the most frequent values */
+            200: {
+                headers: {
+                    ETag: components["headers"]["ETag"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["GetViewStatisticsAnswer"];
+                };
+            };
+            /** @description it is as it was: If-None-Match names it */
+            304: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            default: components["responses"]["Problem"];
+        };
+    };
+    listExpectationResults: {
+        parameters: {
+            query?: {
+                limit?: number;
+                after?: string;
+                passed?: "true" | "false";
+            };
+            header?: {
+                "If-None-Match"?: string;
+            };
+            path: {
+                view: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description what came of a view’s expectations; newest first */
+            200: {
+                headers: {
+                    ETag: components["headers"]["ETag"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ListExpectationResultsAnswer"];
+                };
+            };
+            /** @description it is as it was: If-None-Match names it */
+            304: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
             };
             default: components["responses"]["Problem"];
         };

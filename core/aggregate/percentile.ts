@@ -35,14 +35,20 @@ export function bucketOf(value: number): number {
  * @param quantile 0 to 1, at most 4 decimals
  * @param whole the values are whole numbers, and so is the result: exact up to 128
  */
-export function quantileOf({ count, total }: Sum<Counts>, quantile: number, whole: boolean): number | null {
+export function quantileOf(counts: Sum<Counts>, quantile: number, whole: boolean): number | null {
+  const bucket = bucketAt(counts, quantile);
+  if (bucket === null) return null;
+  return bucket < 0 ? -sizeOf(-bucket, whole) : sizeOf(bucket, whole);
+}
+
+/** The bucket in which that rank lies. */
+export function bucketAt({ count, total }: Sum<Counts>, quantile: number): number | null {
   // In ten-thousandths, since 0.29 · 100 is below 29 in doubles.
   const rank = Math.floor((Math.round(quantile * 10_000) * (count - 1)) / 10_000);
   let before = 0;
   for (let at = 0; at < total.length; at += 2) {
-    const bucket = total[at]!;
     before += total[at + 1]!;
-    if (before > rank) return bucket < 0 ? -sizeOf(-bucket, whole) : sizeOf(bucket, whole);
+    if (before > rank) return total[at]!;
   }
   return null;
 }

@@ -167,7 +167,7 @@ export function soundPart(item: unknown): View[] {
     whole.error.issues.map(({ path: [field, index] }) => (field === 'features' ? index : null)),
   );
   if (broken.has(null) || broken.has(undefined)) return [];
-  const { features, ...rest } = item as { features: unknown[] };
+  const { features, expectations: _, ...rest } = item as { features: unknown[]; expectations?: unknown };
   const sound = View.safeParse({ ...rest, features: features.filter((_, index) => !broken.has(index)) });
   return sound.success ? [sound.data] : [];
 }

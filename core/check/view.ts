@@ -11,6 +11,7 @@ import type {
   View,
   Window,
 } from '../definition.js';
+import { expectationProblems } from '../expectations.js';
 import { lintName } from '../naming.js';
 import { SESSION_COLUMNS, sessionColumns } from '../sessions.js';
 import { DAY, formatDuration } from '../time.js';
@@ -46,6 +47,7 @@ export function checkView(check: Check, view: View): void {
       checkOnDemandView(check, view, path);
       break;
   }
+  check.problems.push(...expectationProblems(view));
 }
 
 /** Answers and training sets hold join keys and features side by side. */

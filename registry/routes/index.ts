@@ -5,6 +5,7 @@ import openApi from './openapi.js';
 import push from './push.js';
 import type { Route } from './route.js';
 import runs from './runs.js';
+import statistics from './statistics.js';
 import status from './status.js';
 import trainingSets from './training-sets.js';
 import verifications from './verifications.js';
@@ -15,6 +16,7 @@ export const routes: readonly Route[] = [
   ...definitions,
   ...files,
   ...views,
+  ...statistics,
   ...trainingSets,
   ...verifications,
   ...push,

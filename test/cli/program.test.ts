@@ -424,12 +424,12 @@ describe('--json: one document on stdout, and nothing else there', () => {
 describe('what a command does', () => {
   const partition = {
     source: 'clicks_of_the_shop', partition: 0, topic: 'prod.clicks', state: 'running', offset: 12_345_678_901, end: 12_345_678_999,
-    lag: 98, watermark: '2026-11-21T12:34:56.789Z', ratePerSecond: 123_456, owed: 0, seenAt: '2026-11-21T12:34:59.000Z',
+    lag: 98, watermark: '2026-11-21T12:34:56.789Z', ratePerSecond: 123_456, reason: null, owed: 0, seenAt: '2026-11-21T12:34:59.000Z',
     counts: { archived: 1_234_567, late: 12, duplicate: 345, conflict: 1, invalid: 7, tooLate: 2, held: 3, parity: 0 },
   }; // biome-ignore format: one thing
   const statusOf = (streams: object[]): object => ({
     environment: 'prod', postgres: 'ok', temporal: 'ok', revision: 3, appliedBy: 'ada', appliedAt: '2026-11-21T00:00:00Z',
-    sources: [], imports: [], views: [], services: [], runs: [], streams,
+    sources: [], imports: [], views: [], failedExpectations: [], services: [], runs: [], streams,
   }); // biome-ignore format: one thing
   test('status: a stream in 80 columns; one that nobody reads is said to be silent, since when', async () => {
     const silent = { ...partition, source: 'visits', state: 'silent', owed: 2 };
@@ -441,6 +441,54 @@ describe('what a command does', () => {
     expect(stdout).toContain('!! visits/0: its reader was last seen at 2026-11-21T12:34:59.000Z\n');
     expect(stdout).toContain('!! visits/0: Redis missed 2 ranges');
     expect(stdout.match(/^!!/gm)).toHaveLength(2);
+    for (const line of stdout.split('\n')) expect(line.length).toBeLessThanOrEqual(80);
+  });
+  test('status: what is not as expected, and a stream that was paused for it, in 80 columns', async () => {
+    const failed = {
+      view: 'user_orders', version: 2, expectation: 'nullRate of user_country', severity: 'block', what: 'tick',
+      reference: '2026-11-21T12:00:00.000Z', said: '12.5 % of 800 values are null; at most 5 % may be',
+    }; // biome-ignore format: one thing
+    const paused = {
+      ...partition,
+      state: 'paused',
+      reason: `what follows of user_orders@2 is not published: ${failed.said}`,
+    };
+    const status = { ...statusOf([paused]), failedExpectations: [failed] };
+    const { stdout } = await run(['status'], await serve(() => status));
+    const told = stdout.replace(/\n {4}/g, ' ');
+    expect(told).toContain(
+      '!! clicks_of_the_shop/0: paused: what follows of user_orders@2 is not published: 12.5 %',
+    );
+    expect(told).toContain(
+      '!! user_orders@2: nullRate of user_country (block), tick 2026-11-21T12:00:00.000Z: 12.5 % of 800',
+    );
+    for (const line of stdout.split('\n')) expect(line.length).toBeLessThanOrEqual(80);
+  });
+  test('statistics: each feature a line, and what is frequent, in 80 columns', async () => {
+    const none = { min: null, max: null, mean: null, p50: null, distinct: null, top: null };
+    const statistics = {
+      view: 'user_orders', version: 2, what: 'tick', reference: '2026-11-21T12:00:00.000Z', at: '2026-11-21T12:00:09.123Z',
+      features: [
+        { feature: 'user_country', type: 'string', count: 1_200, nulls: 200, min: 2, p50: 2, max: 2, mean: 2, distinct: 3, top: [{ value: 'DE', count: 600 }, { value: 'FR', count: 395 }] },
+        { feature: 'user_last_order_at', type: 'timestamp', count: 1_200, nulls: 0, min: 0, p50: 86_400_000, max: 1_763_728_000_000, mean: 1.5, distinct: 1_100, top: null },
+        { feature: 'user_mean_order_value_over_all_of_the_time_there_ever_was', type: 'float64', count: 1_200, nulls: 0, min: -1.5, p50: 12.3456789, max: 1e12, mean: 99.99, distinct: 800, top: null },
+        { feature: 'user_never', type: 'int64', count: 1_200, nulls: 1_200, ...none },
+      ],
+    }; // biome-ignore format: one thing
+    const asked: string[] = [];
+    const env = await serve((what) => {
+      asked.push(what);
+      return statistics;
+    });
+    const { stdout } = await run(['statistics', 'user_orders@2', '--of', 'tick'], env);
+    expect(asked).toEqual(['GET /v1/views/user_orders%402/statistics?what=tick']);
+    expect(stdout).toMatch(
+      /^user_orders@2, tick 2026-11-21T12:00:00.000Z, counted at 2026-11-21T12:00:09Z$/m,
+    );
+    expect(stdout).toMatch(/^user_never +1,200 +1,200 +- +- +- +-$/m);
+    expect(stdout).toMatch(/^user_last_order_at +1,200 +0 +1970-01-01 +1970-01-02 +2025-11-21 +1,100$/m);
+    expect(stdout).toMatch(/^user_mean_order_va… +1,200 +0 +-1.5 +12.35 +1.000e\+12 +800$/m);
+    expect(stdout).toMatch(/^user_country +DE 60 %, FR 40 %$/m);
     for (const line of stdout.split('\n')) expect(line.length).toBeLessThanOrEqual(80);
   });
   test('stream: waits until every partition has done it', async () => {

@@ -4,9 +4,11 @@ import { request as httpRequest } from 'node:http';
 import { type AddressInfo, createServer, type Socket } from 'node:net';
 import { join } from 'node:path';
 import { beforeAll, describe, expect, test } from 'vitest';
+import { saveStatistics, saveVerdicts } from '../../activities/statistics.js';
 import { assertDefinitions } from '../../core/check.js';
 import type { AggregationView, Definitions } from '../../core/definition.js';
 import type { Plan } from '../../core/plan.js';
+import { addValue, createSummary } from '../../core/statistics.js';
 import { createRuns, type Run, type Runs } from '../../registry/runs.js';
 import { createPool } from '../../registry/sql.js';
 import { changed, source } from './definitions.js';
@@ -791,6 +793,70 @@ describe('status', () => {
        values ('orders', 0, 'orders', 200000000), ('orders', 1, 'orders', 172800000), ('orders', 2, 'orders', null), ('clicks', 0, 'clicks', 1)`,
     );
     expect(await watermark()).toBe('1970-01-02T00:00:00.000Z');
+  });
+  test('a view: what is known of its values', async () => {
+    expect(await get('/v1/views/user_rank/statistics')).toMatchObject({
+      status: 404,
+      body: { code: 'FS_NOT_FOUND' },
+    });
+    const { rows } = await pool.query<{ id: number }>(
+      `select id from view_version where view = 'user_rank' and version = 1`,
+    );
+    const versionId = rows[0]!.id;
+    const { name, type } = everything().views.find((view) => view.name === 'user_rank')!.features[0]!;
+    const summary = createSummary(type);
+    for (const reference of ['2026-11-20T00:00:00.000Z', '2026-11-21T00:00:00.000Z']) {
+      addValue(summary, null);
+      await saveStatistics(pool, { versionId, what: 'tick', reference }, [[name, summary]]);
+    }
+    const { status, body } = await get('/v1/views/user_rank@1/statistics?what=tick');
+    expect(status).toBe(200);
+    expect(body).toMatchObject({
+      view: 'user_rank',
+      version: 1,
+      what: 'tick',
+      reference: '2026-11-21T00:00:00.000Z',
+    });
+    expect(body.features).toMatchObject([{ feature: name, type, count: 2, nulls: 2, min: null, top: null }]);
+    const first = await get('/v1/views/user_rank/statistics?reference=2026-11-20T00:00:00.000Z');
+    expect(first.body.features).toMatchObject([{ count: 1 }]);
+    expect(await get('/v1/views/user_rank/statistics?what=tick&reference=2020')).toMatchObject({
+      status: 404,
+    });
+    expect(await get('/v1/views/user_rank/statistics?what=everything')).toMatchObject({ status: 400 });
+  });
+  test('a view: what came of its expectations, newest first, and in the status while it is a failure', async () => {
+    const { rows } = await pool.query<{ id: number }>(
+      `select id from view_version where view = 'user_rank' and version = 1`,
+    );
+    const versionId = rows[0]!.id;
+    const verdict = {
+      expectation: 'rowCount',
+      feature: null,
+      severity: 'warn' as const,
+      observed: 0.9,
+      allowed: 0.5,
+      said: 'fewer',
+    };
+    const save = (reference: string, passed: boolean) =>
+      saveVerdicts(pool, { versionId, what: 'tick', reference }, [{ ...verdict, passed }]);
+    await save('2026-11-20T00:00:00.000Z', true);
+    await save('2026-11-21T00:00:00.000Z', false);
+    const page = await get('/v1/views/user_rank/expectations?limit=1');
+    expect(page.body.items).toMatchObject([
+      { expectation: 'rowCount', passed: false, observed: 0.9, said: 'fewer' },
+    ]);
+    const next = await get(`/v1/views/user_rank/expectations?limit=1&after=${page.body.next}`);
+    expect(next.body).toMatchObject({
+      items: [{ passed: true, reference: '2026-11-20T00:00:00.000Z' }],
+      next: null,
+    });
+    expect((await get('/v1/views/user_rank/expectations?passed=true')).body.items).toHaveLength(1);
+    expect(await get('/v1/views/user_rank/expectations?passed=maybe')).toMatchObject({ status: 400 });
+    const failed = async () => (await get('/v1/status')).body.failedExpectations;
+    expect(await failed()).toMatchObject([{ view: 'user_rank', version: 1, expectation: 'rowCount' }]);
+    await save('2026-11-22T00:00:00.000Z', true);
+    expect(await failed()).toEqual([]);
   });
   test('metrics name routes, not requests', async () => {
     const text = await (await fetch(`${url}/metrics`)).text();

@@ -8,6 +8,7 @@ import { progressKey } from '../../core/serving-plan.js';
 import { DAY, floorTo, formatTimestamp, HOUR } from '../../core/time.js';
 import { bindAsOf } from '../../registry/author-database.js';
 import { resolveView } from '../../registry/resolve.js';
+import { readViewStatistics } from '../../registry/statistics.js';
 import { backfill } from '../../workflows/backfill.js';
 import { materialize } from '../../workflows/materialize.js';
 import { refill } from '../../workflows/refill.js';
@@ -90,6 +91,14 @@ const definitions: Definitions = {
     priceView('prices_missed', PRICES),
     priceView('prices_now', PRICES, 'snapshot'),
     priceView('prices_later', PRICES),
+    {
+      ...priceView('prices_limited', PRICES.replaceAll('.prices', '.limited')),
+      reads: [{ table: `${shop}.limited`, kind: 'append' }],
+      expectations: [
+        { type: 'range', feature: 'cents', min: 0, max: 1_000, severity: 'block' },
+        { type: 'nullRate', feature: 'cents', max: 0, severity: 'warn' },
+      ],
+    },
     ...BROKEN.map(({ name, query }) => priceView(name, query)),
   ],
   services: [],
@@ -100,6 +109,7 @@ const setPrice = (id: string, cents: number, at: number) =>
 
 beforeAll(async () => {
   await pool.query(`create table ${shop}.prices (item_id text, cents bigint, valid_from timestamptz)`);
+  await pool.query(`create table ${shop}.limited (item_id text, cents bigint, valid_from timestamptz)`);
   await setPrice('a', 100, newest - 3 * DAY);
   await setPrice('b', 200, newest - 5 * HOUR);
   await setPrice('é', 300, newest - 5 * HOUR);
@@ -109,7 +119,7 @@ beforeAll(async () => {
   await env.startWorkers((activities) => ({ ...activities, settleSchedules: async () => {} }));
 });
 afterAll(async () => {
-  await pool.query(`drop table if exists ${shop}.prices`);
+  await pool.query(`drop table if exists ${shop}.prices, ${shop}.limited`);
 });
 
 let runs = 0;
@@ -245,6 +255,86 @@ test('a backfill goes on after the newest tick; a gap, and what lies before, are
   const before = await readRows('prices_later');
   await runBackfill('prices_later', { start: at(-6), end: at(-1) });
   expect(await readRows('prices_later')).toEqual(before);
+});
+
+describe('what is expected of a tick', () => {
+  const limit = (id: string, cents: number | null, at: number) =>
+    pool.query(`insert into ${shop}.limited values ($1, $2, $3)`, [id, cents, formatTimestamp(at)]);
+  const tick = (at: number) =>
+    env.client.workflow.execute(materialize, {
+      ...options(),
+      args: [{ view: 'prices_limited', tick: formatTimestamp(at) }],
+    });
+  const results = async () => {
+    const { id } = await resolveView(pool, 'prices_limited');
+    const { rows } = await pool.query<{ tick: string; expectation: string; passed: boolean }>(
+      'select reference as tick, expectation, passed from expectation_result where version_id = $1 order by reference, expectation',
+      [id],
+    );
+    return rows.map(({ tick: at, expectation, passed }) => [
+      (Date.parse(at) - newest) / HOUR,
+      expectation.split(' ')[0],
+      passed,
+    ]);
+  };
+
+  test('one that blocks is rolled back with its rows; the schedule’s next run passes it over once another one is right', async () => {
+    await limit('a', 10, newest - DAY);
+    await runBackfill('prices_limited', {
+      start: formatTimestamp(newest - 5 * HOUR),
+      end: formatTimestamp(newest - 5 * HOUR),
+    });
+    await limit('a', 5_000, newest - 4 * HOUR - 1); // seen by the tick at -4
+    await limit('b', null, newest - 3 * HOUR - 1);
+    await limit('a', 20, newest - 3 * HOUR - 1);
+    const before = await readOnline('prices_limited');
+    await expect(tick(newest - 4 * HOUR)).rejects.toMatchObject(
+      failure('FS_EXPECTATION_FAILED', {
+        message: expect.stringContaining('1 of 1 values lie outside of 0 to 1000'),
+        details: [
+          expect.objectContaining({
+            expectation: 'range of cents',
+            feature: 'cents',
+            fix: expect.any(String),
+          }),
+        ],
+      }),
+    );
+    expect((await readRows('prices_limited')).map(({ tick_ms }) => (tick_ms - newest) / HOUR)).toEqual([-5]);
+    expect(await readOnline('prices_limited')).toEqual(before);
+
+    expect(await tick(newest - 3 * HOUR)).toMatchObject({ ticks: 2, rows: 2 });
+    expect(
+      (await readRows('prices_limited')).map(({ item_id, tick_ms, cents }) => [
+        item_id,
+        (tick_ms - newest) / HOUR,
+        cents,
+      ]),
+    ).toEqual([
+      ['a', -5, 10],
+      ['a', -3, 20],
+      ['b', -3, null],
+    ]);
+    expect(await results()).toEqual([
+      [-5, 'nullRate', true], [-5, 'range', true],
+      [-4, 'nullRate', true], [-4, 'range', false],
+      [-3, 'nullRate', false], [-3, 'range', true],
+    ]); // biome-ignore format: a table
+  });
+
+  test('its statistics are those of the rows it wrote', async () => {
+    const { what, reference, features } = await readViewStatistics(pool, 'prices_limited', {});
+    expect([what, reference]).toEqual(['tick', formatTimestamp(newest - 3 * HOUR)]);
+    expect(features.find(({ feature }) => feature === 'cents')).toMatchObject({
+      count: 2, nulls: 1, min: 20, max: 20, mean: 20, deviation: 0, distinct: 1, top: [{ value: 20, count: 1 }],
+    }); // biome-ignore format: one thing
+    expect(features.find(({ feature }) => feature === 'labels')).toMatchObject({
+      count: 2,
+      min: 2,
+      max: 2,
+      distinct: null,
+    });
+  });
 });
 
 describe('a snapshot table', () => {

@@ -10,6 +10,7 @@ import type { FeatureValue } from '../../core/event.js';
 import { DAY, floorTo, HOUR } from '../../core/time.js';
 import { answer, answerSql, type SqlRow, type TrainingMode } from '../../oracle/oracle.js';
 import { resolveView } from '../../registry/resolve.js';
+import { readViewStatistics } from '../../registry/statistics.js';
 import { applyDefinitions } from './environment.js';
 import {
   createTrainingEnvironment,
@@ -148,6 +149,19 @@ describe.each([
     const found = valuesOf(table, features);
     for (const [name, values] of await expected(labels, mode, strict))
       expect({ name, values: found.get(name) }).toEqual({ name, values });
+
+    for (const view of definitions.views) {
+      const statistics = await readViewStatistics(env.deps.pool, view.name, { reference: result.id });
+      expect(statistics.features.map(({ feature }) => feature)).toEqual(
+        view.features.map(({ name }) => name).sort(),
+      );
+      for (const { feature, count, nulls, min } of statistics.features) {
+        const values = found.get(feature)!;
+        expect([count, nulls]).toEqual([402, values.filter((value) => value === null).length]);
+        if (['cents_1d', 'score_mean'].includes(feature))
+          expect(min).toBe(Math.min(...values.filter((value) => value !== null).map(Number)));
+      }
+    }
 
     const frame = valuesOf(table, [
       { name: 'user_id', type: 'string' },

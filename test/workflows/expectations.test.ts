@@ -1,0 +1,362 @@
+/** What is expected of values, where they are written: what warns is told, what blocks is not published; and what is known of them is true. */
+import { randomUUID } from 'node:crypto';
+import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest';
+import { createKafkaSource } from '../../activities/stream/event-source.js';
+import { Shard } from '../../activities/stream/shard.js';
+import type { Definitions, Expectation, StoredView } from '../../core/definition.js';
+import { columnNames } from '../../core/event.js';
+import { expect as expected } from '../../core/index.js';
+import { DAY, floorTo, formatTimestamp, HOUR, MINUTE } from '../../core/time.js';
+import { computePlan, savePlan } from '../../registry/apply.js';
+import { listExpectationResults, readViewStatistics } from '../../registry/statistics.js';
+import { readStatus } from '../../registry/status.js';
+import { setWanted } from '../../registry/streams.js';
+import { applyPlan } from '../../workflows/apply-plan.js';
+import { backfill } from '../../workflows/backfill.js';
+import { materialize } from '../../workflows/materialize.js';
+import { applyDefinitions, createEnvironment, type TestEnvironment } from './environment.js';
+import { repeating } from './faults.js';
+import { checkOnline, message, offsetsOf, openTopic, streamWorld, untilRead } from './streaming.js';
+import {
+  archive,
+  type MadeEvent,
+  makeEvents,
+  readStored,
+  userHourly,
+  userNow,
+  versionOf,
+  visitDaily,
+  visits,
+  world,
+} from './world.js';
+
+const now = Date.now();
+const half = floorTo(now, DAY) - 2 * DAY;
+const events = makeEvents(1_500, { start: half - 3 * DAY, end: now - 1000, seed: 11 });
+const early = (event: MadeEvent): boolean => event.arrivedAt <= half + 15 * MINUTE;
+
+const expecting = <V extends StoredView>(view: V, ...expectations: Expectation[]): V => ({
+  ...view,
+  expectations,
+});
+const definitionsOf = (...views: Definitions['views']): Definitions => ({ ...world, views });
+const resultsOf = async ({ deps }: TestEnvironment, view: string) =>
+  (await listExpectationResults(deps.pool, view, { limit: 100 })).items;
+
+let added = 0;
+/** An event of a user, beside those that were made. */
+function eventOf(user: string, at: number, columns: { cents?: number; score?: number } = {}, arrivedAt = at): MadeEvent {
+  const row = { user_id: user, store: 1, kind: 'view', item: 'a', cents: 1, score: 1, ref: null, taste: null, marks: null, ...columns };
+  const id = `added-${++added}`;
+  const values = { ...row, visit_id: id, happened_at: at, seen_at: arrivedAt } as Record<string, MadeEvent['values'][number]>;
+  return { timestamp: at, arrivedAt, order: 0, id, values: columnNames(visits).map((name) => values[name]!) };
+} // biome-ignore format: an event
+const USER = columnNames(visits).indexOf('user_id');
+
+describe('ticks', async () => {
+  const env = await createEnvironment();
+  const limit = (max: number) => expected.range('cents_1d', { max, severity: 'block' });
+  const warns = [
+    expected.range('visits_1h', { max: -1 }),
+    expected.nullRate('score_mean', { max: 1 }),
+    expected.freshness({ maxAge: '3h' }),
+    expected.unique(),
+  ];
+  let partition = -10;
+  const archived = [...events];
+  const add = (...some: MadeEvent[]) => {
+    archived.push(...some);
+    return archive(env, some, partition--);
+  };
+  const tick = (at: number) =>
+    env.client.workflow.execute(materialize, {
+      workflowId: `materialize/user_hourly@1/${randomUUID()}`,
+      taskQueue: `${env.config.environment}-batch`,
+      args: [{ view: 'user_hourly', tick: formatTimestamp(at) }],
+    });
+  const failure = { cause: { cause: { type: 'FS_EXPECTATION_FAILED' } } };
+
+  beforeAll(async () => {
+    await applyDefinitions(env, definitionsOf(expecting(userHourly, ...warns, limit(1_000_000))));
+    await archive(env, events.filter(early), -1);
+    // every activity twice, and ticks when this test says so
+    await env.startWorkers((activities) => ({ ...repeating(activities), settleSchedules: async () => {} }));
+    await env.client.workflow.execute(backfill, {
+      workflowId: 'backfill/user_hourly',
+      taskQueue: `${env.config.environment}-batch`,
+      args: [{ view: 'user_hourly', end: formatTimestamp(half), eventsPerChunk: 200 }],
+    });
+    await archive(env, events.filter((event) => !early(event)), -2); // biome-ignore format: short
+  });
+
+  /** The same figures by SQL over rows. */
+  async function bySql(where: string, feature: string) {
+    const { id } = await versionOf(env, 'user_hourly');
+    const { rows } = await env.deps.pool.query<Record<string, number>>(
+      `select count(*) as count, count(*) - count(${feature}) as nulls, min(${feature}) as min, max(${feature}) as max,
+              avg(${feature})::float8 as mean, stddev_pop(${feature})::float8 as deviation, count(distinct ${feature}) as distinct
+         from rows_${id} where event_ms is not null and ${where}`,
+    );
+    return rows[0]!;
+  }
+
+  async function expectStatistics(what: 'tick' | 'backfill', where: string): Promise<void> {
+    const { features } = await readViewStatistics(env.deps.pool, 'user_hourly', { what });
+    for (const name of ['visits_1h', 'cents_1d', 'score_mean', 'items_1d']) {
+      const { mean, deviation, distinct, ...exact } = await bySql(where, name);
+      const found = features.find(({ feature }) => feature === name)!;
+      expect(found).toMatchObject(exact);
+      expect(found.mean).toBeCloseTo(mean!, 9);
+      expect(found.deviation! / (deviation! || 1)).toBeCloseTo(deviation! === 0 ? 0 : 1, 9);
+      expect(Math.abs(found.distinct! - distinct!)).toBeLessThanOrEqual(Math.max(3, 0.05 * distinct!));
+    }
+  }
+
+  test('the statistics of a backfill are those of all its rows, though each chunk was computed twice', async () => {
+    await expectStatistics('backfill', `tick_ms <= ${half}`);
+  });
+
+  test('a tick that warns is published, and the warning kept; its statistics are those of its rows', async () => {
+    await tick(half + HOUR);
+    expect((await readStored(env, userHourly)).onlineTick).toBe(half + HOUR);
+    await expectStatistics('tick', `tick_ms = ${half + HOUR}`);
+    const results = (await resultsOf(env, 'user_hourly')).filter(({ what }) => what === 'tick');
+    expect(Object.fromEntries(results.map(({ expectation, passed }) => [expectation, passed]))).toMatchObject(
+      {
+        'range of visits_1h': false,
+        'nullRate of score_mean': true,
+        'range of cents_1d': true,
+      },
+    );
+    expect(new Set(results.map(({ reference }) => reference))).toEqual(
+      new Set([formatTimestamp(half + HOUR)]),
+    );
+    const { failedExpectations } = await readStatus(env.deps.pool);
+    expect(failedExpectations).toContainEqual(
+      expect.objectContaining({
+        view: 'user_hourly',
+        version: 1,
+        expectation: 'range of visits_1h',
+        severity: 'warn',
+      }),
+    );
+  });
+
+  test('of a tick that blocks nothing is there; the next one that is right goes on', async () => {
+    await add(eventOf('spender', half + HOUR + 30 * MINUTE, { cents: 5_000_000 }));
+    const before = await readStored(env, userHourly);
+    for (const again of [1, 2])
+      await expect(tick(half + 2 * HOUR), `attempt ${again}`).rejects.toMatchObject(failure);
+    expect(await readStored(env, userHourly)).toEqual(before);
+    const blocked = (await resultsOf(env, 'user_hourly')).filter(
+      ({ severity, passed }) => severity === 'block' && !passed,
+    );
+    expect(blocked).toMatchObject([
+      {
+        expectation: 'range of cents_1d',
+        feature: 'cents_1d',
+        reference: formatTimestamp(half + 2 * HOUR),
+        observed: 1,
+        allowed: 0,
+      },
+    ]);
+    // a day later the value is gone from the window, and what was not published with it
+    await tick(half + 27 * HOUR);
+    const after = await readStored(env, userHourly);
+    expect(after.onlineTick).toBe(half + 27 * HOUR);
+    expect(
+      (await readStatus(env.deps.pool)).failedExpectations.map(({ severity }) => severity),
+    ).not.toContain('block');
+  });
+
+  test('or the same one, when something else is expected: no new version of the view', async () => {
+    const at = half + 28 * HOUR;
+    await add(eventOf('spender', at - 30 * MINUTE, { cents: 7_000_000 }));
+    await expect(tick(at)).rejects.toMatchObject(failure);
+    await applyDefinitions(env, definitionsOf(expecting(userHourly, ...warns, limit(10_000_000))));
+    expect((await tick(at)).version).toBe(1);
+    await expectStatistics('tick', `tick_ms = ${at}`);
+    expect((await readStored(env, userHourly)).onlineTick).toBe(at);
+  });
+
+  test('events that have the entity and instant of another are counted at the tick to which they come, and at no other', async () => {
+    const at = half + 30 * HOUR;
+    await tick(at - HOUR);
+    await add(
+      eventOf('twin', at - 90 * MINUTE), // arrived before
+      eventOf('twin', at - 90 * MINUTE, {}, at - 20 * MINUTE),
+      eventOf('twin', at - 50 * MINUTE),
+      eventOf('twin', at - 50 * MINUTE),
+      eventOf('twin', at - 10 * MINUTE),
+    );
+    await tick(at);
+    const arrived = archived.filter(
+      ({ arrivedAt, values }) => arrivedAt <= at + 15 * MINUTE && values[USER] !== null,
+    );
+    const isNew = ({ arrivedAt }: MadeEvent): boolean => arrivedAt > at - HOUR;
+    const repeated = arrived.filter(
+      (event, i) =>
+        isNew(event) &&
+        arrived.some(
+          (other, j) =>
+            i !== j &&
+            other.values[USER] === event.values[USER] &&
+            other.timestamp === event.timestamp &&
+            (!isNew(other) || j < i),
+        ),
+    );
+    expect(repeated.length).toBeGreaterThanOrEqual(2);
+    const told = (await resultsOf(env, 'user_hourly')).find(({ expectation }) => expectation === 'unique');
+    expect(told).toMatchObject({ reference: formatTimestamp(at), observed: repeated.length, passed: false });
+  });
+});
+
+describe('backfills', async () => {
+  const env = await createEnvironment();
+  beforeAll(async () => {
+    await env.startWorkers();
+    await apply(definitionsOf(userHourly));
+    await archive(env, events, -1);
+  });
+
+  async function apply(definitions: Definitions): Promise<void> {
+    const plan = await computePlan(env.deps.pool, definitions);
+    await savePlan(env.deps.pool, plan, definitions);
+    await env.client.workflow.execute(applyPlan, {
+      workflowId: `apply/${randomUUID()}`,
+      taskQueue: env.controlQueue,
+      args: [{ planHash: plan.hash, by: 'test' }],
+    });
+  }
+
+  test('one that blocks fails its apply before anything of the view is live; as expected, it goes live', async () => {
+    const impossible = expected.range('score_least', { min: 1e9, severity: 'block' });
+    const { id: other } = await versionOf(env, 'user_hourly');
+    await expect(apply(definitionsOf(userHourly, expecting(visitDaily, impossible)))).rejects.toMatchObject({
+      cause: { cause: { cause: { type: 'FS_EXPECTATION_FAILED' } } },
+    });
+    const { revision, views } = await readStatus(env.deps.pool);
+    expect([revision, views.map(({ view }) => view)]).toEqual([1, ['user_hourly']]);
+    const { rows: published } = await env.deps.pool.query('select 1 from tick where version_id <> $1', [
+      other,
+    ]);
+    expect(published).toEqual([]);
+    const { rows: kept } = await env.deps.pool.query('select passed, what, severity from expectation_result');
+    expect(kept).toEqual([{ passed: false, what: 'backfill', severity: 'block' }]);
+
+    await apply(
+      definitionsOf(
+        userHourly,
+        expecting(visitDaily, expected.range('score_least', { min: 0, severity: 'block' })),
+      ),
+    );
+    const stored = await readStored(env, visitDaily);
+    expect(stored.ticks.length).toBeGreaterThan(0);
+    expect((await resultsOf(env, 'visit_daily'))[0]).toMatchObject({
+      passed: true,
+      what: 'backfill',
+      observed: 0,
+    });
+  });
+
+  test('one that blocks can be asked for again, and is computed anew with what is expected by then', async () => {
+    const start = () =>
+      env.client.workflow.execute(backfill, {
+        workflowId: `backfill/${randomUUID()}`,
+        taskQueue: `${env.config.environment}-batch`,
+        args: [{ view: 'user_hourly', eventsPerChunk: 300 }],
+      });
+    const few = expected.allowed('visits_1h', { values: [0], severity: 'block' });
+    await applyDefinitions(env, definitionsOf(expecting(userHourly, few), visitDaily));
+    for (const again of [1, 2])
+      await expect(start(), `attempt ${again}`).rejects.toMatchObject({
+        cause: { cause: { type: 'FS_EXPECTATION_FAILED' } },
+      });
+    expect((await readStored(env, userHourly)).ticks).toEqual([]);
+    await applyDefinitions(
+      env,
+      definitionsOf(expecting(userHourly, { ...few, severity: 'warn' }), visitDaily),
+    );
+    expect((await start()).finished).toBe(true);
+    expect((await readStored(env, userHourly)).ticks.length).toBeGreaterThan(0);
+  });
+});
+
+describe('streams', async () => {
+  const env = await createEnvironment({ temporal: false });
+  const { pool } = env.deps;
+  const view = expecting(
+    userNow,
+    expected.range('score_sum_1d', { max: 1_000, severity: 'block' }),
+    expected.unique(),
+  );
+  const topic = await openTopic(env, true);
+  const stop = new AbortController();
+  let ended: Promise<unknown>;
+
+  beforeAll(async () => {
+    await applyDefinitions(env, streamWorld([view]));
+    await pool.query(`insert into stream_offset (source, partition, topic) values ('visits', 0, $1)`, [
+      `${env.config.environment}.visits`,
+    ]);
+    await pool.query('insert into view_progress (version_id) select id from view_version');
+    ended = Shard.run(
+      env.deps,
+      { source: 'visits', partition: 0, snapshotEveryMs: 300, runMs: HOUR },
+      {
+        open: ({ topic: name, epoch }) =>
+          createKafkaSource({
+            brokers: env.config.kafkaBrokers,
+            topic: name,
+            partition: 0,
+            group: `${name}.${epoch}`,
+          }),
+        signal: stop.signal,
+        report: () => {},
+      },
+    ).catch((error: unknown) => error);
+  });
+  afterAll(async () => {
+    stop.abort(new Error('stopped'));
+    await ended;
+    await topic.close();
+  });
+
+  const until = (state: string) =>
+    vi.waitFor(async () => expect((await offsetsOf(env)).state).toBe(state), {
+      timeout: 30_000,
+      interval: 50,
+    });
+
+  test('one that blocks pauses with the reason; what it archived stays, and is served; resumed, it goes on', async () => {
+    await topic.produce([
+      message(eventOf('calm', now - HOUR, { score: 5 })),
+      message(eventOf('calm', now - HOUR, { score: 6 })),
+    ]);
+    await untilRead(env, 2);
+    await vi.waitFor(
+      async () => {
+        const told = (await resultsOf(env, 'user_now')).filter(({ observed }) => observed === 1);
+        expect(told).toMatchObject([{ expectation: 'unique', passed: false, what: 'stream' }]);
+      },
+      { timeout: 30_000, interval: 50 },
+    );
+    expect((await offsetsOf(env)).state).toBe('running');
+
+    await topic.produce([message(eventOf('wild', now - HOUR, { score: 5_000 }))]);
+    await until('paused');
+    const [status] = (await readStatus(pool)).streams;
+    expect(status!.reason).toMatch(/range of score_sum_1d: 1 of \d+ values lie outside of at most 1000/);
+    expect((await readStatus(pool)).failedExpectations).toContainEqual(
+      expect.objectContaining({ expectation: 'range of score_sum_1d', severity: 'block', what: 'stream' }),
+    );
+    expect(await checkOnline(env, view)).toBeGreaterThan(0);
+
+    await topic.produce([message(eventOf('calm', now - MINUTE, { score: 1 }))]);
+    await setWanted(pool, 'visits', 'run');
+    await untilRead(env, 4);
+    await until('running');
+    expect((await readStatus(pool)).streams[0]!.reason).toBe(null);
+    expect(await checkOnline(env, view)).toBeGreaterThan(0);
+  });
+});
