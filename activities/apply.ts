@@ -9,13 +9,23 @@ import {
 } from '@temporalio/client';
 import { FeatureStoreError } from '../core/error.js';
 import { formatTimestamp } from '../core/time.js';
-import { abandonPlan, activate, type OpenedVersion, openRevision } from '../registry/apply.js';
-import { getVersion, listVersions, type StoredVersion, type ViewVersion } from '../registry/resolve.js';
+import { abandonPlan, activate, type OpenedVersion, openRevision, settleOnline } from '../registry/apply.js';
+import { listReclaimable, readOnlineSet, recordReclaimed } from '../registry/online.js';
+import {
+  GIVEN_UP,
+  getVersion,
+  IN_USE,
+  listVersions,
+  type StoredVersion,
+  type ViewVersion,
+} from '../registry/resolve.js';
 import { archiveTable } from '../registry/tables.js';
 import type { Deps } from './deps.js';
 import { beat, beating } from './heartbeat.js';
 import { beginsLive, cadenceOf } from './offline/ticks.js';
+import { publishOnlineSet } from './online/publish.js';
 import { removeVersions } from './online/remove.js';
+import { assertOnline } from './output.js';
 import { assertNotEmptied, emptied, publishCurrentPlan } from './refill.js';
 
 export interface OpenedPlan {
@@ -25,6 +35,8 @@ export interface OpenedPlan {
   versions: Array<{ view: string; version: number }>;
   /** Versions whose source has events already. */
   backfills: Array<{ view: string; version: number; start: string; end: string; events: number }>;
+  /** Those of the others that get their first reader: Postgres has all of them, Redis nothing. */
+  refills: Array<{ view: string; version: number }>;
 }
 
 export function createApplyActivities(deps: Deps) {
@@ -32,16 +44,25 @@ export function createApplyActivities(deps: Deps) {
   const environment = config.environment;
 
   return {
-    /** New versions with their tables and indexes; nobody reads them yet. Throws FS_CONFLICT when Redis was emptied. */
+    /**
+     * New versions with their tables and indexes; nobody reads them yet. From here on Redis takes the records of all that the plan's
+     * definitions read. Throws FS_CONFLICT when Redis was emptied.
+     */
     async openPlan({ planHash }: { planHash: string }): Promise<OpenedPlan> {
       return beating(async () => {
+        await assertOnline(deps);
         await assertNotEmptied(deps);
-        const { revision, applied, opened } = await openRevision(pool, planHash);
+        const { revision, applied, opened, firstRead } = await openRevision(pool, planHash);
+        await publishOnlineSet(redis, environment, await readOnlineSet(pool));
+        const backfills = applied ? [] : await backfillsOf(opened);
+        const isFilled = (one: { view: string; version: number }): boolean =>
+          backfills.some(({ view, version }) => view === one.view && version === one.version);
         return {
           revision,
           applied,
           versions: opened.map(({ view, version }) => ({ view, version })),
-          backfills: applied ? [] : await backfillsOf(opened),
+          backfills,
+          refills: firstRead.filter((one) => !isFilled(one)),
         };
       });
     },
@@ -63,18 +84,18 @@ export function createApplyActivities(deps: Deps) {
     },
 
     /**
-     * Schedules of live versions that have a tick to go on from, or need none, run; the others wait for their backfill. Those of
+     * Schedules of versions in use that have a tick to go on from, or need none, run; the others wait for their backfill. Those of
      * versions that nobody reads any more are gone. After an apply, and after a backfill.
      */
     async settleSchedules(): Promise<void> {
       const { schedule } = getClient();
       const filled = await filledVersions();
-      for (const version of (await listVersions(pool, ['live'])).filter(hasTicks)) {
+      for (const version of (await listVersions(pool, IN_USE)).filter(hasTicks)) {
         await putSchedule(schedule, environment, version);
         if (filled.has(version.id) || beginsLive(version)) await resume(schedule, scheduleId(version));
         beat();
       }
-      const gone = await listVersions(pool, ['deprecated', 'retired', 'abandoned']);
+      const gone = await listVersions(pool, GIVEN_UP);
       await deleteSchedules(schedule, environment, gone.filter(hasTicks));
     },
 
@@ -85,16 +106,33 @@ export function createApplyActivities(deps: Deps) {
       throw emptied(`revision ${revision} is live, but Redis was emptied`, missing);
     },
 
+    /** Serving has the present plan: streams, schedules and repairs leave what nobody reads any more alone. */
+    async settleOnline(): Promise<void> {
+      await beating(() => settleOnline(pool));
+    },
+
+    /** Removes from Redis what nobody reads; an attempt that was cut off is ended by the next, of whichever plan. */
+    async reclaim(): Promise<void> {
+      await beating(reclaim);
+    },
+
     /** Undo of everything before activation: versions, tables, schedules, online records. */
     async abandonPlan({ planHash }: { planHash: string }): Promise<void> {
       const { versionIds } = await beating(() => abandonPlan(pool, planHash));
-      if (versionIds.length === 0) return;
       const versions: ViewVersion[] = [];
       for (const id of versionIds) versions.push(await getVersion(pool, id));
       await deleteSchedules(getClient().schedule, environment, versions);
-      await removeVersions(redis, environment, versionIds, beat);
+      await beating(reclaim);
     },
   };
+
+  async function reclaim(): Promise<void> {
+    const versionIds = await listReclaimable(pool);
+    if (versionIds.length === 0) return;
+    await assertOnline(deps); // Redis takes no record of theirs from here on
+    await removeVersions(redis, environment, versionIds, beat);
+    await recordReclaimed(pool, versionIds);
+  }
 
   async function filledVersions(): Promise<Set<number>> {
     const { rows } = await pool.query<{ id: number }>(

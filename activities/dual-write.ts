@@ -5,7 +5,7 @@
 import { cancellationSignal } from '@temporalio/activity';
 import { onlineKey } from '../core/codec/key.js';
 import { FeatureStoreError } from '../core/error.js';
-import { getVersion, resolveStoredView } from '../registry/resolve.js';
+import { getVersion, resolveOnlineView } from '../registry/resolve.js';
 import { type PoolClient, transaction } from '../registry/sql.js';
 import { archiveTable } from '../registry/tables.js';
 import type { Deps } from './deps.js';
@@ -56,7 +56,7 @@ export function createDualWriteActivities(deps: Deps) {
       version: number;
       after: number;
     }> {
-      const version = await resolveStoredView(pool, view);
+      const version = await resolveOnlineView(pool, view);
       if (!streaming(version))
         throw new FeatureStoreError(
           'FS_REQUEST_INVALID',
@@ -140,7 +140,7 @@ export function createDualWriteActivities(deps: Deps) {
             counts.events += events;
             await turn();
           }
-          const { written, conflict } = await writeRecords(redis, records);
+          const { written, conflict } = await writeRecords(redis, config.environment, records);
           counts.entities += records.length;
           counts.records += written;
           counts.different += conflict;

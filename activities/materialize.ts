@@ -266,7 +266,7 @@ async function tallyTicks(deps: Deps, version: AggregationVersion, input: TicksI
   return judgeTick(deps.pool, version, tally, until);
 }
 
-/** Of the events that enter at the ticks, where they are expected to be unique. */
+/** Events that arrived for the ticks, where they are expected to be unique. */
 async function countRepeatedAt(
   { pool }: Deps,
   version: AggregationVersion,
@@ -274,16 +274,13 @@ async function countRepeatedAt(
   { after, until, sequence }: TicksInput,
 ): Promise<void> {
   if (!expects(version, 'unique')) return;
-  const { cadenceMs, settleMs } = cadenceOf(version);
-  const [arrivedAfterMs, end] = [parseMoment(after), parseMoment(until)];
+  const arrivedAfterMs = parseMoment(after);
+  const arrivedUntilMs = parseMoment(until) + cadenceOf(version).settleMs;
   tally.repeated = await readRepeated(
     pool,
     compileVersion(version),
-    { sequence, arrivedAfterMs, arrivedUntilMs: end + settleMs, signal: cancellationSignal() },
-    (event) => {
-      const tick = entryTick(event, cadenceMs, settleMs);
-      return tick > arrivedAfterMs && tick <= end;
-    },
+    { sequence, arrivedAfterMs, arrivedUntilMs, signal: cancellationSignal() },
+    ({ arrivedAt }) => arrivedAt > arrivedAfterMs && arrivedAt <= arrivedUntilMs,
   );
 }
 

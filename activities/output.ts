@@ -1,7 +1,8 @@
 /**
  * What computed entities become: rows and snapshots in Postgres, records in Redis. Postgres first, in one transaction, then Redis:
  * everything online can be written again from what Postgres holds, never the reverse. Whatever is written again, or by two at
- * once, ends the same: rows are only added, of snapshots and records the newest wins.
+ * once, ends the same: rows are only added, of snapshots and records the newest wins. Of a version that nobody reads there are no
+ * records.
  */
 import { onlineKey } from '../core/codec/key.js';
 import type { CompiledView } from '../core/compile.js';
@@ -14,6 +15,7 @@ import { advance, encodeValues, fold, isBlank, readState, rebuild, type State } 
 import { entryTick, sweepTicks, type TickRow, ticksOf } from '../core/sweep.js';
 import type { Tally } from '../core/tally.js';
 import { floorTo } from '../core/time.js';
+import { isRead, readOnlineSet } from '../registry/online.js';
 import type { StoredVersion, ViewVersion } from '../registry/resolve.js';
 import { transaction } from '../registry/sql.js';
 import type { Deps } from './deps.js';
@@ -21,8 +23,8 @@ import { beat } from './heartbeat.js';
 import { CopyText } from './offline/copy.js';
 import { insertRows, rowLines } from './offline/rows.js';
 import { snapshotLine, writeSnapshots } from './offline/snapshots.js';
-import { readGeneration } from './offline/ticks.js';
 import { call } from './online/client.js';
+import { publishOnlineSet } from './online/publish.js';
 import { type RecordRow, writeRecords } from './online/write.js';
 
 export type AggregationVersion = Extract<ViewVersion, { kind: 'aggregation' }>;
@@ -218,9 +220,9 @@ export class Output {
         await writeSnapshots(client, version.id, version.view.mode.type, this.#snapshots);
       });
     beat();
-    const { written, conflict } = await writeRecords(this.#deps.redis, this.#records);
-    this.counts.records += written;
-    this.different += conflict;
+    const written = await writeIfRead(this.#deps, version, this.#records);
+    this.counts.records += written.written;
+    this.different += written.conflict;
     this.#rows = new CopyText();
     this.#snapshots = new CopyText();
     this.#records = [];
@@ -233,13 +235,26 @@ export class Output {
   }
 }
 
-/** Guarded writes; gives how many were newer than what was there. Throws FS_PARITY for two records that both claim one moment. */
+/** Records of what is committed, if somebody reads the version. */
+async function writeIfRead(
+  { config, pool, redis }: Deps,
+  { id }: StoredVersion,
+  records: readonly RecordRow[],
+): Promise<{ written: number; conflict: number }> {
+  if (records.length === 0 || !(await isRead(pool, id))) return { written: 0, conflict: 0 };
+  return writeRecords(redis, config.environment, records);
+}
+
+/**
+ * Guarded writes of what is committed, if somebody reads the version; gives how many were newer than what was there. Throws FS_PARITY
+ * for two records that both claim one moment.
+ */
 export async function writeOnline(
-  { redis }: Deps,
+  deps: Deps,
   version: StoredVersion,
   records: readonly RecordRow[],
 ): Promise<number> {
-  const { written, conflict } = await writeRecords(redis, records);
+  const { written, conflict } = await writeIfRead(deps, version, records);
   assertSame(version, conflict);
   return written;
 }
@@ -249,15 +264,15 @@ function assertSame({ view, version }: StoredVersion, different: number): void {
 }
 
 /**
- * Asked before anything is computed for Redis in vain, or for another installation's: it answers, and holds this generation or none.
- * Throws FS_UNAVAILABLE, FS_DEADLINE, FS_CONFLICT.
+ * Asked before anything is computed for Redis in vain, or for another installation's: it answers, holds this generation or none, and
+ * is told whose records are kept. Throws FS_UNAVAILABLE, FS_DEADLINE, FS_CONFLICT.
  */
 export async function assertOnline({ config, pool, redis }: Deps): Promise<void> {
-  const [stored, generation] = await Promise.all([
+  const [stored, { generation, ...set }] = await Promise.all([
     call(redis.get(generationKey(config.environment))),
-    readGeneration(pool),
+    readOnlineSet(pool),
   ]);
-  if (stored === null || stored === generation) return;
+  if (stored === null || stored === generation) return publishOnlineSet(redis, config.environment, set);
   throw new FeatureStoreError(
     'FS_CONFLICT',
     `Redis holds the records of generation ${stored}; Postgres is generation ${generation}`,

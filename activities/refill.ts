@@ -8,7 +8,8 @@ import { decodeState } from '../core/state.js';
 import {
   compileServingPlan,
   getVersion,
-  resolveStoredView,
+  IN_USE,
+  resolveOnlineView,
   type StoredVersion,
 } from '../registry/resolve.js';
 import type { Pool } from '../registry/sql.js';
@@ -53,7 +54,7 @@ export function createRefillActivities(deps: Deps) {
   const { config, pool, redis } = deps;
   return {
     async openRefill(input: { view: string; version?: number }): Promise<RefillStatus> {
-      const version = await resolveStoredView(pool, referenceOf(input));
+      const version = await resolveOnlineView(pool, referenceOf(input));
       await assertOnline(deps);
       await beginRefill(redis, config.environment, await readGeneration(pool), markOf(version.id));
       // None: it was never backfilled, or is being so; what there is of it comes back, and nothing is folded in.
@@ -138,11 +139,11 @@ export function emptied(what: string, missing: readonly string[]): FeatureStoreE
   });
 }
 
-/** Live versions that have something to serve, or will soon: id → name. */
+/** Versions that are read and have something to serve, or will soon: id → name. */
 export async function listFilled(pool: Pool): Promise<Map<number, string>> {
   const { rows } = await pool.query<{ id: number; name: string }>(
     `select id, view || '@' || version as name from view_version v
-      where state = 'live'
+      where online and ${IN_USE}
         and (exists (select 1 from view_progress p where p.version_id = v.id)
              or exists (select 1 from backfill b where b.version_id = v.id))
       order by id`,

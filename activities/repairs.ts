@@ -61,14 +61,12 @@ export function startRepairs(deps: Deps, client: Client): Repairs {
   };
 }
 
-/** Of every owed range, also of one whose run was terminated; of versions that are given up nothing is owed any more. */
+/** Of every owed range, also of one whose run was terminated; of versions that nobody reads nothing is owed. */
 async function startDualWrites({ config, pool }: Deps, client: Client): Promise<void> {
-  await pool.query(
-    `delete from owed where version_id in (select id from view_version where state in ('deprecated', 'retired', 'abandoned'))`,
-  );
+  await pool.query('delete from owed where version_id in (select id from view_version where not online)');
   const { rows } = await pool.query<Named & { id: number; after: number }>(
     `select o.id, v.view, v.version, v.definition ->> 'owner' as owner, o.after_sequence as after
-       from owed o join view_version v on v.id = o.version_id
+       from owed o join view_version v on v.id = o.version_id and v.online
       where o.asked_at is null or o.asked_at < clock_timestamp() - make_interval(secs => $1)
       order by o.id`,
     [AGAIN_MS / 1000],

@@ -224,14 +224,13 @@ export async function readRepeated(
   for await (const { keyHash, events } of readEvents(pool, of, { ...range, columns }))
     if (events.some((event) => compiled.accepts(event))) hashes.add(keyHash);
   const all = [...hashes];
-  const { sequence, arrivedUntilMs, signal } = range;
+  const { sequence, signal } = range;
   let repeated = 0;
   for (let i = 0; i < all.length; i += ENTITIES_AT_ONCE)
     for await (const { events } of readEvents(pool, of, {
       sequence,
       columns,
       hashes: all.slice(i, i + ENTITIES_AT_ONCE),
-      ...(arrivedUntilMs !== undefined && { arrivedUntilMs }),
       ...(signal && { signal }),
     }))
       repeated += countRepeated(compiled, events, isNew);

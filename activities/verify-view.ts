@@ -25,6 +25,7 @@ import { ceilTo, floorTo, formatTimestamp, HOUR, MAX_TIMESTAMP } from '../core/t
 import { isMap } from '../core/value-map.js';
 import { judge } from '../core/vector.js';
 import { type Answer, answer, answerSql, type Question, type SqlRow } from '../oracle/oracle.js';
+import { isRead } from '../registry/online.js';
 import type { StoredVersion } from '../registry/resolve.js';
 import { quote } from '../registry/sql.js';
 import { rowsTable } from '../registry/tables.js';
@@ -63,6 +64,8 @@ export interface Check<V extends StoredVersion = StoredVersion> {
   sequence: number;
   /** How far the version was before the bound was fixed. */
   progress: VersionProgress;
+  /** Somebody reads it: it has online records. */
+  isRead: boolean;
   /** Of a streaming view: every event up to this sequence was in its online records. */
   online: number;
   /** What is a multiple of this was a tick whenever the version had any. */
@@ -93,13 +96,13 @@ export async function checkEntities(
     if (check.version.kind === 'aggregation') {
       const one = check as Check<AggregationVersion>;
       const events = archived.get(name) ?? [];
-      await checkOnline(one, parts, events);
+      if (check.isRead) await checkOnline(one, parts, events);
       await checkRows(one, parts, events);
       half.add({ parts, events, rows: [] }, labelTimes(one, events));
     } else {
       const one = check as Check<SqlVersion>;
       const rows = rowsOfEach.get(name) ?? [];
-      await checkSqlOnline(one, parts, rows);
+      if (check.isRead) await checkSqlOnline(one, parts, rows);
       half.add({ parts, events: [], rows }, sqlLabelTimes(one, rows));
     }
     await turn();
@@ -147,6 +150,9 @@ async function readOnline({ deps, version }: Check, parts: readonly Value[]): Pr
   return call(deps.redis.hgetBuffer(key, String(version.id)));
 }
 
+/** What nobody reads any more was removed meanwhile. */
+const isStillRead = ({ deps, version }: Check): Promise<boolean> => isRead(deps.pool, version.id);
+
 /** The record, or the code of the error that reading it gives: that is a difference too. */
 function attempt<T>(work: () => T): T | { error: string } {
   try {
@@ -180,7 +186,7 @@ async function checkOnline(
     : { type: 'record', at: MAX_TIMESTAMP, sequence: check.online };
   const least = due && answer(view, source, events, due);
   if (bytes === null) {
-    const missing = least !== null && least.status !== 'NOT_FOUND';
+    const missing = least !== null && least.status !== 'NOT_FOUND' && (await isStillRead(check));
     findings.add(
       'online',
       features,
@@ -648,7 +654,8 @@ async function checkSqlOnline(
   }
   const newest = rows.at(-1);
   if (bytes === null || reading === null || newest === undefined) {
-    const wrong = (bytes === null) !== (newest === undefined);
+    const wrong =
+      (bytes === null) !== (newest === undefined) && (bytes !== null || (await isStillRead(check)));
     findings.add(
       'online',
       features,

@@ -7,7 +7,13 @@ import { decodeKey, encodeKey } from '../core/codec/key.js';
 import type { Entity } from '../core/definition.js';
 import { FeatureStoreError } from '../core/error.js';
 import type { FeatureValue, Value } from '../core/event.js';
-import { getVersion, listVersions, resolveStoredView, type StoredVersion } from '../registry/resolve.js';
+import {
+  getVersion,
+  IN_USE,
+  listVersions,
+  resolveStoredView,
+  type StoredVersion,
+} from '../registry/resolve.js';
 import { type Pool, type PoolClient, transaction } from '../registry/sql.js';
 import { archiveTable, rowsTable } from '../registry/tables.js';
 import type { Deps } from './deps.js';
@@ -52,6 +58,8 @@ export interface VerificationResult {
   neverBackfilled: string[];
   /** Streaming views, as view@version, whose records may lack what Redis missed while it was away: it was still owed to it. */
   owed: string[];
+  /** Views, as view@version, that nobody reads: they have no online records, and none was looked for. */
+  unread: string[];
   checked: number;
   different: number;
   values: number;
@@ -69,6 +77,7 @@ interface Stored {
   stands: Record<string, Stand>;
   neverBackfilled: string[];
   owed: string[];
+  unread: string[];
   parts: Record<string, { counts: PathCounts; differences: Difference[] }>;
   finished: boolean;
   byPath: PathCounts;
@@ -77,7 +86,7 @@ interface Stored {
 }
 
 /** How far a version was, read before the bound: what is in it by then comes from events up to the bound. */
-type Stand = Pick<Check, 'progress' | 'online' | 'cadenceMs'>;
+type Stand = Pick<Check, 'progress' | 'isRead' | 'online' | 'cadenceMs'>;
 
 /** Events of so many entities are held at once; their answers are compared within some seconds. */
 const ENTITIES_AT_ONCE = 250;
@@ -100,6 +109,7 @@ export function createVerifyActivities(deps: Deps) {
       const stands: Stored['stands'] = {};
       const neverBackfilled: string[] = [];
       const owed: string[] = [];
+      const unread: string[] = [];
       for (const version of versions) {
         const progress = await findProgress(pool, version.id);
         if (progress === null) {
@@ -109,10 +119,13 @@ export function createVerifyActivities(deps: Deps) {
         const online = await readOnlineBound(pool, version, progress);
         stands[version.id] = {
           progress,
+          isRead: version.online,
           online: online.sequence,
           cadenceMs: await commonCadence(pool, version),
         };
-        if (online.owed) owed.push(`${version.view.name}@${version.version}`);
+        const name = `${version.view.name}@${version.version}`;
+        if (online.owed) owed.push(name);
+        if (!version.online) unread.push(name);
       }
       const sequence = await archiveBound(pool);
       const size = Math.max(ENTITIES_AT_ONCE, Math.ceil(input.entities / MAX_PARTS));
@@ -136,6 +149,7 @@ export function createVerifyActivities(deps: Deps) {
         stands,
         neverBackfilled,
         owed,
+        unread,
         parts: {},
         finished: false,
         byPath: {},
@@ -207,13 +221,14 @@ function add(sums: PathCounts, counts: PathCounts): void {
   }
 }
 
-function resultOf(id: string, { byPath, byView, neverBackfilled, owed }: Stored): VerificationResult {
+function resultOf(id: string, { byPath, byView, neverBackfilled, owed, unread }: Stored): VerificationResult {
   const sum = (name: keyof Counts): number =>
     Object.values(byPath).reduce((total, counts) => total + counts[name], 0);
   return {
     id,
     neverBackfilled,
     owed,
+    unread,
     checked: sum('checked'),
     different: sum('different'),
     values: sum('values'),
@@ -235,7 +250,7 @@ async function getStored(db: Pool | PoolClient, id: string): Promise<Stored> {
 
 async function listWanted(pool: Pool, views: readonly string[] | undefined): Promise<StoredVersion[]> {
   if (views === undefined)
-    return (await listVersions(pool, ['live'])).filter(
+    return (await listVersions(pool, IN_USE)).filter(
       (version): version is StoredVersion => version.kind !== 'onDemand',
     );
   const versions = new Map<number, StoredVersion>();

@@ -14,6 +14,8 @@ export interface ServingPlan {
   entities: Entity[];
   views: ServedView[];
   onDemand: Array<{ version: number; hash: string; view: OnDemandView }>;
+  /** Views that nobody reads: nothing of them is online. Absent in plans of older programs, which kept everything. */
+  unread?: string[];
   services: Service[];
 }
 
@@ -27,6 +29,11 @@ export type ServedView = { versionId: number; version: number; hash: string } & 
 export const planKey = (environment: string): string => `${environment}:plan`;
 /** Newest published tick of batch and sql view versions: a hash of version id → epoch ms in decimal. */
 export const progressKey = (environment: string): string => `${environment}:progress`;
+/**
+ * The versions whose records are kept, and no others: a hash of version id → 1, and `change`, which numbers the set. Writers and
+ * removers look at it with each record; absent: nothing is written.
+ */
+export const onlineSetKey = (environment: string): string => `${environment}:online`;
 /** The generation of the data: a string; absent in an empty Redis, and until all that was served is back in it. */
 export const generationKey = (environment: string): string => `${environment}:generation`;
 /** While an emptied Redis is refilled: a set of the version ids that are back, and of the refills under way. */

@@ -18,6 +18,7 @@ import {
   type ViewChange,
 } from '../core/plan.js';
 import { streamOf } from '../core/stream.js';
+import { listFirstRead, lockDefinitions, turnOff, turnOn } from './online.js';
 import { findRevision } from './resolve.js';
 import { type Pool, type PoolClient, transaction } from './sql.js';
 import { createArchive, createKeyIndex, createRows, dropRows, findArchiveConflicts } from './tables.js';
@@ -41,6 +42,8 @@ export interface OpenedRevision {
   applied: boolean;
   /** Versions to fill, then activate; on-demand views are among them and have nothing to fill. */
   opened: OpenedVersion[];
+  /** Versions whose records are to be in Redis by then, and were not: nobody has read them before. */
+  firstRead: Array<{ view: string; version: number }>;
 }
 
 /** What the definitions would change now. Throws FS_DEFINITION_INVALID with every problem. Saves nothing. */
@@ -166,9 +169,9 @@ export function openRevision(pool: Pool, planHash: string): Promise<OpenedRevisi
   return transaction(pool, async (client) => {
     const saved = await lockPlan(client, planHash);
     const revision = saved.plan.baseRevision + (saved.plan.empty ? 0 : 1);
-    if (saved.state === 'applied') return { revision, applied: true, opened: saved.opened };
+    if (saved.state === 'applied') return { revision, applied: true, opened: saved.opened, firstRead: [] };
     await assertBase(client, saved);
-    if (saved.state === 'open') return { revision, applied: false, opened: saved.opened };
+    if (saved.state === 'open') return openedOf(client, saved, revision);
     await assertNoOther(client, planHash);
     for (const source of saved.definitions.sources) await createArchive(client, source);
     const opened: OpenedVersion[] = [];
@@ -179,8 +182,13 @@ export function openRevision(pool: Pool, planHash: string): Promise<OpenedRevisi
       planHash,
       JSON.stringify(opened),
     ]);
-    return { revision, applied: false, opened };
+    await turnOn(client, saved);
+    return openedOf(client, { ...saved, opened }, revision);
   });
+}
+
+async function openedOf(client: PoolClient, saved: SavedPlan, revision: number): Promise<OpenedRevision> {
+  return { revision, applied: false, opened: saved.opened, firstRead: await listFirstRead(client, saved) };
 }
 
 /**
@@ -212,7 +220,8 @@ export function activate(pool: Pool, planHash: string, by: string): Promise<{ re
 
 /**
  * Gives up a plan that was not activated: the versions it made are abandoned with all that Postgres holds of them, those it took up
- * again are as they were. Gives the ids whose online records are to be removed; none when there was nothing to give up.
+ * again are as they were, and what only it would have read is read by nobody. Gives the ids of those that are abandoned; none when
+ * there was nothing to give up.
  */
 export function abandonPlan(pool: Pool, planHash: string): Promise<{ versionIds: number[] }> {
   return transaction(pool, async (client) => {
@@ -229,14 +238,24 @@ export function abandonPlan(pool: Pool, planHash: string): Promise<{ versionIds:
       ]);
       if (before === null || before === 'abandoned') await dropVersion(client, versionId);
     }
-    if (saved.state === 'open')
+    if (saved.state === 'open') {
       await client.query(`update plan set state = 'abandoned' where hash = $1`, [planHash]);
+      await turnOff(client);
+    }
     if (versionIds.length === 0) return { versionIds };
     const { rows } = await client.query<{ id: number }>(
       `select id from view_version where id = any ($1) and state = 'abandoned' order by id`,
       [versionIds],
     );
     return { versionIds: rows.map(({ id }) => id) };
+  });
+}
+
+/** Once serving reads the present revision: what nobody reads any more. */
+export function settleOnline(pool: Pool): Promise<void> {
+  return transaction(pool, async (client) => {
+    await lockDefinitions(client);
+    await turnOff(client);
   });
 }
 
@@ -268,9 +287,7 @@ interface SavedPlan {
 }
 
 async function lockPlan(client: PoolClient, planHash: string): Promise<SavedPlan> {
-  await client.query(
-    `select pg_advisory_xact_lock(hashtextextended('almanac definitions ' || current_schema(), 0))`,
-  );
+  await lockDefinitions(client);
   const { rows } = await client.query<SavedPlan>(
     'select plan, definitions, state, opened from plan where hash = $1',
     [planHash],

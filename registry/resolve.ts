@@ -22,6 +22,8 @@ export type ViewVersion = {
   version: number;
   hash: string;
   state: VersionState;
+  /** Somebody reads it: its records are in Redis. */
+  online: boolean;
 } & (
   | { kind: 'aggregation'; view: AggregationView; source: Source; entity: Entity }
   | { kind: 'sql'; view: SqlView; source: null; entity: Entity }
@@ -39,9 +41,17 @@ interface VersionRow {
   source: Source | null;
   entity: Entity | null;
   state: VersionState;
+  online: boolean;
 }
 
-const VERSION_COLUMNS = 'id, version, hash, kind, definition, source, entity, state';
+const VERSION_COLUMNS = 'id, version, hash, kind, definition, source, entity, state, online';
+
+/** Versions that streams keep up to date, as a condition on view_version: also one that only models read still, by their locks. */
+export const MAINTAINED = `(state in ('backfilling', 'shadow', 'canary', 'live') or online)`;
+/** Those of them that have ticks, and something to serve. */
+export const IN_USE = `(state = 'live' or state = 'deprecated' and online)`;
+/** Those that nobody will read again, unless they are applied again. */
+export const GIVEN_UP = `(state in ('deprecated', 'retired', 'abandoned') and not online)`;
 
 function versionOf({ definition, ...row }: VersionRow): ViewVersion {
   return { ...row, view: definition } as ViewVersion;
@@ -110,6 +120,20 @@ export async function resolveStoredView(
   );
 }
 
+/** Like resolveStoredView, for what is done to records in Redis. Throws FS_REQUEST_INVALID for a version that nobody reads. */
+export async function resolveOnlineView(
+  client: Pool | PoolClient,
+  reference: string,
+): Promise<StoredVersion> {
+  const version = await resolveStoredView(client, reference);
+  if (version.online) return version;
+  throw new FeatureStoreError(
+    'FS_REQUEST_INVALID',
+    `nobody reads ${version.view.name}@${version.version}: nothing of it is kept in Redis`,
+    { fix: 'name the view in a service and apply', view: version.view.name, version: version.version },
+  );
+}
+
 /** A version by its id. Throws FS_NOT_FOUND. */
 export async function getVersion(client: Pool | PoolClient, id: number): Promise<ViewVersion> {
   const { rows } = await client.query<VersionRow>(
@@ -122,14 +146,13 @@ export async function getVersion(client: Pool | PoolClient, id: number): Promise
   });
 }
 
-/** Every version in one of the states, by view and version. */
+/** By view and version. */
 export async function listVersions(
   client: Pool | PoolClient,
-  states: readonly VersionState[],
+  which: typeof MAINTAINED | typeof IN_USE | typeof GIVEN_UP,
 ): Promise<ViewVersion[]> {
   const { rows } = await client.query<VersionRow>(
-    `select ${VERSION_COLUMNS} from view_version where state = any ($1) order by view collate "C", version`,
-    [states],
+    `select ${VERSION_COLUMNS} from view_version where ${which} order by view collate "C", version`,
   );
   return rows.map(versionOf);
 }
@@ -159,7 +182,8 @@ export function compileServingPlan(pool: Pool): Promise<ServingPlan> {
           fix: 'apply definitions: almanac apply',
         });
       const { rows } = await client.query<{ generation: string }>('select generation::text from generation');
-      const live = await listVersions(client, ['live']);
+      const live = (await listVersions(client, IN_USE)).filter(({ state }) => state === 'live');
+      const unread: string[] = [];
       const plan: ServingPlan = {
         layout: 1,
         revision: revision.revision,
@@ -167,10 +191,12 @@ export function compileServingPlan(pool: Pool): Promise<ServingPlan> {
         entities: revision.definitions.entities,
         views: [],
         onDemand: [],
+        unread,
         services: revision.definitions.services,
       };
       for (const each of live) {
-        if (each.kind === 'onDemand')
+        if (!each.online) unread.push(each.view.name);
+        else if (each.kind === 'onDemand')
           plan.onDemand.push({ version: each.version, hash: each.hash, view: each.view });
         else plan.views.push(servedView(each));
       }

@@ -18,6 +18,8 @@ export interface CompiledPlan {
   generation: string;
   views: ReadonlyMap<string, StoredReader>;
   onDemand: ReadonlyMap<string, { version: number; compiled: CompiledOnDemand }>;
+  /** Views that nobody reads: nothing of them is here. */
+  unread: ReadonlySet<string>;
   services: ReadonlyMap<string, readonly string[]>;
   /** Vectors compiled so far, by what was asked. */
   vectors: Map<string, Vector>;
@@ -93,6 +95,7 @@ export function compilePlan(plan: ServingPlan): CompiledPlan {
         { version, compiled: compileOnDemand(view, typeOf) },
       ]),
     ),
+    unread: new Set(plan.unread),
     services: new Map(plan.services.map((service) => [service.name, service.features])),
     vectors: new Map(),
   };
@@ -173,8 +176,7 @@ function compileVector(
   const versions: Record<string, number> = Object.create(null) as Record<string, number>;
 
   const place = (view: string, feature: string, pointer: string): StoredFeature => {
-    const reader =
-      plan.views.get(view) ?? unknown('view', view, [...plan.views.keys(), ...plan.onDemand.keys()], pointer);
+    const reader = plan.views.get(view) ?? noReader(plan, view, pointer);
     let group = groups.findIndex((candidate) => candidate.entity === reader.entity);
     if (group < 0) {
       group = groups.push({ entity: reader.entity, readers: [] }) - 1;
@@ -221,6 +223,15 @@ function compileVector(
     readers.filter((r) => r.cadenceMs !== null).map((r) => r.field),
   );
   return { joinKeys, requestFields, groups, tickFields, onDemand, columns, versions };
+}
+
+function noReader(plan: CompiledPlan, view: string, pointer: string): never {
+  if (!plan.unread.has(view))
+    return unknown('view', view, [...plan.views.keys(), ...plan.onDemand.keys()], pointer);
+  throw new FeatureStoreError('FS_NOT_FOUND', `view "${view}" is not served: no service reads it`, {
+    fix: 'name the view in a service and apply',
+    pointer,
+  });
 }
 
 function featureIndex(

@@ -11,7 +11,7 @@ import type { Entity, ScalarType } from '../core/definition.js';
 import { FeatureStoreError } from '../core/error.js';
 import type { Value } from '../core/event.js';
 import { INT64_RANGE, isInt64 } from '../core/int64.js';
-import { generationKey, progressKey } from '../core/serving-plan.js';
+import { generationKey, onlineSetKey, progressKey } from '../core/serving-plan.js';
 import { parseTimestamp } from '../core/time.js';
 import { failed, type Judged, judge, type Status, tickAt } from '../core/vector.js';
 import { type CompiledPlan, nearest, type StoredReader, type Vector, vectorOf } from './plan.js';
@@ -183,6 +183,7 @@ async function fetchRecords(
   context: ReadContext,
 ): Promise<OnlineData> {
   const { redis, environment, plan, deadline, onRedisRead } = context;
+  const readers = vector.groups.flatMap((group) => group.readers);
   const started = performance.now();
   const data = await readOnline(
     redis,
@@ -193,6 +194,8 @@ async function fetchRecords(
       }),
       progressKey: progressKey(environment),
       tickFields: vector.tickFields,
+      onlineSetKey: onlineSetKey(environment),
+      versions: readers.map(({ field }) => field),
       generationKey: generationKey(environment),
     },
     deadline,
@@ -200,6 +203,11 @@ async function fetchRecords(
   onRedisRead?.(performance.now() - started);
   if (data.generation !== plan.generation)
     throw notReady(generationProblem(plan.generation, data.generation));
+  const unkept = readers.find(({ field }) => data.unkept.includes(field));
+  if (unkept)
+    throw notReady(
+      `view "${unkept.view.name}" v${unkept.version} is read by nobody any more, and the plan that says so is on its way`,
+    );
   return data;
 }
 

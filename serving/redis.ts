@@ -29,6 +29,9 @@ export interface OnlineRead {
   hashes: ReadonlyArray<{ key: string; fields: readonly string[] }>;
   progressKey: string;
   tickFields: readonly string[];
+  onlineSetKey: string;
+  /** Version ids of the fields. */
+  versions: readonly string[];
   generationKey: string;
 }
 
@@ -36,23 +39,29 @@ export interface OnlineData {
   /** For each hash its fields' bytes; a hash that could not be read alone is an Error. */
   records: ReadonlyArray<ReadonlyArray<Buffer | null> | Error>;
   ticks: ReadonlyArray<string | null>;
+  /** Those of the versions whose records are not kept any more. */
+  unkept: readonly string[];
   generation: string | null;
 }
 
 /**
- * Everything a request needs, in one round trip. The generation is read last: data that vanished before or between the reads
- * cannot go unseen. Throws FS_UNAVAILABLE when Redis is away, FS_DEADLINE when it did not answer by `deadline` (performance.now()).
+ * Everything a request needs, in one round trip. What is kept, and the generation, are read last: data that vanished before or between
+ * the reads cannot go unseen. Throws FS_UNAVAILABLE when Redis is away, FS_DEADLINE when it did not answer by `deadline` (performance.now()).
  */
 export async function readOnline(redis: Redis, read: OnlineRead, deadline: number): Promise<OnlineData> {
   if (redis.status !== 'ready') throw unavailable(`its connection is "${redis.status}"`);
   const pipeline = redis.pipeline();
   for (const { key, fields } of read.hashes) pipeline.hmgetBuffer(key, ...fields);
   if (read.tickFields.length > 0) pipeline.hmget(read.progressKey, ...read.tickFields);
+  pipeline.hmget(read.onlineSetKey, 'change', ...read.versions);
   pipeline.get(read.generationKey);
   const replies = (await within(pipeline.exec(), deadline)) ?? [];
   const [error, generation] = replies.at(-1) ?? [null, null];
   if (error) throw unavailable(error.message, error);
-  const [tickError, ticks] = read.tickFields.length > 0 ? replies.at(-2)! : [null, []];
+  const [setError, online] = replies.at(-2)!;
+  if (setError) throw unavailable(setError.message, setError);
+  const [change, ...kept] = online as Array<string | null>;
+  const [tickError, ticks] = read.tickFields.length > 0 ? replies.at(-3)! : [null, []];
   if (tickError) throw unavailable(tickError.message, tickError);
   return {
     records: read.hashes.map((_, index) => {
@@ -60,6 +69,8 @@ export async function readOnline(redis: Redis, read: OnlineRead, deadline: numbe
       return failure ?? (record as Array<Buffer | null>);
     }),
     ticks: ticks as Array<string | null>,
+    // Without a set nothing was ever removed: an older program wrote what is there.
+    unkept: change === null ? [] : read.versions.filter((_, index) => kept[index] === null),
     generation: generation as string | null,
   };
 }

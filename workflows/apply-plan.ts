@@ -1,7 +1,7 @@
 /**
  * Apply: what a plan says becomes what readers get, all at once or not at all.
- *   open (versions, tables) → topics → schedules, paused → backfills → taken over by streams → activate
- *   ─ the point of no return ─ → publish to serving → schedules run → streams
+ *   open (versions, tables) → topics → schedules, paused → backfills, refills → taken over by streams → activate
+ *   ─ the point of no return ─ → publish to serving → schedules run → streams → what nobody reads any more leaves Redis
  * A failure before it abandons what the plan opened; after it every step is tried until it succeeds.
  */
 import {
@@ -28,7 +28,7 @@ export interface ApplyPlanResult {
 }
 
 // Each is bounded by the disks of one machine; more at once only share them.
-const BACKFILLS_AT_ONCE = 2;
+const FILLS_AT_ONCE = 2;
 
 const TAKEN_OVER = 'waiting up to a minute for running streams to take the new versions over';
 
@@ -53,12 +53,13 @@ export async function applyPlan({ planHash, by }: ApplyPlanInput): Promise<Apply
       'Versions',
       plan.versions.map(({ view, version }) => `${view}@${version}`).join(', ') || 'none new',
     );
+    const fills = plan.backfills.length + plan.refills.length;
     await steps.createTopics({ planHash });
     let later: Awaited<ReturnType<Activities['awaitStreams']>>['later'] = [];
     if (!plan.applied) {
-      run.report({ done: 1, total: 5 + plan.backfills.length, message: 'making schedules' });
+      run.report({ done: 1, total: 5 + fills, message: 'making schedules' });
       await steps.createSchedules({ planHash });
-      await backfillAll(plan.backfills, run);
+      await fillAll(plan, run);
       await run.mayGoOn();
       run.report({ message: TAKEN_OVER });
       ({ later } = await steps.awaitStreams({
@@ -69,15 +70,18 @@ export async function applyPlan({ planHash, by }: ApplyPlanInput): Promise<Apply
     }
     undo.length = 0; // readers have moved
     await CancellationScope.nonCancellable(async () => {
-      run.report({ done: 3 + plan.backfills.length, total: 5 + plan.backfills.length, message: TAKEN_OVER });
+      run.report({ done: 3 + fills, total: 5 + fills, message: TAKEN_OVER });
       if (later.length > 0) await steps.awaitStreams({ versions: later });
       run.report({ message: 'publishing' });
-      // Serving first: the versions it reads until then are no streams' any more.
+      // Serving first: the versions it reads until then are kept up to date.
       await steps.publishServingPlan();
+      await steps.settleOnline();
       await steps.settleSchedules();
       await steps.startStreams();
+      run.report({ message: 'removing what nobody reads from Redis' });
+      await steps.reclaim();
     });
-    run.report({ done: 5 + plan.backfills.length });
+    run.report({ done: 5 + fills });
     await run.end(`revision ${plan.revision} is live`);
     return { revision: plan.revision, versions: plan.versions, backfilled: plan.backfills.length };
   } catch (error) {
@@ -90,18 +94,35 @@ export async function applyPlan({ planHash, by }: ApplyPlanInput): Promise<Apply
   }
 }
 
-type Backfills = Awaited<ReturnType<Activities['openPlan']>>['backfills'];
+interface Fill {
+  workflow: 'backfill' | 'refill';
+  view: string;
+  version: number;
+  /** Of the workflow's id, after view and version. */
+  range: string;
+  message: string;
+}
 
-async function backfillAll(backfills: Backfills, run: Run): Promise<void> {
+type Opened = Awaited<ReturnType<Activities['openPlan']>>;
+
+/** Backfills of new versions, and refills of those that nobody has read before. */
+async function fillAll({ backfills, refills }: Opened, run: Run): Promise<void> {
+  const fills: Fill[] = [
+    ...backfills.map(({ view, version, start, end, events }): Fill => {
+      const range = `/${start.slice(0, 10)}..${end.slice(0, 10)}`;
+      return { workflow: 'backfill', view, version, range, message: `${events} events` };
+    }),
+    ...refills.map((one): Fill => ({ workflow: 'refill', ...one, range: '', message: 'its first reader' })),
+  ];
   let done = 0;
-  await workOff(run, [...backfills], BACKFILLS_AT_ONCE, async ({ view, version, start, end, events }) => {
-    run.report({ done: 2 + done, message: `backfilling ${view}@${version}: ${events} events` });
-    await executeChild('backfill', {
-      workflowId: `backfill/${view}@${version}/${start.slice(0, 10)}..${end.slice(0, 10)}`,
+  await workOff(run, fills, FILLS_AT_ONCE, async ({ workflow, view, version, range, message }) => {
+    run.report({ done: 2 + done, message: `${workflow} ${view}@${version}: ${message}` });
+    await executeChild(workflow, {
+      workflowId: `${workflow}/${view}@${version}${range}`,
       taskQueue: queue('batch'),
       args: [{ view, version }],
-      staticSummary: `backfill ${view}@${version}`,
-      searchAttributes: { AlmanacKind: ['backfill'], AlmanacView: [view], AlmanacVersion: [version] },
+      staticSummary: `${workflow} ${view}@${version}`,
+      searchAttributes: { AlmanacKind: [workflow], AlmanacView: [view], AlmanacVersion: [version] },
       cancellationType: ChildWorkflowCancellationType.WAIT_CANCELLATION_COMPLETED,
     });
     run.report({ done: 2 + ++done });

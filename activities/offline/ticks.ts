@@ -51,7 +51,11 @@ export function servedByTick({ view }: StoredVersion): boolean {
  * the topic brings any. What a file or a table tells comes in by an import, and then by a backfill.
  */
 export function beginsLive(version: StoredVersion): boolean {
-  return !servedByTick(version) && version.state === 'live' && version.source!.input.type === 'topic';
+  return (
+    !servedByTick(version) &&
+    (version.state === 'live' || version.state === 'deprecated') &&
+    version.source!.input.type === 'topic'
+  );
 }
 
 /**

@@ -1,6 +1,6 @@
 /**
- * What serving reads besides records: the plan, the progress of ticks, the generation. Each only goes forward, so a late or
- * repeated publication changes nothing.
+ * What stands in Redis besides records: the plan, the progress of ticks, the generation, and whose records are kept. Each only goes
+ * forward, so a late or repeated publication changes nothing.
  *
  * Redis is *whole* when it has a plan and our generation: then every live version's records are in it. One that is new, or was
  * emptied, gets both at once and last, when every version that has something to serve was refilled: until then serving is not
@@ -10,11 +10,13 @@ import type { Redis } from 'ioredis';
 import { FeatureStoreError } from '../../core/error.js';
 import {
   generationKey,
+  onlineSetKey,
   planKey,
   progressKey,
   refilledKey,
   type ServingPlan,
 } from '../../core/serving-plan.js';
+import type { OnlineSet } from '../../registry/online.js';
 import { evaluate, script } from './script.js';
 
 const WHOLE = `redis.call('GET', KEYS[1]) == ARGV[1] and redis.call('EXISTS', KEYS[2]) == 1`;
@@ -128,15 +130,36 @@ const keysOf = (environment: string): string[] => [
   refilledKey(environment),
 ];
 
+const PUBLISH_ONLINE_SET = script(`
+local known = redis.call('HGET', KEYS[1], 'change')
+if known and tonumber(known) >= tonumber(ARGV[1]) then return 0 end
+redis.call('DEL', KEYS[1])
+redis.call('HSET', KEYS[1], 'change', ARGV[1])
+for i = 2, #ARGV do redis.call('HSET', KEYS[1], ARGV[i], 1) end
+return 1
+`);
+
+/** From here on records of these versions are taken, and of no others; unless a newer set stands there. */
+export async function publishOnlineSet(
+  redis: Redis,
+  environment: string,
+  { change, versionIds }: Pick<OnlineSet, 'change' | 'versionIds'>,
+): Promise<void> {
+  const args = [change, ...versionIds].map(String);
+  await evaluate(redis, PUBLISH_ONLINE_SET, [onlineSetKey(environment)], args);
+}
+
 const PUBLISH_PROGRESS = script(`
 for i = 1, #ARGV, 2 do
-  local stored = redis.call('HGET', KEYS[1], ARGV[i])
-  if not stored or tonumber(ARGV[i + 1]) > tonumber(stored) then redis.call('HSET', KEYS[1], ARGV[i], ARGV[i + 1]) end
+  local stored = redis.call('HGET', KEYS[2], ARGV[i])
+  if redis.call('HEXISTS', KEYS[1], ARGV[i]) == 1 and (not stored or tonumber(ARGV[i + 1]) > tonumber(stored)) then
+    redis.call('HSET', KEYS[2], ARGV[i], ARGV[i + 1])
+  end
 end
 return 1
 `);
 
-/** The newest published tick of view versions; an older one than what stands there is ignored. */
+/** The newest published tick of view versions that somebody reads; an older one than what stands there is ignored. */
 export async function publishProgress(
   redis: Redis,
   environment: string,
@@ -144,7 +167,7 @@ export async function publishProgress(
 ): Promise<void> {
   if (ticks.length === 0) return;
   const args = ticks.flatMap(({ versionId, tickMs }) => [String(versionId), String(tickMs)]);
-  await evaluate(redis, PUBLISH_PROGRESS, [progressKey(environment)], args);
+  await evaluate(redis, PUBLISH_PROGRESS, [onlineSetKey(environment), progressKey(environment)], args);
 }
 
 function otherGeneration(stored: string, generation: string, environment: string): FeatureStoreError {

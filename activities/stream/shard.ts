@@ -10,7 +10,8 @@
  *
  * When Redis is away the stream goes on: what could not be published is written down as owed, a range of sequences of each version,
  * and a workflow of its own writes it when Redis is back (activities/dual-write.ts). view_progress.sequence passes only what was
- * published or is owed.
+ * published or is owed. Of a version that nobody reads nothing is published, and nothing is owed; each batch's transaction says which
+ * these are, so what is folded after a version got its first reader is published (docs/decisions/0020).
  *
  * Transactions that archive into one source commit in order of their sequence numbers (lockSource), and what an import of the same
  * source archived is taken in before anything later is folded: a state always holds all of its entity's events up to its sequence.
@@ -21,7 +22,7 @@ import { FeatureStoreError } from '../../core/error.js';
 import type { Event } from '../../core/event.js';
 import { judge } from '../../core/expectations.js';
 import type { Tally } from '../../core/tally.js';
-import { findSource, getVersion } from '../../registry/resolve.js';
+import { findSource, getVersion, MAINTAINED } from '../../registry/resolve.js';
 import { type PoolClient, transaction } from '../../registry/sql.js';
 import { pauseStream } from '../../registry/streams.js';
 import type { Deps } from '../deps.js';
@@ -62,7 +63,6 @@ const TAKE_IN_MS = 10_000;
 // A state of a wide view takes some 35 kB, one of a narrow view 1 kB. Beyond it all are written and forgotten, and loaded again as they
 // come.
 const MAX_STATES = 50_000;
-const STATES = `('backfilling', 'shadow', 'canary', 'live')`;
 
 /** What the registry and the operator want of a stream. */
 interface Orders {
@@ -73,6 +73,8 @@ interface Orders {
    * source has other columns than the present definitions' waits until its own are: events are folded by their columns' order.
    */
   versions: number[];
+  /** Those of them that somebody reads. */
+  served: number[];
   /** The newest transaction of an import into the source. */
   imported: number;
   /** One has not ended. */
@@ -99,6 +101,8 @@ export class Shard {
   #source!: Source;
   #read!: (message: { offset: number; value: Buffer | null }) => Read;
   readonly #views = new Map<number, ViewStates>();
+  /** Versions that somebody reads. */
+  #served: ReadonlySet<number> = new Set();
   #paused = false;
   /** Redis takes writes. Once it did not, nothing is sent before a probe says that it does: each attempt may last COMMAND_MS. */
   #online = true;
@@ -208,6 +212,7 @@ export class Shard {
       await this.#reload(orders.revision);
       orders = await read();
     }
+    this.#served = new Set(orders.served);
     for (const id of this.#views.keys()) if (!orders.versions.includes(id)) this.#views.delete(id);
     const added = orders.versions.filter((id) => !this.#views.has(id));
     const isDue = !orders.isImporting || performance.now() - this.#takenInAt > TAKE_IN_MS;
@@ -236,7 +241,7 @@ export class Shard {
    */
   async #attach(added: readonly number[]): Promise<void> {
     const { source, partition } = this.#options;
-    const { sequence, imported } = await transaction(this.#deps.pool, async (client) => {
+    const { sequence, imported, served } = await transaction(this.#deps.pool, async (client) => {
       await this.#move(client, { offset: this.#next, mark: null });
       await lockArchiveShared(client);
       await lockSource(client, source);
@@ -252,6 +257,7 @@ export class Shard {
       );
       return { sequence: drawn, ...(await readOrders(client, source, this.#source)) };
     });
+    this.#served = new Set(served);
     if (imported > this.#folded) await this.#takeIn(sequence);
     this.#folded = sequence;
     for (const id of added) {
@@ -277,7 +283,7 @@ export class Shard {
   async #catchUp(id: number, states: ViewStates, after: number, until: number): Promise<void> {
     let published = true;
     for await (const records of states.catchUp(after, until, this.#signal)) {
-      if (!(await this.#publish(records))) published = false;
+      if (this.#served.has(id) && !(await this.#publish(records))) published = false;
       this.#tell(this.#paused ? 'paused' : 'running');
       if (this.#size(states) > MAX_STATES) await this.#forget([...this.#views.values(), states]);
     }
@@ -304,12 +310,14 @@ export class Shard {
    */
   async #refresh(): Promise<void> {
     const now = this.#deps.clock();
-    for (const states of this.#views.values())
+    for (const [id, states] of this.#views) {
+      if (!this.#served.has(id)) continue;
       for await (const records of states.refresh(now, this.#folded)) {
         await this.#send(records);
         await states.writeRefreshed(this.#fence);
         this.#tell(this.#paused ? 'paused' : 'running');
       }
+    }
   }
 
   /** Beside the batches: what it finds counts from the next of them on, and another failure than that Redis is away at the next turn. */
@@ -341,11 +349,14 @@ export class Shard {
     this.#next = batch.nextOffset;
     this.#greatest = done.greatest;
     this.#heldMs = done.heldMs;
+    this.#served = new Set(done.served);
     if (done.imported > this.#folded) await this.#takeIn(done.sequence);
     else {
       const records: RecordRow[] = [];
-      for (const states of this.#views.values())
-        records.push(...(await states.fold(done.events, done.sequence)));
+      for (const [id, states] of this.#views) {
+        const made = await states.fold(done.events, done.sequence);
+        if (this.#served.has(id)) records.push(...made);
+      }
       if (!(await this.#publish(records))) await this.#owe([...this.#views.keys()], this.#folded);
     }
     this.#folded = done.sequence;
@@ -362,7 +373,7 @@ export class Shard {
         const before = await this.#move(client, { offset: nextOffset, mark });
         await lockArchiveShared(client);
         await lockSource(client, name);
-        const { revision, imported } = await readOrders(client, name, this.#source);
+        const { revision, imported, served } = await readOrders(client, name, this.#source);
         if (revision !== this.#revision) throw new OtherDefinitions();
         const sequence = await nextSequence(client);
         const arrivedAt = Math.max(await readClock(client), before.arrivedMs ?? 0);
@@ -411,7 +422,7 @@ export class Shard {
           [name, partition],
         );
         const events = sorted.rows.map(({ event }) => event);
-        return { sequence, imported, events, greatest: sorted.greatest, heldMs: held[0]!.first };
+        return { sequence, imported, served, events, greatest: sorted.greatest, heldMs: held[0]!.first };
       });
     } catch (error) {
       if (error instanceof OtherDefinitions) return null;
@@ -547,7 +558,8 @@ export class Shard {
    * in the status: one entity must not stop a stream.
    */
   async #send(records: readonly RecordRow[]): Promise<void> {
-    const { conflict } = await writeRecords(this.#deps.redis, records);
+    const { redis, config } = this.#deps;
+    const { conflict } = await writeRecords(redis, config.environment, records);
     if (conflict === 0) return;
     const { source, partition } = this.#options;
     await this.#deps.pool.query(
@@ -562,7 +574,7 @@ export class Shard {
    */
   async #owe(versionIds: readonly number[], after: number): Promise<void> {
     await this.#deps.pool.query(
-      `insert into owed (version_id, after_sequence) select id, $2 from unnest($1::integer[]) as id
+      `insert into owed (version_id, after_sequence) select id, $2 from view_version where id = any ($1) and online
        on conflict (version_id) where until_sequence is null do nothing`,
       [versionIds, after],
     );
@@ -608,6 +620,7 @@ export class Shard {
 interface Archived {
   sequence: number;
   imported: number;
+  served: number[];
   events: Event[];
   greatest: number | null;
   heldMs: number | null;
@@ -668,9 +681,10 @@ async function readOrders(
   const { rows } = await client.query<Orders>(
     `select coalesce((select wanted from stream_control where source = $1), 'run') as wanted,
             coalesce((select max(revision) from revision), 0)::bigint as revision,
+            array(select id from view_version where online) as served,
             array(select v.id from view_version v left join view_progress p on p.version_id = v.id
                    where v.kind = 'aggregation' and v.source ->> 'name' = $1 and v.definition #>> '{mode,type}' = 'streaming'
-                     and v.state in ${STATES} and v.source -> 'columns' = $2::jsonb
+                     and ${MAINTAINED} and v.source -> 'columns' = $2::jsonb
                      and (p.version_id is not null
                           or v.state = 'live' and not exists (select 1 from backfill b where b.version_id = v.id)) order by v.id) as versions,
             coalesce((select max(last_sequence) from import where source = $1), 0)::bigint as imported,

@@ -46,6 +46,8 @@ const Verification = z
     different: Count,
     neverBackfilled: z.array(z.string()),
     owed: z.array(z.string()),
+    /** Nobody reads them: they have no online records. */
+    unread: z.array(z.string()),
     byPath: Counts,
     /** And path. */
     byView: z.record(z.string(), Counts),
@@ -112,7 +114,7 @@ async function getVerification(pool: Pool, id: string): Promise<Verification> {
   >('select checked, different, result, created_at as at from verification where id = $1', [id]);
   const [found] = rows;
   if (found) {
-    const { input, finished, neverBackfilled, owed, byPath, byView, differences } = found.result;
+    const { input, finished, neverBackfilled, owed, unread, byPath, byView, differences } = found.result;
     const { checked, different } = found;
     return {
       id,
@@ -121,6 +123,7 @@ async function getVerification(pool: Pool, id: string): Promise<Verification> {
       different,
       neverBackfilled,
       owed,
+      unread,
       byPath,
       byView,
       differences,

@@ -17,6 +17,7 @@ import { createIngest } from '../../core/ingest.js';
 import { HOUR } from '../../core/time.js';
 import { resolveStoredView } from '../../registry/resolve.js';
 import { transaction } from '../../registry/sql.js';
+import { servicesOf } from '../workflows/definitions.js';
 import { applyDefinitions, createEnvironment } from '../workflows/environment.js';
 import { userNow, visits, world } from '../workflows/world.js';
 
@@ -34,7 +35,12 @@ const pair: Entity = {
   ],
 };
 const pairNow: AggregationView = { ...userNow, entity: 'pair', key: ['user_id', 'item'] };
-const definitions: Definitions = { ...world, entities: [pair], views: [pairNow] };
+const definitions: Definitions = {
+  ...world,
+  entities: [pair],
+  views: [pairNow],
+  services: servicesOf([pairNow]),
+};
 await applyDefinitions(env, definitions);
 
 const random = (bytes: number): string => randomBytes(bytes).toString('base64').slice(0, bytes);

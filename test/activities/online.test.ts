@@ -5,12 +5,19 @@ import fc from 'fast-check';
 import type { Redis } from 'ioredis';
 import { afterAll, describe, expect, test } from 'vitest';
 import { assertKeepsRecords, COMMAND_MS, createRedis, untilReady } from '../../activities/online/client.js';
-import { beginRefill, endRefill, publishPlan, publishProgress } from '../../activities/online/publish.js';
+import {
+  beginRefill,
+  endRefill,
+  publishOnlineSet,
+  publishPlan,
+  publishProgress,
+} from '../../activities/online/publish.js';
 import { removeVersions } from '../../activities/online/remove.js';
 import { type RecordRow, writeRecords } from '../../activities/online/write.js';
 import { readConfig } from '../../core/config.js';
 import {
   generationKey,
+  onlineSetKey,
   planKey,
   progressKey,
   refilledKey,
@@ -36,7 +43,11 @@ function record(a: bigint, b: bigint, body = ''): Buffer {
   return Buffer.concat([head, Buffer.from(body)]);
 }
 const stored = (name: number | string, field = '1') => redis.hgetBuffer(key(name), field);
-const none = { written: 0, unchanged: 0, stale: 0, conflict: 0, conflicts: [] };
+const none = { written: 0, unchanged: 0, stale: 0, unread: 0, conflict: 0, conflicts: [] };
+let change = 0;
+const keep = (...versionIds: number[]) =>
+  publishOnlineSet(redis, environment, { change: ++change, versionIds });
+await keep(1, 2);
 
 describe('guarded writes', () => {
   const BIG = 2n ** 63n;
@@ -54,7 +65,7 @@ describe('guarded writes', () => {
     { why: 'bytes that are no record', before: Buffer.from('short'), after: record(1n, 1n), outcome: 'conflict' },
   ])('$why: $outcome', async ({ why, before, after, outcome }) => {
     if (before !== null) await redis.hset(key(why), '1', before);
-    const counts = await writeRecords(redis, [{ key: key(why), field: '1', record: after }]);
+    const counts = await writeRecords(redis, environment, [{ key: key(why), field: '1', record: after }]);
     const conflicts = outcome === 'conflict' ? [0] : [];
     expect(counts).toEqual({ ...none, [outcome]: 1, conflicts });
     expect(await stored(why)).toEqual(outcome === 'written' ? after : before);
@@ -79,8 +90,8 @@ describe('guarded writes', () => {
           const share = Array.from({ length: writers }, (_, i) =>
             rows.filter((_row, j) => j % writers === i),
           );
-          await Promise.all(share.map((some) => writeRecords(redis, some)));
-          await writeRecords(redis, rows.toReversed()); // a replay changes nothing
+          await Promise.all(share.map((some) => writeRecords(redis, environment, some)));
+          await writeRecords(redis, environment, rows.toReversed()); // a replay changes nothing
           for (let who = 0; who <= 4; who++) {
             const mine = writes
               .filter(([each]) => each === who)
@@ -102,7 +113,12 @@ describe('guarded writes', () => {
       record: record(1n, 1n),
     }));
     rows[207] = { key: key('clash'), field: '1', record: record(5n, 5n, 'new') };
-    expect(await writeRecords(redis, rows)).toEqual({ ...none, written: 249, conflict: 1, conflicts: [207] });
+    expect(await writeRecords(redis, environment, rows)).toEqual({
+      ...none,
+      written: 249,
+      conflict: 1,
+      conflicts: [207],
+    });
   });
 
   test('a Redis that forgot the script is told again', async () => {
@@ -111,19 +127,38 @@ describe('guarded writes', () => {
       { length: 900 },
       (_, i): RecordRow => ({ key: key(`again${i}`), field: '1', record: record(1n, 1n) }),
     );
-    expect((await writeRecords(redis, rows)).written).toBe(900);
-    expect((await writeRecords(redis, rows)).unchanged).toBe(900);
+    expect((await writeRecords(redis, environment, rows)).written).toBe(900);
+    expect((await writeRecords(redis, environment, rows)).unchanged).toBe(900);
   });
 
   test('a version is taken out, the others stay', async () => {
-    await writeRecords(redis, [
+    await writeRecords(redis, environment, [
       { key: key('both'), field: '1', record: record(1n, 1n) },
       { key: key('both'), field: '2', record: record(1n, 1n) },
       { key: key('one'), field: '2', record: record(1n, 1n) },
     ]);
+    await publishProgress(redis, environment, [1, 2].map((versionId) => ({ versionId, tickMs: 5 }))); // biome-ignore format: short
+    await removeVersions(redis, environment, [2], () => {});
+    expect(await redis.hkeys(key('both'))).toEqual(['1', '2']); // it is read
+    await keep(1);
     await removeVersions(redis, environment, [2, 3], () => {});
     expect(await redis.hkeys(key('both'))).toEqual(['1']);
     expect(await redis.exists(key('one'))).toBe(0);
+    expect(await redis.hgetall(progressKey(environment))).toEqual({ 1: '5' });
+    await redis.del(progressKey(environment));
+  });
+
+  test('what nobody reads is not written, whatever an older set said', async () => {
+    const rows = ['1', '2'].map((field) => ({ key: key('unread'), field, record: record(1n, 1n) }));
+    await publishOnlineSet(redis, environment, { change: change - 1, versionIds: [1, 2] }); // of one that was stopped meanwhile
+    expect(await writeRecords(redis, environment, rows)).toEqual({ ...none, written: 1, unread: 1 });
+    await publishProgress(redis, environment, [{ versionId: 2, tickMs: 5 }]);
+    expect(await redis.hkeys(key('unread'))).toEqual(['1']);
+    expect(await redis.exists(progressKey(environment))).toBe(0);
+    await redis.del(onlineSetKey(environment)); // emptied
+    expect(await writeRecords(redis, environment, rows)).toEqual({ ...none, unread: 2 });
+    await keep(1, 2);
+    expect(await writeRecords(redis, environment, rows)).toEqual({ ...none, written: 1, unchanged: 1 });
   });
 });
 
@@ -195,7 +230,10 @@ describe('a Redis that cannot be worked with', () => {
     close();
     const away = createRedis(url, () => {});
     const began = performance.now();
-    await expect(writeRecords(away, rows)).rejects.toMatchObject({ code: 'FS_UNAVAILABLE', retryable: true });
+    await expect(writeRecords(away, environment, rows)).rejects.toMatchObject({
+      code: 'FS_UNAVAILABLE',
+      retryable: true,
+    });
     expect(performance.now() - began).toBeLessThan(COMMAND_MS);
     await expect(untilReady(away, 200)).rejects.toMatchObject({ code: 'FS_UNAVAILABLE' });
     away.disconnect();
@@ -223,7 +261,10 @@ describe('a Redis that cannot be worked with', () => {
     await untilReady(hung, 5_000);
     hangs = true;
     const began = performance.now();
-    await expect(writeRecords(hung, rows)).rejects.toMatchObject({ code: 'FS_DEADLINE', retryable: true });
+    await expect(writeRecords(hung, environment, rows)).rejects.toMatchObject({
+      code: 'FS_DEADLINE',
+      retryable: true,
+    });
     expect(performance.now() - began).toBeLessThan(COMMAND_MS + 1_000);
     hung.disconnect();
     close();

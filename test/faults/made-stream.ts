@@ -7,6 +7,7 @@ import { assertDefinitions } from '../../core/check.js';
 import type { AggregationView, Definitions, Source } from '../../core/definition.js';
 import { columnNames, type Value } from '../../core/event.js';
 import { DAY, HOUR, MINUTE, SECOND } from '../../core/time.js';
+import { servicesOf } from '../workflows/definitions.js';
 import { message, streamed } from '../workflows/streaming.js';
 import { makeEvents, random, userNow, visitDaily, world } from '../workflows/world.js';
 
@@ -35,15 +36,7 @@ export function definitionsOf(views: readonly AggregationView[]): Definitions {
     ...world,
     sources: [source],
     views: [...views],
-    services: [
-      {
-        name: 'of_users',
-        description: 'what a model of users reads',
-        owner: 'shop',
-        tags: [],
-        features: userNow.features.map(({ name }) => `${userNow.name}:${name}`),
-      },
-    ],
+    services: servicesOf([...views]),
   });
 }
 

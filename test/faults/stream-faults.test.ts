@@ -125,7 +125,7 @@ async function checkServed(): Promise<void> {
     method: 'POST',
     headers: { 'content-type': 'application/json', 'x-deadline-ms': '5000' },
     body: JSON.stringify({
-      feature_service: 'of_users',
+      feature_service: `reads_${VIEWS[0]!.name}`,
       entities: { user_id: rows.map(({ user }) => user) },
     }),
   });

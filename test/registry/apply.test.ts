@@ -5,8 +5,17 @@ import type { AggregationView, Definitions } from '../../core/definition.js';
 import { FeatureStoreError } from '../../core/error.js';
 import { nameProblem } from '../../core/naming.js';
 import { type Current, type Plan, planDefinitions } from '../../core/plan.js';
-import { abandonPlan, activate, computePlan, openRevision, savePlan } from '../../registry/apply.js';
+import { versionsRead } from '../../core/readers.js';
+import {
+  abandonPlan,
+  activate,
+  computePlan,
+  openRevision,
+  savePlan,
+  settleOnline,
+} from '../../registry/apply.js';
 import { migrate } from '../../registry/migrate.js';
+import { listReclaimable, readOnlineSet, recordReclaimed } from '../../registry/online.js';
 import { compileServingPlan, findRevision, resolveView } from '../../registry/resolve.js';
 import { type Pool, quote, transaction } from '../../registry/sql.js';
 import { archiveTable, ROW_COLUMNS } from '../../registry/tables.js';
@@ -49,6 +58,13 @@ async function versions(): Promise<string[]> {
     `select format('%s@%s %s', view, version, state) as name from view_version order by view, version`,
   );
   return rows.map(({ name }) => name);
+}
+
+async function online(): Promise<string[]> {
+  const { rows } = await pool.query<{ name: string }>(
+    `select view || '@' || version as name from view_version where online`,
+  );
+  return rows.map(({ name }) => name).sort();
 }
 
 async function tables(): Promise<string[]> {
@@ -99,8 +115,9 @@ test('nobody sees a plan before it is activated; then all of it', async () => {
   });
   const plan = await compileServingPlan(pool);
   expect(plan).toMatchObject({ layout: 1, revision: 1 });
-  expect(plan.views.map((view) => [view.view.name, view.versionId])).toEqual([['user_orders', ids[1]], ['user_rank', ids[2]]]); // biome-ignore format: a table
+  expect(plan.views.map((view) => [view.view.name, view.versionId])).toEqual([['user_orders', ids[1]]]);
   expect(plan.onDemand.map(({ view }) => view.name)).toEqual(['user_now']);
+  expect(plan.unread).toEqual(['user_rank']); // no service names it
   expect((await computePlan(pool, definitions())).empty).toBe(true);
 });
 
@@ -266,6 +283,80 @@ describe('giving up', () => {
       'user_orders@1 abandoned',
       'user_orders@2 live',
     ]);
+  });
+});
+
+describe('the online set', () => {
+  const reads = (...features: string[]): Definitions =>
+    changed((all) => {
+      all.services[0]!.features = features;
+    });
+  const orders = 'user_orders:user_user_orders_count_7d';
+  const rank = 'user_rank:user_spend_rank';
+  const fill = () =>
+    pool.query('insert into view_progress (version_id) select id from view_version on conflict do nothing');
+  const open = async (next: Definitions) => {
+    const hash = await save(next);
+    return { hash, ...(await openRevision(pool, hash)) };
+  };
+
+  test('a new reader turns a version on before the plan is live, and says that it is to be refilled', async () => {
+    await apply(reads(orders));
+    await fill();
+    const { change } = await readOnlineSet(pool);
+    const { hash, firstRead } = await open(reads(orders, rank));
+    expect(firstRead).toEqual([{ view: 'user_rank', version: 1 }]);
+    expect(await online()).toEqual(['user_orders@1', 'user_rank@1']);
+    expect((await readOnlineSet(pool)).change).toBe(change + 1);
+    expect((await openRevision(pool, hash)).firstRead).toEqual(firstRead); // asked again
+    expect((await readOnlineSet(pool)).change).toBe(change + 1);
+    expect((await compileServingPlan(pool)).revision).toBe(1);
+  });
+  test('what was never filled needs no refill', async () => {
+    await apply(reads(orders));
+    expect((await open(reads(orders, rank))).firstRead).toEqual([]);
+  });
+  test('the last reader leaves: off once serving has the plan, and listed until its records are gone', async () => {
+    await apply(reads(orders, rank));
+    const { id } = await resolveView(pool, 'user_rank');
+    await apply(reads(orders));
+    expect(await online()).toEqual(['user_orders@1', 'user_rank@1']);
+    await pool.query('insert into owed (version_id, after_sequence) values ($1, 0)', [id]);
+    await settleOnline(pool);
+    expect(await online()).toEqual(['user_orders@1']);
+    expect((await pool.query('select * from owed')).rowCount).toBe(0);
+    expect(await listReclaimable(pool)).toEqual([id]);
+    await recordReclaimed(pool, [id]);
+    expect(await listReclaimable(pool)).toEqual([]);
+  });
+  test('a version that is replaced is read until serving has the plan', async () => {
+    await apply(definitions());
+    await apply(other);
+    expect(await online()).toEqual(['user_now@1', 'user_orders@1', 'user_orders@2']);
+    await settleOnline(pool);
+    expect(await online()).toEqual(['user_now@1', 'user_orders@2']);
+  });
+  test('what another plan is about to read stays on, and so does what came back while it was removed', async () => {
+    await apply(reads(orders, rank));
+    const { id } = await resolveView(pool, 'user_rank');
+    await apply(reads(orders));
+    const { hash } = await open(reads(orders, rank));
+    await settleOnline(pool); // of the one before
+    expect(await online()).toContain('user_rank@1');
+    await abandonPlan(pool, hash);
+    expect(await online()).toEqual(['user_orders@1']);
+    await open(reads(orders, rank));
+    await recordReclaimed(pool, [id]);
+    await abandonPlan(pool, hash);
+    expect(await listReclaimable(pool)).toEqual([id]);
+  });
+  test('giving up turns off what only that plan would have read', async () => {
+    await apply(reads(orders));
+    await fill();
+    const { hash } = await open(reads(orders, rank));
+    await abandonPlan(pool, hash);
+    expect(await online()).toEqual(['user_orders@1']);
+    expect(await listReclaimable(pool)).toEqual([(await resolveView(pool, 'user_rank')).id]);
   });
 });
 
@@ -436,6 +527,15 @@ test('the tables do what the model does, through any edits; what is refused chan
         expect(revision?.definitions ?? null).toEqual(model.definitions);
         expect(await versions()).toEqual(
           model.versions.map(({ view, version, state }) => `${view}@${version} ${state}`).sort(),
+        );
+        await settleOnline(pool);
+        const live = model.versions.filter(({ state }) => state === 'live');
+        expect(await online()).toEqual(
+          model.definitions === null
+            ? []
+            : [
+                ...versionsRead(model.definitions, new Map(live.map(({ view, version }) => [view, version]))),
+              ].sort(),
         );
         if (plan) expect((await computePlan(pool, definitions)).empty).toBe(true);
       }

@@ -47,8 +47,19 @@ export function definitionsOf(
     ],
     sources: [source],
     views,
-    services: [],
+    services: servicesOf(views),
   };
+}
+
+/** A reader of each view: what nobody reads is not kept online. */
+export function servicesOf(views: Definitions['views']): Definitions['services'] {
+  return views.map(({ name, features }) => ({
+    name: `reads_${name}`,
+    description: `reads ${name}`,
+    owner: 'shop',
+    tags: [],
+    features: features.map((feature) => `${name}:${feature.name}`),
+  }));
 }
 
 export function ordersView(source: string, cadenceMs: number = HOUR): Definitions['views'][number] {

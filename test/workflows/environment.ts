@@ -32,6 +32,7 @@ import {
   type Deps,
   untilReady,
 } from '../../activities/index.js';
+import { assertOnline } from '../../activities/output.js';
 import { type Config, readConfig } from '../../core/config.js';
 import type { Definitions } from '../../core/definition.js';
 import { activate, computePlan, openRevision, savePlan } from '../../registry/apply.js';
@@ -131,6 +132,7 @@ export async function applyDefinitions({ deps }: TestEnvironment, definitions: D
   const plan = await computePlan(deps.pool, definitions);
   await savePlan(deps.pool, plan, definitions);
   await openRevision(deps.pool, plan.hash);
+  await assertOnline(deps); // tells Redis what is read now
   await activate(deps.pool, plan.hash, 'test');
 }
 

@@ -20,6 +20,7 @@ import { materialize } from '../../workflows/materialize.js';
 import { refill } from '../../workflows/refill.js';
 import { drainUpdate } from '../../workflows/stream.js';
 import { verify } from '../../workflows/verify.js';
+import { servicesOf } from './definitions.js';
 import { applyDefinitions, createEnvironment, putFile, type TestEnvironment } from './environment.js';
 import {
   buysNow, checkOnline, checkSnapshots, csvOf, cutAtMs, message, openTopic, streamed, type Topic, untilRead,
@@ -49,6 +50,7 @@ const worldOf = (views: AggregationView[], source = retracting): Definitions => 
   ...world,
   sources: [source],
   views,
+  services: servicesOf(views),
 });
 
 function made(row: Record<string, Value>, timestamp: number, arrivedAt = timestamp): MadeEvent {

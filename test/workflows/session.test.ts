@@ -15,6 +15,7 @@ import { backfill } from '../../workflows/backfill.js';
 import { materialize } from '../../workflows/materialize.js';
 import { drainUpdate } from '../../workflows/stream.js';
 import { verify } from '../../workflows/verify.js';
+import { servicesOf } from './definitions.js';
 import { applyDefinitions, createEnvironment } from './environment.js';
 import {
   checkOnline,
@@ -207,7 +208,8 @@ test('tick by tick over late arrivals is the backfill of the range', async () =>
     view,
     whole: { ...view, name: `${view.name}_whole` },
   }));
-  await applyDefinitions(batch, { ...world, views: pairs.flatMap(({ view, whole }) => [view, whole]) });
+  const views = pairs.flatMap(({ view, whole }) => [view, whole]);
+  await applyDefinitions(batch, { ...world, views, services: servicesOf(views) });
   // what had arrived when it was backfilled, settle time included
   const early = events.filter(({ arrivedAt }) => arrivedAt <= half + 15 * MINUTE);
   await archive(batch, early, -1);

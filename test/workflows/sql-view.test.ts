@@ -12,6 +12,7 @@ import { readViewStatistics } from '../../registry/statistics.js';
 import { backfill } from '../../workflows/backfill.js';
 import { materialize } from '../../workflows/materialize.js';
 import { refill } from '../../workflows/refill.js';
+import { servicesOf } from './definitions.js';
 import { applyDefinitions, createEnvironment } from './environment.js';
 
 const env = await createEnvironment({ env: { SHOP_DATABASE_URL: process.env.ALMANAC_POSTGRES_URL! } });
@@ -83,26 +84,22 @@ const BROKEN = [
 
 const now = Date.now();
 const newest = floorTo(now - 1, HOUR);
-const definitions: Definitions = {
-  entities: [item],
-  sources: [],
-  views: [
-    priceView('prices', PRICES),
-    priceView('prices_missed', PRICES),
-    priceView('prices_now', PRICES, 'snapshot'),
-    priceView('prices_later', PRICES),
-    {
-      ...priceView('prices_limited', PRICES.replaceAll('.prices', '.limited')),
-      reads: [{ table: `${shop}.limited`, kind: 'append' }],
-      expectations: [
-        { type: 'range', feature: 'cents', min: 0, max: 1_000, severity: 'block' },
-        { type: 'nullRate', feature: 'cents', max: 0, severity: 'warn' },
-      ],
-    },
-    ...BROKEN.map(({ name, query }) => priceView(name, query)),
-  ],
-  services: [],
-};
+const views: Definitions['views'] = [
+  priceView('prices', PRICES),
+  priceView('prices_missed', PRICES),
+  priceView('prices_now', PRICES, 'snapshot'),
+  priceView('prices_later', PRICES),
+  {
+    ...priceView('prices_limited', PRICES.replaceAll('.prices', '.limited')),
+    reads: [{ table: `${shop}.limited`, kind: 'append' }],
+    expectations: [
+      { type: 'range', feature: 'cents', min: 0, max: 1_000, severity: 'block' },
+      { type: 'nullRate', feature: 'cents', max: 0, severity: 'warn' },
+    ],
+  },
+  ...BROKEN.map(({ name, query }) => priceView(name, query)),
+];
+const definitions: Definitions = { entities: [item], sources: [], views, services: servicesOf(views) };
 
 const setPrice = (id: string, cents: number, at: number) =>
   pool.query(`insert into ${shop}.prices values ($1, $2, $3)`, [id, cents, formatTimestamp(at)]);

@@ -11,6 +11,7 @@ import { decodeHeader, readRecord, recordSteps } from '../../core/record.js';
 import { decodeState } from '../../core/state.js';
 import { formatTimestamp, HOUR, MAX_TIMESTAMP } from '../../core/time.js';
 import { answer } from '../../oracle/oracle.js';
+import { servicesOf } from './definitions.js';
 import type { TestEnvironment } from './environment.js';
 import {
   entitiesOf,
@@ -37,6 +38,7 @@ export const streamWorld = (views: AggregationView[]): Definitions => ({
   ...world,
   sources: [streamed],
   views,
+  services: servicesOf(views),
 });
 
 export const buysNow: AggregationView = {

@@ -6,6 +6,7 @@ import { columnNames } from '../../core/event.js';
 import { DAY, floorTo, MINUTE } from '../../core/time.js';
 import { backfill } from '../../workflows/backfill.js';
 import { verify } from '../../workflows/verify.js';
+import { servicesOf } from './definitions.js';
 import { applyDefinitions, createEnvironment } from './environment.js';
 import { archive, makeEvents, userNow, visits, world } from './world.js';
 
@@ -26,10 +27,10 @@ const sums: AggregationView = {
     },
   ],
 };
-const definitions = (rowsEveryMs: number): Definitions => ({
-  ...world,
-  views: [{ ...userNow, mode: { type: 'streaming', rowsEveryMs } }, sums],
-});
+const definitions = (rowsEveryMs: number): Definitions => {
+  const views = [{ ...userNow, mode: { type: 'streaming' as const, rowsEveryMs } }, sums];
+  return { ...world, views, services: servicesOf(views) };
+};
 
 const runVerify = () => {
   const id = randomUUID();

@@ -29,6 +29,7 @@ import { DAY, floorTo, HOUR, MAX_TIMESTAMP, MINUTE } from '../../core/time.js';
 import { answer, type Question } from '../../oracle/oracle.js';
 import { resolveView } from '../../registry/resolve.js';
 import { quote, transaction } from '../../registry/sql.js';
+import { servicesOf } from './definitions.js';
 import type { TestEnvironment } from './environment.js';
 
 export const visits: Source = {
@@ -222,7 +223,7 @@ export const world: Definitions = {
   ],
   sources: [visits],
   views: VIEWS,
-  services: [],
+  services: servicesOf(VIEWS),
 };
 
 /** A generator of numbers in [0, 1): the same for the same seed. */
