@@ -83,6 +83,8 @@ const ViewStatus = z
     version: Count,
     versionId: Count,
     state: z.enum(VERSION_STATES),
+    /** Somebody reads it: its records are in Redis. */
+    online: z.boolean(),
     kind: ViewKind,
     entity: z.string().nullable(),
     source: z.string().nullable(),
@@ -256,12 +258,12 @@ export async function readStreams(
 
 async function readViews(client: PoolClient): Promise<ViewStatus[]> {
   const { rows } = await client.query<{
-    view: string; version: number; id: number; state: VersionState; kind: View['kind']; definition: View;
+    view: string; version: number; id: number; state: VersionState; online: boolean; kind: View['kind']; definition: View;
     sequence: number | null; tick: number | null; event: number | null; write: number | null;
     entities: number | null; done: number | null; chunks: number | null;
   }>(
     `select v.view, v.version, v.id, v.state, v.kind, v.definition,
-            p.sequence, p.last_tick_ms as tick, p.last_event_ms as event, p.last_write as write,
+            v.online, p.sequence, p.last_tick_ms as tick, p.last_event_ms as event, p.last_write as write,
             c.entities, c.done, c.chunks
        from view_version v
        left join view_progress p on p.version_id = v.id
@@ -274,11 +276,12 @@ async function readViews(client: PoolClient): Promise<ViewStatus[]> {
       where v.state not in ('abandoned', 'retired')
       order by v.view collate "C", v.version`,
   ); // biome-ignore format: a row of the query
-  return rows.map(({ view, version, id, state, kind, definition, ...row }) => ({
+  return rows.map(({ view, version, id, state, online, kind, definition, ...row }) => ({
     view,
     version,
     versionId: id,
     state,
+    online,
     kind,
     entity: definition.kind === 'onDemand' ? null : definition.entity,
     source: definition.kind === 'aggregation' ? definition.source : null,
@@ -300,6 +303,8 @@ export const ViewProgress = z
     version: Count,
     versionId: Count,
     state: z.enum(VERSION_STATES),
+    /** Somebody reads it: its records are in Redis. */
+    online: z.boolean(),
     sequence: Count.nullable(),
     lastTick: Timestamp.nullable(),
     lastEvent: Timestamp.nullable(),
@@ -337,7 +342,7 @@ export function readViewProgress(pool: Pool, reference: string): Promise<ViewPro
   return transaction(
     pool,
     async (client) => {
-      const { id, version, state, view, source } = await resolveStoredView(client, reference);
+      const { id, version, state, online, view, source } = await resolveStoredView(client, reference);
       const { rows: progress } = await client.query<{
         sequence: number;
         tick: number | null;
@@ -375,6 +380,7 @@ export function readViewProgress(pool: Pool, reference: string): Promise<ViewPro
         version,
         versionId: id,
         state,
+        online,
         sequence: progress[0]?.sequence ?? null,
         lastTick: iso(progress[0]?.tick ?? null),
         lastEvent: iso(progress[0]?.event ?? null),

@@ -94,9 +94,9 @@ export function renderStatus(status: Status): string {
   }
   add(
     ['view', 'state', 'entities', 'last tick', 'last event', 'backfill'],
-    status.views.map(({ view, version, state, entities, lastTick, lastEvent, chunksDone, chunks }) => [
+    status.views.map(({ view, version, entities, lastTick, lastEvent, chunksDone, chunks, ...of }) => [
       `${view}@${version}`,
-      state,
+      stateOf(of),
       entities,
       instant(lastTick),
       instant(lastEvent),
@@ -125,6 +125,12 @@ export function streamRows(streams: Status['streams']): [string[], Cell[][]] {
       instant(watermark),
     ]),
   ];
+}
+
+/** Also whether it is read, where its state says otherwise. */
+function stateOf({ state, online }: Pick<Status['views'][number], 'state' | 'online'>): string {
+  if (state === 'live' && !online) return 'live, unread';
+  return state === 'deprecated' && online ? 'deprecated, read' : state;
 }
 
 /** To the minute: seconds are for --json. */

@@ -47,6 +47,7 @@ export interface Verified {
   different: number;
   /** Streaming views that may be behind: Redis was away, and what it missed is still being written. */
   owed: string[];
+  unread: string[];
   /** The first differences. */
   differences: Difference[];
 }
@@ -81,7 +82,7 @@ export async function runVerify(client: Client, request: VerifyRequest, out: Out
   });
 }
 
-export function renderVerified({ id, checked, different, owed, differences }: Verified): string {
+export function renderVerified({ id, checked, different, owed, unread, differences }: Verified): string {
   const more =
     different > differences.length ? [`... and ${formatCount(different - differences.length)} more\n`] : [];
   return [
@@ -91,6 +92,7 @@ export function renderVerified({ id, checked, different, owed, differences }: Ve
       ['checked', checked],
       ['different', different],
       ...(owed.length > 0 ? ([['behind, Redis was away', owed.join(', ')]] as const) : []),
+      ...(unread.length > 0 ? ([['not online, nobody reads', unread.join(', ')]] as const) : []),
       ['verification', id],
     ]),
   ].join('');

@@ -5,12 +5,14 @@ import type { Output } from '../output.js';
 import { followRun, type Started } from '../run.js';
 import { formatCount, formatSeconds } from '../text.js';
 import { viewArgument } from './arguments.js';
+import type { Status } from './status.js';
 
-/** The view that was named, or every stored one. */
+/** The view that was named, or all: every stored one, unless others are listed. */
 export async function chosenViews(
   client: Client,
   name: string | undefined,
   all: boolean | undefined,
+  list = listNames,
 ): Promise<Array<{ view: string; version?: number }>> {
   if ((name === undefined) === (all !== true))
     throw new UsageError(
@@ -18,7 +20,19 @@ export async function chosenViews(
       'for example: almanac refill user_spend',
     );
   if (name !== undefined) return [viewArgument(name)];
+  return list(client);
+}
+
+async function listNames(client: Client): Promise<Array<{ view: string; version?: number }>> {
   return (await listStoredViews(client)).map(({ name: view }) => ({ view }));
+}
+
+/** Versions whose records are in Redis. */
+export async function listOnline(client: Client): Promise<Array<{ view: string; version: number }>> {
+  const { views } = await client.get<Status>('/v1/status');
+  return views
+    .filter(({ kind, state, online }) => online && kind !== 'onDemand' && state !== 'backfilling')
+    .map(({ view, version }) => ({ view, version }));
 }
 
 export interface StoredViewName {

@@ -809,6 +809,7 @@ export interface components {
             versionId: number;
             /** @enum {string} */
             state: "draft" | "backfilling" | "shadow" | "canary" | "live" | "deprecated" | "retired" | "abandoned";
+            online: boolean;
             /** @enum {string} */
             kind: "aggregation" | "sql" | "onDemand";
             entity: string | null;
@@ -829,6 +830,7 @@ export interface components {
             versionId: number;
             /** @enum {string} */
             state: "draft" | "backfilling" | "shadow" | "canary" | "live" | "deprecated" | "retired" | "abandoned";
+            online: boolean;
             sequence: number | null;
             lastTick: string | null;
             lastEvent: string | null;
@@ -910,6 +912,7 @@ export interface components {
             different: number;
             neverBackfilled: string[];
             owed: string[];
+            unread: string[];
             byPath: {
                 [key: string]: {
                     checked: number;

@@ -15,7 +15,7 @@ import {
   Version,
   ViewKind,
 } from '../requests.js';
-import { resolveStoredView, type StoredVersion } from '../resolve.js';
+import { resolveOnlineView, resolveStoredView, type StoredVersion } from '../resolve.js';
 import type { Pool } from '../sql.js';
 import { readViewProgress, ViewProgress } from '../status.js';
 import { route, Started, startRun } from './route.js';
@@ -148,7 +148,7 @@ const refill = route({
   response: Started,
   status: 202,
   async handle({ body }, { pool, runs }) {
-    const found = await resolve(pool, body);
+    const found = await resolve(pool, body, resolveOnlineView);
     return startRun(runs, {
       workflow: 'refill',
       id: `refill/${found.view.name}@${found.version}`,
@@ -161,8 +161,12 @@ const refill = route({
 
 export default [versions, progress, backfill, materialize, refill];
 
-function resolve(pool: Pool, { view, version }: z.infer<typeof OfView>): Promise<StoredVersion> {
-  return resolveStoredView(pool, version === undefined ? view : `${view}@${version}`);
+function resolve(
+  pool: Pool,
+  { view, version }: z.infer<typeof OfView>,
+  by = resolveStoredView,
+): Promise<StoredVersion> {
+  return by(pool, version === undefined ? view : `${view}@${version}`);
 }
 
 /** What a run of it can be found by. */
