@@ -38,11 +38,13 @@ export interface Answer {
   counts: ReadonlyMap<string, ReadonlyMap<Status, number>>;
 }
 
-export async function readFeatures(request: OnlineRequest, context: ReadContext): Promise<Answer> {
+/** Null: the plan reads a version whose records are not kept any more, so a newer plan was published. */
+export async function readFeatures(request: OnlineRequest, context: ReadContext): Promise<Answer | null> {
   const vector = vectorOf(context.plan, request);
   const inputs = checkInputs(vector, request);
   const keys = collectKeys(vector, inputs, context.environment);
   const data = await fetchRecords(vector, keys, context);
+  if (!data.kept) return null;
   const stored = decode(vector, keys, data, context);
   const computed = computeOnDemand(vector, inputs, keys, stored, context);
   return assemble(vector, request, context.plan, { inputs, keys, stored, computed });
@@ -183,7 +185,6 @@ async function fetchRecords(
   context: ReadContext,
 ): Promise<OnlineData> {
   const { redis, environment, plan, deadline, onRedisRead } = context;
-  const readers = vector.groups.flatMap((group) => group.readers);
   const started = performance.now();
   const data = await readOnline(
     redis,
@@ -195,7 +196,7 @@ async function fetchRecords(
       progressKey: progressKey(environment),
       tickFields: vector.tickFields,
       onlineSetKey: onlineSetKey(environment),
-      versions: readers.map(({ field }) => field),
+      versions: vector.groups.flatMap(({ readers }) => readers.map(({ field }) => field)),
       generationKey: generationKey(environment),
     },
     deadline,
@@ -203,11 +204,6 @@ async function fetchRecords(
   onRedisRead?.(performance.now() - started);
   if (data.generation !== plan.generation)
     throw notReady(generationProblem(plan.generation, data.generation));
-  const unkept = readers.find(({ field }) => data.unkept.includes(field));
-  if (unkept)
-    throw notReady(
-      `view "${unkept.view.name}" v${unkept.version} is read by nobody any more, and the plan that says so is on its way`,
-    );
   return data;
 }
 

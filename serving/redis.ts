@@ -39,8 +39,8 @@ export interface OnlineData {
   /** For each hash its fields' bytes; a hash that could not be read alone is an Error. */
   records: ReadonlyArray<ReadonlyArray<Buffer | null> | Error>;
   ticks: ReadonlyArray<string | null>;
-  /** Those of the versions whose records are not kept any more. */
-  unkept: readonly string[];
+  /** The records of all these versions are. */
+  kept: boolean;
   generation: string | null;
 }
 
@@ -70,7 +70,7 @@ export async function readOnline(redis: Redis, read: OnlineRead, deadline: numbe
     }),
     ticks: ticks as Array<string | null>,
     // Without a set nothing was ever removed: an older program wrote what is there.
-    unkept: change === null ? [] : read.versions.filter((_, index) => kept[index] === null),
+    kept: change === null || !kept.includes(null),
     generation: generation as string | null,
   };
 }

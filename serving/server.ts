@@ -9,9 +9,9 @@ import Fastify, { type FastifyInstance, type FastifyReply, type FastifyRequest }
 import type { Config } from '../core/config.js';
 import { FeatureStoreError } from '../core/error.js';
 import { createMetrics } from './metrics.js';
-import { startPlanSource } from './plan-source.js';
+import { notReady, startPlanSource } from './plan-source.js';
 import { readFeatures } from './read.js';
-import { connectRedis } from './redis.js';
+import { connectRedis, within } from './redis.js';
 import { LIMITS, parseRequest } from './request.js';
 
 export interface ServingOptions {
@@ -67,21 +67,24 @@ export async function startServing({ config, instance, now = Date.now }: Serving
     try {
       if (inFlight > MAX_IN_FLIGHT) throw overloaded();
       const deadline = started + deadlineOf(request);
-      const plan = plans.current();
+      let plan = plans.current();
       void reply.header('x-almanac-plan', plan.revision);
       const asked = parseRequest(Buffer.isBuffer(request.body) ? request.body : Buffer.alloc(0));
       if ('service' in asked.target && plan.services.has(asked.target.service))
         service = asked.target.service;
       const { environment } = config;
       const onRedisRead = metrics.redisRead;
-      const answer = await readFeatures(asked, {
-        redis,
-        environment,
-        plan,
-        at: now(),
-        deadline,
-        onRedisRead,
-      });
+      const read = (): ReturnType<typeof readFeatures> =>
+        readFeatures(asked, { redis, environment, plan, at: now(), deadline, onRedisRead });
+      let answer = await read();
+      // A look under way may have begun before the newest plan was there; the next one has not.
+      for (let looks = 0; answer === null; looks++) {
+        if (looks === 2) throw notReady(`plan ${plan.revision} reads what is not kept any more`);
+        await within(plans.refresh(), deadline);
+        plan = plans.current();
+        void reply.header('x-almanac-plan', plan.revision);
+        answer = await read();
+      }
       metrics.values(answer.counts);
       return await reply.type('application/json; charset=utf-8').send(answer.body);
     } catch (error) {

@@ -41,6 +41,13 @@ describe('a vector', () => {
     expect(plan.vectors.size).toBeLessThanOrEqual(1_000);
   });
 
+  test('of a view that nobody reads says so', () => {
+    const plan = compilePlan({ ...shopPlan(), onDemand: [], unread: ['offer'] });
+    expect(() =>
+      vectorOf(plan, { target: { features: ['offer:anything'] }, fullFeatureNames: false }),
+    ).toThrow('view "offer" is not served: no service reads it');
+  });
+
   test('the services of the example compile', () => {
     const example: Definitions = definitions;
     const sources = new Map(example.sources.map((source) => [source.name, source]));

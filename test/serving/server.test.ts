@@ -3,7 +3,13 @@ import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest';
 import { compileView } from '../../core/compile.js';
 import type { AggregationView } from '../../core/definition.js';
 import { encodeRecord } from '../../core/record.js';
-import { generationKey, planKey, progressKey, type ServingPlan } from '../../core/serving-plan.js';
+import {
+  generationKey,
+  onlineSetKey,
+  planKey,
+  progressKey,
+  type ServingPlan,
+} from '../../core/serving-plan.js';
 import { advance, createState } from '../../core/state.js';
 import { DAY, MINUTE } from '../../core/time.js';
 import { LIMITS } from '../../serving/request.js';
@@ -832,6 +838,32 @@ describe('the plan', () => {
     expect(answer.status).toBe(200);
     expect(answer.headers.get('x-almanac-plan')).toBe('1');
     expect((await fetch(`${serving.url}/ready`)).status).toBe(200);
+  });
+
+  test('a plan that reads what is not kept any more: the newest answers in the same request', async () => {
+    const { versionId } = plan.views.find(({ view }) => view.name === 'item_price')!;
+    const others = plan.views.flatMap((served) => (served.versionId === versionId ? [] : [served.versionId]));
+    const price = { entities: { item_id: ['a'] }, features: ['item_price:item_price'] };
+    const set = (ids: readonly number[]) =>
+      redis.client.hset(onlineSetKey(environment), ...['change', '1'], ...ids.flatMap((id) => [id, 1]));
+    await set([versionId, ...others]);
+    expect((await ask(price)).status).toBe(200);
+    // gone, and serving has not looked at its plan since
+    await redis.client.del(onlineSetKey(environment));
+    await set(others);
+    expect(await ask(price)).toMatchObject({ status: 503, body: { code: 'FS_NOT_READY' } });
+    const views = plan.views.filter((served) => served.versionId !== versionId);
+    const services = plan.services.filter(({ features }) =>
+      features.every((each) => !each.startsWith('item_price:')),
+    );
+    const next = { ...plan, revision: 7, views, services, onDemand: [], unread: ['item_price'] };
+    await redis.client.set(planKey(environment), JSON.stringify(next));
+    const late = await ask(price);
+    await redis.client.del(onlineSetKey(environment));
+    await publish(redis.client, environment, plan);
+    await serving.refresh();
+    expect(late).toMatchObject({ status: 404, body: { code: 'FS_NOT_FOUND' } });
+    expect(late.body.title).toContain('no service reads it');
   });
 
   test('another generation is "not ready", at once, never an empty answer', async () => {
