@@ -444,9 +444,9 @@ describe('runs', () => {
     {
       why: 'a refill',
       path: '/v1/refills',
-      body: () => ({ view: 'user_rank@1' }),
-      id: 'refill/user_rank@1',
-      input: { view: 'user_rank', version: 1 },
+      body: () => ({ view: 'user_orders@1' }),
+      id: 'refill/user_orders@1',
+      input: { view: 'user_orders', version: 1 },
     },
     {
       why: 'a verification',
@@ -654,17 +654,17 @@ describe('runs', () => {
   });
 
   test('asked twice, one run', async () => {
-    const ask = (): Promise<Answer> => post('/v1/refills', { view: 'user_rank' });
+    const ask = (): Promise<Answer> => post('/v1/refills', { view: 'user_orders' });
     const [{ body }, again] = [await ask(), await ask()];
     expect(again.body).toEqual(body);
     const { body: run } = await get(`/v1/runs?id=${encodeURIComponent(body.run)}`);
     expect(run).toMatchObject({
-      id: 'refill/user_rank@1',
+      id: 'refill/user_orders@1',
       state: 'running',
       closedAt: null,
       progress: { done: 3, total: 10, unit: 'rows', ratePerSecond: 1.5, message: 'running' },
       uiUrl: expect.stringMatching(
-        /^http:\/\/ui\.example\/namespaces\/[^/]+\/workflows\/refill%2Fuser_rank%401\/[0-9a-f-]+\/history$/,
+        /^http:\/\/ui\.example\/namespaces\/[^/]+\/workflows\/refill%2Fuser_orders%401\/[0-9a-f-]+\/history$/,
       ),
     });
     await finish(body.run);
@@ -720,7 +720,7 @@ describe('status', () => {
     await pool.query(
       `insert into view_progress (version_id, sequence, last_tick_ms, last_event_ms) select id, 7, 86400000, 5 from view_version where state = 'live' and view = 'user_orders'`,
     );
-    const { body: started } = await post('/v1/refills', { view: 'user_rank' });
+    const { body: started } = await post('/v1/refills', { view: 'user_orders' });
     const { status, body } = await (async () => {
       for (;;) {
         const answer = await get('/v1/status');
@@ -759,7 +759,7 @@ describe('status', () => {
       sequence: 7,
       owner: 'data@shop.example',
     });
-    expect(body.runs).toMatchObject([{ id: 'refill/user_rank@1', workflow: 'refill' }]);
+    expect(body.runs).toMatchObject([{ id: 'refill/user_orders@1', workflow: 'refill' }]);
     expect((await post('/v1/plan', { definitions: everything() })).body.empty).toBe(true);
   });
   test('a view: what it holds and its backfills', async () => {
@@ -914,7 +914,7 @@ describe('servers that are not well', () => {
   ])('Temporal is %s: 503 for what needs it, the rest goes on', async (_, address) => {
     const base = await start({ runs: runsAt(await address()) });
     const answers = [
-      await post('/v1/refills', { view: 'user_rank' }, base),
+      await post('/v1/refills', { view: 'user_orders' }, base),
       await get('/v1/runs?id=x', base),
       await post('/v1/runs/updates', { id: 'x', update: 'pause' }, base),
     ];
@@ -941,7 +941,7 @@ describe('servers that are not well', () => {
       temporalUiUrl: null,
     });
     const base = await start({ runs });
-    expect(await post('/v1/refills', { view: 'user_rank' }, base)).toMatchObject({
+    expect(await post('/v1/refills', { view: 'user_orders' }, base)).toMatchObject({
       body: { code: 'FS_CONFIG_INVALID' },
     });
   });
