@@ -232,8 +232,8 @@ describe('one request, one round trip', () => {
       feature_service: 'recommendation',
     });
     expect(answer.status).toBe(200);
-    // 1 user, 50 items that differ and "b" once, 1 read of the ticks
-    expect(proxy.take()).toEqual({ trips: 1, hashReads: 1 + 51 + 1 });
+    // 1 user, 50 items that differ and "b" once, the ticks, the online set
+    expect(proxy.take()).toEqual({ trips: 1, hashReads: 1 + 51 + 1 + 1 });
     expect(column(answer, 'item_id').values).toEqual(items);
     expect(new Set(column(answer, 'user_clicks_last_30min').values)).toEqual(new Set([2]));
     expect(column(answer, 'item_price').values.slice(0, 2)).toEqual([1, 2]);

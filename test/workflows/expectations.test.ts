@@ -14,6 +14,7 @@ import { setWanted } from '../../registry/streams.js';
 import { applyPlan } from '../../workflows/apply-plan.js';
 import { backfill } from '../../workflows/backfill.js';
 import { materialize } from '../../workflows/materialize.js';
+import { servicesOf } from './definitions.js';
 import { applyDefinitions, createEnvironment, type TestEnvironment } from './environment.js';
 import { repeating } from './faults.js';
 import { checkOnline, message, offsetsOf, openTopic, streamWorld, untilRead } from './streaming.js';
@@ -39,7 +40,11 @@ const expecting = <V extends StoredView>(view: V, ...expectations: Expectation[]
   ...view,
   expectations,
 });
-const definitionsOf = (...views: Definitions['views']): Definitions => ({ ...world, views });
+const definitionsOf = (...views: Definitions['views']): Definitions => ({
+  ...world,
+  views,
+  services: servicesOf(views),
+});
 const resultsOf = async ({ deps }: TestEnvironment, view: string) =>
   (await listExpectationResults(deps.pool, view, { limit: 100 })).items;
 
