@@ -519,7 +519,7 @@ describe('what a command does', () => {
     const env = await serve((asked) => {
       if (asked === 'POST /v1/verifications') return { run: 'verify/1' };
       if (asked.startsWith('GET /v1/runs')) return { ...finished('verify/1'), ...failed };
-      return { id: '1', checked: 5, different: 3, owed: [], differences: [difference] };
+      return { id: '1', checked: 5, different: 3, owed: [], unread: [], differences: [difference] };
     });
     const { code, stdout } = await run(['verify', '--view', 'a'], env);
     expect(code).toBe(EXIT.failed);
