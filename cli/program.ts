@@ -256,6 +256,24 @@ const COMMANDS: Array<Spec<any>> = [
     load: () => import('./commands/audit.js'),
   },
   {
+    usage: 'export <dir>',
+    summary: 'write the whole registry as files that people read and compare',
+    details:
+      'What is applied, every revision and version, and the audit; no events and no values. The folder is new, or holds\nan export, which this one replaces.',
+    example: 'almanac export registry/',
+    options: registry,
+    load: () => import('./commands/export.js'),
+  },
+  {
+    usage: 'restore <dir>',
+    summary: 'bring what export wrote into an empty registry',
+    details:
+      'Archives are empty then: import their sources, then "almanac backfill --all". A stream begins with "almanac stream\nresume <source>".',
+    example: 'almanac restore registry/',
+    options: registry,
+    load: () => import('./commands/restore.js'),
+  },
+  {
     usage: 'serve',
     summary: 'run a serving process here, until it is ended',
     example: 'almanac serve --port 7812',

@@ -32,20 +32,22 @@ export async function record(client: PoolClient, entries: readonly Entry[]): Pro
   );
 }
 
-export const AuditItem = z.strictObject({
-  id: Count,
-  at: Timestamp,
-  who: z.string(),
-  action: z.string(),
-  kind: z.string(),
-  name: z.string(),
-  /** null: it was not there. */
-  before: z.unknown(),
-  /** null: it is not there any more. */
-  after: z.unknown(),
-  planHash: z.string().nullable(),
-  workflow: z.string().nullable(),
-});
+export const AuditItem = z
+  .strictObject({
+    id: Count,
+    at: Timestamp,
+    who: z.string(),
+    action: z.string(),
+    kind: z.string(),
+    name: z.string(),
+    /** null: it was not there. */
+    before: z.unknown(),
+    /** null: it is not there any more. */
+    after: z.unknown(),
+    planHash: z.string().nullable(),
+    workflow: z.string().nullable(),
+  })
+  .meta({ id: 'AuditItem' });
 export type AuditItem = z.infer<typeof AuditItem>;
 
 /** Newest first. */

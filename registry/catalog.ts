@@ -128,49 +128,51 @@ async function writeLineage(
 
 // ---------------------------------------------------------------- reading
 
-export const CatalogFeature = z.strictObject({
-  view: z.string(),
-  version: Count,
-  feature: z.string(),
-  kind: ViewKind,
-  state: z.enum(VERSION_STATES),
-  description: z.string(),
-  owner: z.string(),
-  /** null: nobody said. */
-  contact: z.string().nullable(),
-  tags: z.array(z.string()),
-  entities: z.array(z.string()),
-  keys: z.array(z.string()),
-  sources: z.array(z.string()),
-  /** Columns as "orders.amount", features as "view:feature", fields of the request as "request.field". */
-  reads: z.array(z.string()),
-  /** In words, and as it stands in the definition. */
-  transformation: z.string(),
-  exact: z.record(z.string(), z.unknown()),
-  /** Of every value, the cold start's too; null: not known, or any. */
-  output: z.strictObject({
-    type: FeatureType,
-    nullable: z.boolean(),
-    min: z.number().nullable(),
-    max: z.number().nullable(),
-    allowed: z.array(z.union([z.string(), z.number(), z.boolean()])).nullable(),
-  }),
-  expectations: z.array(Expectation),
-  /** When its values move. */
-  computed: z.string(),
-  freshness: z
-    .strictObject({ tier: z.enum(['realtime', 'hourly', 'daily']), expectedEveryMs: Count })
-    .nullable(),
-  ttlMs: Count.nullable(),
-  coldStart: FeatureLiteral,
-  progress: z.strictObject({
-    lastTick: Timestamp.nullable(),
-    lastEvent: Timestamp.nullable(),
-    lastWrite: Timestamp.nullable(),
-    /** Of its source's stream. */
-    watermark: Timestamp.nullable(),
-  }),
-});
+export const CatalogFeature = z
+  .strictObject({
+    view: z.string(),
+    version: Count,
+    feature: z.string(),
+    kind: ViewKind,
+    state: z.enum(VERSION_STATES),
+    description: z.string(),
+    owner: z.string(),
+    /** null: nobody said. */
+    contact: z.string().nullable(),
+    tags: z.array(z.string()),
+    entities: z.array(z.string()),
+    keys: z.array(z.string()),
+    sources: z.array(z.string()),
+    /** Columns as "orders.amount", features as "view:feature", fields of the request as "request.field". */
+    reads: z.array(z.string()),
+    /** In words, and as it stands in the definition. */
+    transformation: z.string(),
+    exact: z.record(z.string(), z.unknown()),
+    /** Of every value, the cold start's too; null: not known, or any. */
+    output: z.strictObject({
+      type: FeatureType,
+      nullable: z.boolean(),
+      min: z.number().nullable(),
+      max: z.number().nullable(),
+      allowed: z.array(z.union([z.string(), z.number(), z.boolean()])).nullable(),
+    }),
+    expectations: z.array(Expectation),
+    /** When its values move. */
+    computed: z.string(),
+    freshness: z
+      .strictObject({ tier: z.enum(['realtime', 'hourly', 'daily']), expectedEveryMs: Count })
+      .nullable(),
+    ttlMs: Count.nullable(),
+    coldStart: FeatureLiteral,
+    progress: z.strictObject({
+      lastTick: Timestamp.nullable(),
+      lastEvent: Timestamp.nullable(),
+      lastWrite: Timestamp.nullable(),
+      /** Of its source's stream. */
+      watermark: Timestamp.nullable(),
+    }),
+  })
+  .meta({ id: 'CatalogFeature' });
 export type CatalogFeature = z.infer<typeof CatalogFeature>;
 
 type CatalogRow = Omit<CatalogFeature, 'output' | 'freshness' | 'progress'> &
@@ -255,20 +257,22 @@ export async function getFeatures(pool: Pool, reference: string, name?: string):
 const NodeItem = z.strictObject({ kind: z.enum(LINEAGE_KINDS), name: z.string() });
 export const Direction = z.enum(['up', 'down']);
 export type Direction = z.infer<typeof Direction>;
-export const Lineage = z.strictObject({
-  kind: z.enum(LINEAGE_KINDS),
-  name: z.string(),
-  direction: Direction,
-  /** `to` is made of `from`: every step of every way that leads from the node, or to it. By names. */
-  edges: z.array(
-    z.strictObject({
-      from: NodeItem,
-      to: NodeItem,
-      /** Versions of the view by which it is so; none: it is no view's doing. */
-      versions: z.array(Count),
-    }),
-  ),
-});
+export const Lineage = z
+  .strictObject({
+    kind: z.enum(LINEAGE_KINDS),
+    name: z.string(),
+    direction: Direction,
+    /** `to` is made of `from`: every step of every way that leads from the node, or to it. By names. */
+    edges: z.array(
+      z.strictObject({
+        from: NodeItem,
+        to: NodeItem,
+        /** Versions of the view by which it is so; none: it is no view's doing. */
+        versions: z.array(Count),
+      }),
+    ),
+  })
+  .meta({ id: 'Lineage' });
 export type Lineage = z.infer<typeof Lineage>;
 
 /** What a node is made of, or what is made of it, all the way. Throws FS_NOT_FOUND with the nearest name of its kind. */

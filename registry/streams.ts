@@ -51,7 +51,9 @@ export async function pauseStream(client: PoolClient, source: string, reason: st
     [source, reason],
   );
   if (rowCount === 1)
-    await record(client, [{ ...streamEntry(source, 'almanac', 'pause'), after: { wanted: 'pause', reason } }]);
+    await record(client, [
+      { ...streamEntry(source, 'almanac', 'pause'), after: { wanted: 'pause', reason } },
+    ]);
 }
 
 const streamRun = (source: string): string => `stream/${source}`;

@@ -1,15 +1,7 @@
+import type { Schemas } from '../../clients/typescript/index.js';
 import { connect } from '../address.js';
 import type { Call } from '../program.js';
 import { formatTable } from '../text.js';
-
-interface Entry {
-  at: string;
-  who: string;
-  action: string;
-  kind: string;
-  name: string;
-  workflow: string | null;
-}
 
 export default async function audit(
   call: Call<{ registry?: string; who?: string; kind?: string; of?: string; last: number }>,
@@ -18,7 +10,7 @@ export default async function audit(
   const query = new URLSearchParams({ limit: String(last) });
   for (const [filter, value] of Object.entries({ who, kind, name }))
     if (value !== undefined) query.set(filter, value);
-  const { items } = await connect(call).get<{ items: Entry[] }>(`/v1/audit?${query.toString()}`);
+  const { items } = await connect(call).get<Schemas['ListAuditAnswer']>(`/v1/audit?${query.toString()}`);
   call.out.result({ entries: items }, () =>
     formatTable(
       ['when', 'who', 'did', 'to', 'in'],

@@ -1,9 +1,12 @@
-import { type Edge, LINEAGE_KINDS, type Node } from '../../core/describe.js';
+import type { Schemas } from '../../clients/typescript/index.js';
+import { LINEAGE_KINDS, type Node } from '../../core/describe.js';
 import { wrap } from '../../core/render-plan.js';
 import { connect } from '../address.js';
 import type { Client } from '../client.js';
 import { UsageError } from '../errors.js';
 import type { Call } from '../program.js';
+
+export type Edges = Schemas['Lineage']['edges'];
 
 export default async function lineage(call: Call<{ registry?: string }>): Promise<void> {
   const [kind = '', name = ''] = call.args;
@@ -18,16 +21,16 @@ export default async function lineage(call: Call<{ registry?: string }>): Promis
 export async function askLineage(
   client: Client,
   { kind, name }: Node,
-): Promise<Record<'up' | 'down', Edge[]>> {
+): Promise<Record<'up' | 'down', Edges>> {
   const path = `/v1/lineage/${kind}/${encodeURIComponent(name)}?direction=`;
   const [up, down] = await Promise.all(
-    ['up', 'down'].map((direction) => client.get<{ edges: Edge[] }>(`${path}${direction}`)),
+    ['up', 'down'].map((direction) => client.get<Schemas['Lineage']>(`${path}${direction}`)),
   );
   return { up: up!.edges, down: down!.edges };
 }
 
 /** Both ways as trees, each a heading with what is below deeper. */
-export function renderLineage(node: Node, up: readonly Edge[], down: readonly Edge[]): string {
+export function renderLineage(node: Node, up: Edges, down: Edges): string {
   const lines: string[] = [];
   if (up.length > 0) lines.push('', 'made of', ...tree(node, up, 'to', 'from'));
   if (down.length > 0) lines.push('', 'makes', ...tree(node, down, 'from', 'to'));
@@ -35,7 +38,7 @@ export function renderLineage(node: Node, up: readonly Edge[], down: readonly Ed
 }
 
 /** What several ways lead to is unfolded where it comes first. */
-function tree(root: Node, edges: readonly Edge[], near: 'from' | 'to', far: 'from' | 'to'): string[] {
+function tree(root: Node, edges: Edges, near: 'from' | 'to', far: 'from' | 'to'): string[] {
   const next = new Map<string, Node[]>();
   for (const edge of edges)
     next.set(labelOf(edge[near]), [...(next.get(labelOf(edge[near])) ?? []), edge[far]]);

@@ -1,18 +1,14 @@
-import type { Edge, FeatureDescription, Node } from '../../core/describe.js';
+import type { Schemas } from '../../clients/typescript/index.js';
+import type { Node } from '../../core/describe.js';
 import { wrap } from '../../core/render-plan.js';
 import { formatDuration } from '../../core/time.js';
 import { connect } from '../address.js';
 import type { Call } from '../program.js';
 import { formatValue } from '../text.js';
 import { viewArgument } from './arguments.js';
-import { askLineage, renderLineage } from './lineage.js';
+import { askLineage, type Edges, renderLineage } from './lineage.js';
 
-/** Of what the registry knows, what is shown. */
-interface Feature extends Omit<FeatureDescription, 'exact'> {
-  version: number;
-  state: string;
-  progress: Record<'lastTick' | 'lastEvent' | 'lastWrite' | 'watermark', string | null>;
-}
+type Feature = Schemas['CatalogFeature'];
 
 export default async function show(call: Call<{ registry?: string }>): Promise<void> {
   const client = connect(call);
@@ -31,12 +27,7 @@ export default async function show(call: Call<{ registry?: string }>): Promise<v
   call.out.result({ features, up, down }, () => render(features, node, up, down));
 }
 
-function render(
-  features: readonly Feature[],
-  node: Node,
-  up: readonly Edge[],
-  down: readonly Edge[],
-): string {
+function render(features: readonly Feature[], node: Node, up: Edges, down: Edges): string {
   const [
     { view, version, state, owner, contact, tags, entities, keys, computed, freshness, ttlMs, progress },
   ] = features as [Feature];

@@ -155,7 +155,10 @@ const apply = route({
   response: Started,
   status: 202,
   ifMatch: true,
-  async handle({ body: { definitions, planHash, by = 'unknown', remove = [] }, ifMatch }, { pool, env, runs }) {
+  async handle(
+    { body: { definitions, planHash, by = 'unknown', remove = [] }, ifMatch },
+    { pool, env, runs },
+  ) {
     const repeated = planHash === undefined ? null : await findRepeated(pool, planHash, definitions);
     const plan = repeated?.plan ?? (await planNow(pool, env, definitions));
     if (ifMatch !== undefined) await assertBase(pool, plan, ifMatch);

@@ -1,6 +1,7 @@
 /** Every route there is. A new one: a `route` in the file of its noun, or a new file and its line here. */
 import catalog from './catalog.js';
 import definitions from './definitions.js';
+import exports from './export.js';
 import files from './files.js';
 import openApi from './openapi.js';
 import push from './push.js';
@@ -16,6 +17,7 @@ import views from './views.js';
 export const routes: readonly Route[] = [
   ...definitions,
   ...catalog,
+  ...exports,
   ...files,
   ...views,
   ...statistics,

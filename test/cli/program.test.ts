@@ -11,7 +11,7 @@ import { type Answer, problem, type Stub, startStub } from './stub.js';
 
 const COMMANDS = [
   'up', 'down', 'doctor', 'plan', 'apply', 'import', 'backfill', 'materialize', 'refill', 'get-online', 'get-historical',
-  'stream', 'verify', 'status', 'show', 'lineage', 'audit', 'serve', 'worker', 'registry', 'demo',
+  'stream', 'verify', 'status', 'show', 'lineage', 'audit', 'export', 'restore', 'serve', 'worker', 'registry', 'demo',
 ]; // biome-ignore format: names
 
 interface Ran {

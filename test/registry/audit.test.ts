@@ -103,8 +103,21 @@ describe('every change has its row', () => {
     await setWanted(pool, 'orders', 'pause', 'ann');
     await setWanted(pool, 'orders', 'run', 'bob');
     expect(await rows()).toMatchObject([
-      { who: 'ann', action: 'pause', kind: 'stream', name: 'orders', before: null, after: { wanted: 'pause' } },
-      { who: 'bob', action: 'run', before: { wanted: 'pause' }, after: { wanted: 'run' }, workflow: 'stream/orders' },
+      {
+        who: 'ann',
+        action: 'pause',
+        kind: 'stream',
+        name: 'orders',
+        before: null,
+        after: { wanted: 'pause' },
+      },
+      {
+        who: 'bob',
+        action: 'run',
+        before: { wanted: 'pause' },
+        after: { wanted: 'run' },
+        workflow: 'stream/orders',
+      },
     ]);
   });
 });
