@@ -223,6 +223,57 @@ const COMMANDS: Array<Spec<any>> = [
     load: () => import('./commands/statistics.js'),
   },
   {
+    usage: 'show <view>',
+    summary: 'everything known about a view and its features, or about one of them',
+    details: 'A name, or name@version; with :feature for one: user_spend:user_total_spend_7d.',
+    example: 'almanac show user_spend:user_total_spend_7d',
+    options: registry,
+    load: () => import('./commands/show.js'),
+  },
+  {
+    usage: 'lineage <kind> <name>',
+    summary: 'what something is made of, and what is made of it',
+    details:
+      'The kind is table, topic, source, column (source.column), entity, view, feature (view:feature), service or\ntrainingSet.',
+    example: 'almanac lineage column purchases.amount',
+    options: registry,
+    load: () => import('./commands/lineage.js'),
+  },
+  {
+    usage: 'audit',
+    summary: 'who changed what, newest first',
+    details: 'With --json also what was before and after.',
+    example: 'almanac audit --kind view --of user_spend',
+    options: (command) =>
+      registry(command)
+        .option('--who <who>', 'only what they changed')
+        .option(
+          '--kind <kind>',
+          'only of plan, entity, source, view, service, owner, policy, project, stream',
+        )
+        .option('--of <name>', 'only of what has this name')
+        .option('--last <n>', 'so many at most, 1 to 1000', wholeNumber, 20),
+    load: () => import('./commands/audit.js'),
+  },
+  {
+    usage: 'export <dir>',
+    summary: 'write the whole registry as files that people read and compare',
+    details:
+      'What is applied, every revision and version, and the audit; no events and no values. The folder is new, or holds\nan export, which this one replaces.',
+    example: 'almanac export registry/',
+    options: registry,
+    load: () => import('./commands/export.js'),
+  },
+  {
+    usage: 'restore <dir>',
+    summary: 'bring what export wrote into an empty registry',
+    details:
+      'Archives are empty then: import their sources, then "almanac backfill --all". A stream begins with "almanac stream\nresume <source>".',
+    example: 'almanac restore registry/',
+    options: registry,
+    load: () => import('./commands/restore.js'),
+  },
+  {
     usage: 'serve',
     summary: 'run a serving process here, until it is ended',
     example: 'almanac serve --port 7812',

@@ -196,6 +196,29 @@ const projectOf = ({ project }: Definitions): Array<{ name: string }> =>
 const rulesOf = ({ policy = {} }: Definitions): Array<{ name: string; severity: RuleSeverity }> =>
   Object.entries(policy).map(([name, severity]) => ({ name, severity }));
 
+/** What definitions hold of a kind of change. */
+export function itemsOf(
+  definitions: Definitions,
+  kind: Change['kind'],
+): ReadonlyArray<NonNullable<Change['definition']>> {
+  switch (kind) {
+    case 'project':
+      return projectOf(definitions);
+    case 'policy':
+      return rulesOf(definitions);
+    case 'owner':
+      return definitions.owners ?? [];
+    case 'entity':
+      return definitions.entities;
+    case 'source':
+      return definitions.sources;
+    case 'view':
+      return definitions.views;
+    case 'service':
+      return definitions.services;
+  }
+}
+
 /** What `definitionsHash` is of: canonical definitions (core/check.ts gives them). */
 export function hashDefinitions(definitions: Definitions): string {
   return hashOf(canonicalDefinitions(definitions));

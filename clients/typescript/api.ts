@@ -86,6 +86,125 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/v1/features": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** everything known about features */
+        get: operations["listFeatures"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/features/{view}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** everything known about those of one version */
+        get: operations["getViewFeatures"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/features/{view}/{feature}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** everything known about one */
+        get: operations["getFeature"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/lineage/{kind}/{name}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** what something is made of, or what is made of it */
+        get: operations["getLineage"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/audit": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** who changed what, newest first */
+        get: operations["listAudit"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/export": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** the whole registry as files */
+        get: operations["exportRegistry"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/restore": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** such files into an empty registry */
+        post: operations["restoreRegistry"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/v1/files": {
         parameters: {
             query?: never;
@@ -479,6 +598,82 @@ export interface components {
             fix: string;
         } & {
             [key: string]: unknown;
+        };
+        AuditItem: {
+            id: number;
+            /** Format: date-time */
+            at: string;
+            who: string;
+            action: string;
+            kind: string;
+            name: string;
+            before: unknown;
+            after: unknown;
+            planHash: string | null;
+            workflow: string | null;
+        };
+        CatalogFeature: {
+            view: string;
+            version: number;
+            feature: string;
+            /** @enum {string} */
+            kind: "aggregation" | "sql" | "onDemand";
+            /** @enum {string} */
+            state: "draft" | "backfilling" | "shadow" | "canary" | "live" | "deprecated" | "retired" | "abandoned";
+            description: string;
+            owner: string;
+            contact: string | null;
+            tags: string[];
+            entities: string[];
+            keys: string[];
+            sources: string[];
+            reads: string[];
+            transformation: string;
+            exact: {
+                [key: string]: unknown;
+            };
+            output: {
+                type: components["schemas"]["FeatureType"];
+                nullable: boolean;
+                min: number | null;
+                max: number | null;
+                allowed: (string | number | boolean)[] | null;
+            };
+            expectations: components["schemas"]["Expectation"][];
+            computed: string;
+            freshness: {
+                /** @enum {string} */
+                tier: "realtime" | "hourly" | "daily";
+                expectedEveryMs: number;
+            } | null;
+            ttlMs: number | null;
+            coldStart: components["schemas"]["FeatureLiteral"];
+            progress: {
+                lastTick: string | null;
+                lastEvent: string | null;
+                lastWrite: string | null;
+                watermark: string | null;
+            };
+        };
+        Lineage: {
+            /** @enum {string} */
+            kind: "table" | "topic" | "source" | "column" | "entity" | "view" | "feature" | "service" | "trainingSet";
+            name: string;
+            /** @enum {string} */
+            direction: "up" | "down";
+            edges: {
+                from: {
+                    /** @enum {string} */
+                    kind: "table" | "topic" | "source" | "column" | "entity" | "view" | "feature" | "service" | "trainingSet";
+                    name: string;
+                };
+                to: {
+                    /** @enum {string} */
+                    kind: "table" | "topic" | "source" | "column" | "entity" | "view" | "feature" | "service" | "trainingSet";
+                    name: string;
+                };
+                versions: number[];
+            }[];
         };
         Plan: {
             baseRevision: number;
@@ -1429,6 +1624,25 @@ export interface components {
             items: components["schemas"]["Revision"][];
             next: string | null;
         };
+        ListFeaturesAnswer: {
+            items: components["schemas"]["CatalogFeature"][];
+            next: string | null;
+        };
+        GetViewFeaturesAnswer: {
+            features: components["schemas"]["CatalogFeature"][];
+        };
+        ListAuditAnswer: {
+            items: components["schemas"]["AuditItem"][];
+            next: string | null;
+        };
+        RestoreRegistryBody: {
+            file: string;
+        };
+        RestoreRegistryAnswer: {
+            revision: number;
+            versions: number;
+            sources: number;
+        };
         UploadFileAnswer: {
             sha256: string;
             bytes: number;
@@ -1561,6 +1775,7 @@ export interface components {
             source: string;
             /** @enum {string} */
             order: "pause" | "resume" | "drain";
+            by?: string;
         };
         OrderStreamAnswer: {
             source: string;
@@ -1786,6 +2001,239 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content?: never;
+            };
+            default: components["responses"]["Problem"];
+        };
+    };
+    listFeatures: {
+        parameters: {
+            query?: {
+                limit?: number;
+                after?: string;
+                view?: string;
+                owner?: string;
+                tag?: string;
+                entity?: string;
+                source?: string;
+                state?: "draft" | "backfilling" | "shadow" | "canary" | "live" | "deprecated" | "retired" | "abandoned";
+            };
+            header?: {
+                "If-None-Match"?: string;
+            };
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description everything known about features */
+            200: {
+                headers: {
+                    ETag: components["headers"]["ETag"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ListFeaturesAnswer"];
+                };
+            };
+            /** @description it is as it was: If-None-Match names it */
+            304: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            default: components["responses"]["Problem"];
+        };
+    };
+    getViewFeatures: {
+        parameters: {
+            query?: never;
+            header?: {
+                "If-None-Match"?: string;
+            };
+            path: {
+                view: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description everything known about those of one version */
+            200: {
+                headers: {
+                    ETag: components["headers"]["ETag"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["GetViewFeaturesAnswer"];
+                };
+            };
+            /** @description it is as it was: If-None-Match names it */
+            304: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            default: components["responses"]["Problem"];
+        };
+    };
+    getFeature: {
+        parameters: {
+            query?: never;
+            header?: {
+                "If-None-Match"?: string;
+            };
+            path: {
+                view: string;
+                feature: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description everything known about one */
+            200: {
+                headers: {
+                    ETag: components["headers"]["ETag"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["CatalogFeature"];
+                };
+            };
+            /** @description it is as it was: If-None-Match names it */
+            304: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            default: components["responses"]["Problem"];
+        };
+    };
+    getLineage: {
+        parameters: {
+            query: {
+                direction: "up" | "down";
+            };
+            header?: {
+                "If-None-Match"?: string;
+            };
+            path: {
+                kind: "table" | "topic" | "source" | "column" | "entity" | "view" | "feature" | "service" | "trainingSet";
+                name: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description what something is made of, or what is made of it */
+            200: {
+                headers: {
+                    ETag: components["headers"]["ETag"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Lineage"];
+                };
+            };
+            /** @description it is as it was: If-None-Match names it */
+            304: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            default: components["responses"]["Problem"];
+        };
+    };
+    listAudit: {
+        parameters: {
+            query?: {
+                limit?: number;
+                after?: string;
+                who?: string;
+                action?: string;
+                kind?: string;
+                name?: string;
+                planHash?: string;
+            };
+            header?: {
+                "If-None-Match"?: string;
+            };
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description who changed what, newest first */
+            200: {
+                headers: {
+                    ETag: components["headers"]["ETag"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ListAuditAnswer"];
+                };
+            };
+            /** @description it is as it was: If-None-Match names it */
+            304: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            default: components["responses"]["Problem"];
+        };
+    };
+    exportRegistry: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description the whole registry as files */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/octet-stream": Blob;
+                };
+            };
+            default: components["responses"]["Problem"];
+        };
+    };
+    restoreRegistry: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                /**
+                 * @example {
+                 *       "file": "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
+                 *     }
+                 */
+                "application/json": components["schemas"]["RestoreRegistryBody"];
+            };
+        };
+        responses: {
+            /** @description such files into an empty registry */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["RestoreRegistryAnswer"];
+                };
             };
             default: components["responses"]["Problem"];
         };
@@ -2455,7 +2903,8 @@ export interface operations {
                 /**
                  * @example {
                  *       "source": "clicks",
-                 *       "order": "pause"
+                 *       "order": "pause",
+                 *       "by": "ada"
                  *     }
                  */
                 "application/json": components["schemas"]["OrderStreamBody"];

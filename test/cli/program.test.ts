@@ -1,5 +1,5 @@
 import { mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
+import { tmpdir, userInfo } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { EXIT } from '../../cli/errors.js';
@@ -11,7 +11,7 @@ import { type Answer, problem, type Stub, startStub } from './stub.js';
 
 const COMMANDS = [
   'up', 'down', 'doctor', 'plan', 'apply', 'import', 'backfill', 'materialize', 'refill', 'get-online', 'get-historical',
-  'stream', 'verify', 'status', 'serve', 'worker', 'registry', 'demo',
+  'stream', 'verify', 'status', 'show', 'lineage', 'audit', 'export', 'restore', 'serve', 'worker', 'registry', 'demo',
 ]; // biome-ignore format: names
 
 interface Ran {
@@ -123,6 +123,11 @@ describe('misuse: exit 2, three lines, nothing asked of a server', () => {
     [['status', '--watch', '--json'], /goes on for ever/],
     [['stream', 'stop', 'clicks'], /there is no order "stop"/],
     [['stream', 'pause'], /missing required argument 'source'/],
+    [['show'], /missing required argument 'view'/],
+    [['show', 'a@x:b'], /"a@x" is not a view/],
+    [['lineage', 'model', 'm'], /there is no kind "model"/],
+    [['lineage', 'view'], /missing required argument 'name'/],
+    [['audit', '--last', 'all'], /whole number/],
     [['worker', '--queues', 'fast'], /there is no queue "fast"/],
     [['serve', '--port', '99999'], /--port 99999 is not a port/],
   ];
@@ -503,7 +508,11 @@ describe('what a command does', () => {
     const { code, stdout } = await run(['stream', 'pause', 'clicks_of_the_shop'], env);
     expect(code).toBe(EXIT.ok);
     expect(asked).toBe(3);
-    expect(JSON.parse(stub!.bodies[0]!.toString())).toEqual({ source: 'clicks_of_the_shop', order: 'pause' });
+    expect(JSON.parse(stub!.bodies[0]!.toString())).toEqual({
+      source: 'clicks_of_the_shop',
+      order: 'pause',
+      by: userInfo().username,
+    });
     expect(stdout).toMatch(/^clicks_of_the_shop\/0 +paused /m);
     expect(stdout).not.toContain('other');
   });

@@ -7,18 +7,20 @@ import { Client, Connection } from '@temporalio/client';
 import { DefaultLogger, NativeConnection, Runtime, Worker } from '@temporalio/worker';
 import { afterAll } from 'vitest';
 import { toFailure } from '../../activities/errors.js';
-import { assertDefinitions } from '../../core/check.js';
 import type { Definitions } from '../../core/definition.js';
-import { activate, computePlan, openRevision, savePlan } from '../../registry/apply.js';
+import { activate, openRevision } from '../../registry/apply.js';
 import { createProducer } from '../../registry/push.js';
 import { createRuns, type Runs } from '../../registry/runs.js';
 import { startRegistry } from '../../registry/server.js';
 import type { Pool } from '../../registry/sql.js';
+import { applyTo } from './apply.js';
 import { createDatabase, type Database } from './database.js';
 
 export const NOW = Date.UTC(2026, 10, 21, 3, 30);
 export const temporalAddress = process.env.ALMANAC_TEMPORAL_ADDRESS!;
 export const temporalNamespace = process.env.ALMANAC_TEMPORAL_NAMESPACE ?? 'default';
+
+Runtime.install({ logger: new DefaultLogger('ERROR') }); // once in a process
 
 export interface Served extends Database {
   filesDir: string;
@@ -76,17 +78,13 @@ export async function serve(): Promise<Served> {
     temporal,
     finish: (run, how = 'completed') => temporal.workflow.getHandle(run).signal('finish', how),
     async applyDirectly(next) {
-      const plan = await computePlan(pool, next);
-      await savePlan(pool, plan, assertDefinitions(next));
-      await openRevision(pool, plan.hash);
-      await activate(pool, plan.hash, 'test');
+      await applyTo(pool, next);
     },
     closing,
   };
 }
 
 async function startWorker(pool: Pool, environment: string, closing: Served['closing']): Promise<Client> {
-  Runtime.install({ logger: new DefaultLogger('ERROR') });
   const connection = await Connection.connect({ address: temporalAddress });
   closing.push(() => connection.close());
   const native = await NativeConnection.connect({ address: temporalAddress });
