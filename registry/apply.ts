@@ -19,7 +19,7 @@ import {
 } from '../core/plan.js';
 import { streamOf } from '../core/stream.js';
 import { listFirstRead, lockDefinitions, turnOff, turnOn } from './online.js';
-import { findRevision } from './resolve.js';
+import { findRevision, listLocks } from './resolve.js';
 import { type Pool, type PoolClient, transaction } from './sql.js';
 import { createArchive, createKeyIndex, createRows, dropRows, findArchiveConflicts } from './tables.js';
 
@@ -133,6 +133,7 @@ async function readFacts(client: PoolClient): Promise<Facts> {
   );
   return {
     archived,
+    models: await listLocks(client),
     trainingSets,
     stored: Object.fromEntries(stored.map(({ view, ...of }) => [view, of])),
   };

@@ -7,9 +7,10 @@ import { FeatureStoreError } from '../core/error.js';
 import { checkLock, Lock, type LockableVersion, lockOf, lockRefused } from '../core/lock.js';
 import { nameProblem } from '../core/naming.js';
 import { formatTimestamp } from '../core/time.js';
+import { lockDefinitions } from './online.js';
 import { type Page, type PageQuery, readPage } from './page.js';
 import { Count, Timestamp } from './requests.js';
-import { findRevision, unknownName } from './resolve.js';
+import { findRevision, IN_USE, unknownName } from './resolve.js';
 import { type Pool, type PoolClient, transaction } from './sql.js';
 
 export interface Registration {
@@ -216,27 +217,12 @@ export async function getLock(
   });
 }
 
-/** Every lock that is read by, for what asks who reads a version. A model with a canary has two. */
-export async function listLocks(
-  client: Pool | PoolClient,
-): Promise<Array<{ name: string; owner: string; lock: Lock['services'] }>> {
-  const { rows } = await client.query<{ name: string; owner: string; lock: Lock['services'] }>(
-    `select name, owner, lock -> 'services' as lock
-       from model_lock join model on name = model
-      where state <> 'past'
-      order by name collate "C", number`,
-  );
-  return rows;
-}
-
 // ---------------------------------------------------------------- inside the transactions
 
-/** Under the lock of the definitions: a version that is locked is not given up meanwhile. */
+/** Under the definitions' lock: a version that is locked is not given up meanwhile. */
 function changing<T>(pool: Pool, work: (client: PoolClient) => Promise<T>): Promise<T> {
   return transaction(pool, async (client) => {
-    await client.query(
-      `select pg_advisory_xact_lock(hashtextextended('almanac definitions ' || current_schema(), 0))`,
-    );
+    await lockDefinitions(client);
     return work(client);
   });
 }
@@ -273,7 +259,7 @@ async function readLockable(client: PoolClient): Promise<Lockable> {
   const revision = await findRevision(client);
   const { rows: versions } = await client.query<LockableVersion>(
     `select view, version, hash, state,
-            case when state = 'live' or id in (select version_id from lock_version)
+            case when ${IN_USE} and online
                  then json_build_object('definition', definition, 'entity', entity) end as kept
        from view_version
       order by view collate "C", version`,

@@ -12,6 +12,7 @@ import type {
   View,
 } from '../core/definition.js';
 import { FeatureStoreError } from '../core/error.js';
+import type { Lock } from '../core/lock.js';
 import { nearest } from '../core/nearest.js';
 import type { VersionState } from '../core/plan.js';
 import type { ServedLock, ServedModel, ServedView, ServingPlan } from '../core/serving-plan.js';
@@ -260,6 +261,19 @@ function servedView(each: Exclude<ViewVersion, { kind: 'onDemand' }>): ServedVie
   return each.kind === 'aggregation'
     ? { ...common, kind: each.kind, view: each.view, source: each.source }
     : { ...common, kind: each.kind, view: each.view };
+}
+
+/** Every lock that is read by, for what asks who reads a version. A model with a canary has two. */
+export async function listLocks(
+  client: Pool | PoolClient,
+): Promise<Array<{ name: string; owner: string; lock: Lock['services'] }>> {
+  const { rows } = await client.query<{ name: string; owner: string; lock: Lock['services'] }>(
+    `select name, owner, lock -> 'services' as lock
+       from model_lock join model on name = model
+      where state <> 'past'
+      order by name collate "C", number`,
+  );
+  return rows;
 }
 
 async function notFound(

@@ -1,6 +1,7 @@
 /** Every route there is. A new one: a `route` in the file of its noun, or a new file and its line here. */
 import definitions from './definitions.js';
 import files from './files.js';
+import models from './models.js';
 import openApi from './openapi.js';
 import push from './push.js';
 import type { Route } from './route.js';
@@ -16,6 +17,7 @@ export const routes: readonly Route[] = [
   ...definitions,
   ...files,
   ...views,
+  ...models,
   ...statistics,
   ...trainingSets,
   ...verifications,
