@@ -27,6 +27,8 @@ return 1
 export interface Reads {
   /** A request was answered, at epoch ms. */
   count(vector: Vector, at: number): void;
+  /** Now. What cannot be sent is sent later. */
+  send(): Promise<void>;
   stop(): Promise<void>;
 }
 
@@ -52,7 +54,6 @@ export function startReads(redis: Redis, environment: string, sender: string = r
     }
   }
 
-  // What could not be sent is sent later.
   const trySend = (): Promise<void> => send().catch(() => undefined);
   const schedule = (): void => {
     if (stopped) return;
@@ -69,6 +70,7 @@ export function startReads(redis: Redis, environment: string, sender: string = r
       counted.set(minute, perVector);
       perVector.set(vector, (perVector.get(vector) ?? 0) + 1);
     },
+    send: trySend,
     async stop() {
       stopped = true;
       clearTimeout(timer);
