@@ -23,7 +23,7 @@ import { streamOf } from '../core/stream.js';
 import { type Entry, record } from './audit.js';
 import { writeCatalog } from './catalog.js';
 import { listFirstRead, lockDefinitions, turnOff, turnOn } from './online.js';
-import { findRevision, listVersions } from './resolve.js';
+import { findRevision, LIVE, listLocks, listVersions } from './resolve.js';
 import { type Pool, type PoolClient, transaction } from './sql.js';
 import { createArchive, createKeyIndex, createRows, dropRows, findArchiveConflicts } from './tables.js';
 
@@ -137,6 +137,7 @@ async function readFacts(client: PoolClient): Promise<Facts> {
   );
   return {
     archived,
+    models: await listLocks(client),
     trainingSets,
     stored: Object.fromEntries(stored.map(({ view, ...of }) => [view, of])),
   };
@@ -247,7 +248,7 @@ export function activate(pool: Pool, planHash: string, by: string): Promise<{ re
       );
     for (const change of saved.plan.changes) if (change.kind === 'view') await moveReaders(client, change);
     await refreshCopies(client, saved.definitions);
-    await writeCatalog(client, saved.definitions, await listVersions(client, ['live']));
+    await writeCatalog(client, saved.definitions, await listVersions(client, LIVE));
     await client.query(`update plan set state = 'applied' where hash = $1`, [planHash]);
     await record(client, [
       planEntry('activate', saved.plan, by, { revision }),

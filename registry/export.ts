@@ -27,7 +27,7 @@ import { hashDefinitions } from '../core/plan.js';
 import { writeCatalog } from './catalog.js';
 import { assertFile, spoolFile } from './files.js';
 import { lockDefinitions } from './online.js';
-import { findRevision, listVersions } from './resolve.js';
+import { EVERY, findRevision, listVersions } from './resolve.js';
 import { type Pool, type PoolClient, quote, transaction } from './sql.js';
 import { createArchive, createKeyIndex, createRows } from './tables.js';
 
@@ -63,6 +63,18 @@ const TABLES: readonly Table[] = [
     fileOf: ({ view, version }) => `${fileName(String(view))}@${String(version)}.json`,
     numberedBy: 'id',
     shape: z.looseObject({ definition: View, source: Source.nullable(), entity: Entity.nullable() }),
+  },
+  {
+    name: 'model',
+    folder: 'models',
+    sql: 'select to_jsonb(m) as row from model m order by name collate "C"',
+    fileOf: ({ name }) => `${fileName(String(name))}.json`,
+  },
+  {
+    name: 'model_lock',
+    folder: 'locks',
+    sql: 'select to_jsonb(l) as row from model_lock l order by model collate "C", number',
+    fileOf: ({ model, number }) => `${fileName(String(model))}@${String(number)}.json`,
   },
   {
     name: 'revision',
@@ -266,9 +278,7 @@ async function insert(client: PoolClient, table: string, path: string, row: Row)
 /** What grows with definitions, and what is known of features. Gives the number of versions. */
 async function createTables(client: PoolClient, definitions: Definitions): Promise<number> {
   for (const source of definitions.sources) await createArchive(client, source);
-  const versions = await listVersions(client, [
-    'shadow', 'canary', 'live', 'deprecated', 'retired', 'abandoned',
-  ]); // biome-ignore format: a row of words
+  const versions = await listVersions(client, EVERY);
   const kept = versions.filter(({ state }) => state !== 'abandoned');
   for (const { id, state, ...each } of versions) {
     if (each.kind === 'onDemand' || state === 'retired' || state === 'abandoned') continue;

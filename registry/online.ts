@@ -6,7 +6,7 @@
 import type { Definitions } from '../core/definition.js';
 import type { Plan } from '../core/plan.js';
 import { versionsRead } from '../core/readers.js';
-import { findRevision } from './resolve.js';
+import { findRevision, listLocks } from './resolve.js';
 import type { Pool, PoolClient } from './sql.js';
 
 export interface OnlineSet {
@@ -108,7 +108,7 @@ export async function recordReclaimed(pool: Pool, versionIds: readonly number[])
 
 async function readNow(client: PoolClient): Promise<Set<string>> {
   const revision = await findRevision(client);
-  return revision ? versionsRead(revision.definitions, await readLive(client)) : new Set();
+  return revision ? readBy(client, revision.definitions, await readLive(client)) : new Set();
 }
 
 async function readNext(client: PoolClient, { plan, definitions }: Applying): Promise<Set<string>> {
@@ -117,7 +117,16 @@ async function readNext(client: PoolClient, { plan, definitions }: Applying): Pr
     if (change.kind === 'view')
       if (change.action === 'remove') live.delete(change.name);
       else live.set(change.name, change.version);
-  return versionsRead(definitions, live);
+  return readBy(client, definitions, live);
+}
+
+async function readBy(
+  client: PoolClient,
+  definitions: Definitions,
+  live: ReadonlyMap<string, number>,
+): Promise<Set<string>> {
+  const locks = (await listLocks(client)).map(({ lock }) => lock);
+  return versionsRead(definitions, live, locks);
 }
 
 /** View → its live version. */

@@ -325,6 +325,109 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/v1/views/{view}/retire": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** the end of a version that nobody reads; its name is typed again → run */
+        post: operations["retireVersion"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/models": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** models, their locks, and what they read last */
+        get: operations["listModels"];
+        put?: never;
+        /** register a model on live versions, or on those of a lock → run */
+        post: operations["registerModel"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/models/{model}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** a model: its locks, and its reads of each version */
+        get: operations["getModel"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/models/{model}/lock": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** its lock, as almanac.lock holds it */
+        get: operations["getModelLock"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/models/{model}/pin": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** move a model to a lock, or a share of its requests; promote or abort its canary → run */
+        post: operations["pinModel"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/models/{model}/remove": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** a model that reads nothing any more; its name is typed again → run */
+        post: operations["removeModel"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/v1/views/{view}/statistics": {
         parameters: {
             query?: never;
@@ -594,7 +697,7 @@ export interface components {
             title: string;
             status: number;
             /** @enum {string} */
-            code: "FS_CONFIG_MISSING" | "FS_CONFIG_INVALID" | "FS_UNAVAILABLE" | "FS_DEADLINE" | "FS_DISK_FULL" | "FS_INTERNAL" | "FS_REQUEST_INVALID" | "FS_REQUEST_TOO_LARGE" | "FS_NOT_FOUND" | "FS_CONFLICT" | "FS_PRECONDITION_FAILED" | "FS_DEFINITION_INVALID" | "FS_NAME_INVALID" | "FS_DATA_INVALID" | "FS_TIMESTAMP_INVALID" | "FS_KEY_INVALID" | "FS_BEHIND_BASELINE" | "FS_EXPECTATION_FAILED" | "FS_LAYOUT_UNKNOWN" | "FS_RECORD_CORRUPT" | "FS_FENCED" | "FS_PLAN_STALE" | "FS_NOT_READY" | "FS_PARITY" | "FS_RUN_FAILED";
+            code: "FS_CONFIG_MISSING" | "FS_CONFIG_INVALID" | "FS_UNAVAILABLE" | "FS_DEADLINE" | "FS_DISK_FULL" | "FS_INTERNAL" | "FS_REQUEST_INVALID" | "FS_REQUEST_TOO_LARGE" | "FS_NOT_FOUND" | "FS_CONFLICT" | "FS_PRECONDITION_FAILED" | "FS_DEFINITION_INVALID" | "FS_NAME_INVALID" | "FS_LOCK_INVALID" | "FS_DATA_INVALID" | "FS_TIMESTAMP_INVALID" | "FS_KEY_INVALID" | "FS_BEHIND_BASELINE" | "FS_EXPECTATION_FAILED" | "FS_LAYOUT_UNKNOWN" | "FS_RECORD_CORRUPT" | "FS_FENCED" | "FS_PLAN_STALE" | "FS_NOT_READY" | "FS_PARITY" | "FS_RUN_FAILED";
             fix: string;
         } & {
             [key: string]: unknown;
@@ -1046,6 +1149,83 @@ export interface components {
                 events: number;
                 entities: number;
                 rows: number;
+            }[];
+        };
+        Lock: {
+            /** @constant */
+            lock: 1;
+            model: string;
+            services: {
+                [key: string]: {
+                    [key: string]: {
+                        version: number;
+                        hash: string;
+                    };
+                };
+            };
+        };
+        Model: {
+            name: string;
+            owner: string;
+            description: string;
+            /** Format: date-time */
+            registeredAt: string;
+            registeredBy: string;
+            change: number;
+            locks: {
+                number: number;
+                /** @enum {string} */
+                state: "live" | "canary" | "past";
+                share: number;
+                services: {
+                    [key: string]: {
+                        [key: string]: {
+                            version: number;
+                            hash: string;
+                        };
+                    };
+                };
+                /** Format: date-time */
+                createdAt: string;
+                createdBy: string;
+            }[];
+            reads: number;
+            lastRead: string | null;
+        };
+        ModelDetails: {
+            name: string;
+            owner: string;
+            description: string;
+            /** Format: date-time */
+            registeredAt: string;
+            registeredBy: string;
+            change: number;
+            locks: {
+                number: number;
+                /** @enum {string} */
+                state: "live" | "canary" | "past";
+                share: number;
+                services: {
+                    [key: string]: {
+                        [key: string]: {
+                            version: number;
+                            hash: string;
+                        };
+                    };
+                };
+                /** Format: date-time */
+                createdAt: string;
+                createdBy: string;
+            }[];
+            reads: number;
+            lastRead: string | null;
+            readsOf: {
+                service: string;
+                view: string;
+                version: number;
+                reads: number;
+                /** Format: date-time */
+                lastRead: string;
             }[];
         };
         Progress: {
@@ -1678,6 +1858,36 @@ export interface components {
         StartRefillBody: {
             view: string;
             version?: number;
+        };
+        RetireVersionBody: {
+            name: string;
+            /** @default 7 */
+            unreadDays: number;
+            by?: string;
+        };
+        ListModelsAnswer: {
+            items: components["schemas"]["Model"][];
+            next: string | null;
+        };
+        RegisterModelBody: {
+            name: string;
+            owner: string;
+            /** @default  */
+            description: string;
+            services?: string[];
+            lock?: components["schemas"]["Lock"];
+            by?: string;
+        };
+        PinModelBody: {
+            lock?: components["schemas"]["Lock"];
+            /** @enum {string} */
+            canary?: "promote" | "abort";
+            share?: number;
+            by?: string;
+        };
+        RemoveModelBody: {
+            name: string;
+            by?: string;
         };
         GetViewStatisticsAnswer: {
             view: string;
@@ -2479,6 +2689,254 @@ export interface operations {
         };
         responses: {
             /** @description its records in Redis → run */
+            202: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Started"];
+                };
+            };
+            default: components["responses"]["Problem"];
+        };
+    };
+    retireVersion: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                view: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                /**
+                 * @example {
+                 *       "name": "user_orders@1"
+                 *     }
+                 */
+                "application/json": components["schemas"]["RetireVersionBody"];
+            };
+        };
+        responses: {
+            /** @description the end of a version that nobody reads; its name is typed again → run */
+            202: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Started"];
+                };
+            };
+            default: components["responses"]["Problem"];
+        };
+    };
+    listModels: {
+        parameters: {
+            query?: {
+                limit?: number;
+                after?: string;
+            };
+            header?: {
+                "If-None-Match"?: string;
+            };
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description models, their locks, and what they read last */
+            200: {
+                headers: {
+                    ETag: components["headers"]["ETag"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ListModelsAnswer"];
+                };
+            };
+            /** @description it is as it was: If-None-Match names it */
+            304: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            default: components["responses"]["Problem"];
+        };
+    };
+    registerModel: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                /**
+                 * @example {
+                 *       "name": "churn",
+                 *       "owner": "ml@shop.example",
+                 *       "services": [
+                 *         "checkout"
+                 *       ]
+                 *     }
+                 */
+                "application/json": components["schemas"]["RegisterModelBody"];
+            };
+        };
+        responses: {
+            /** @description register a model on live versions, or on those of a lock → run */
+            202: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Started"];
+                };
+            };
+            default: components["responses"]["Problem"];
+        };
+    };
+    getModel: {
+        parameters: {
+            query?: never;
+            header?: {
+                "If-None-Match"?: string;
+            };
+            path: {
+                model: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description a model: its locks, and its reads of each version */
+            200: {
+                headers: {
+                    ETag: components["headers"]["ETag"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ModelDetails"];
+                };
+            };
+            /** @description it is as it was: If-None-Match names it */
+            304: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            default: components["responses"]["Problem"];
+        };
+    };
+    getModelLock: {
+        parameters: {
+            query?: {
+                state?: "live" | "canary";
+            };
+            header?: {
+                "If-None-Match"?: string;
+            };
+            path: {
+                model: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description its lock, as almanac.lock holds it */
+            200: {
+                headers: {
+                    ETag: components["headers"]["ETag"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Lock"];
+                };
+            };
+            /** @description it is as it was: If-None-Match names it */
+            304: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            default: components["responses"]["Problem"];
+        };
+    };
+    pinModel: {
+        parameters: {
+            query?: never;
+            header?: {
+                "If-Match"?: string;
+            };
+            path: {
+                model: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                /**
+                 * @example {
+                 *       "lock": {
+                 *         "lock": 1,
+                 *         "model": "churn",
+                 *         "services": {
+                 *           "checkout": {
+                 *             "user_orders": {
+                 *               "version": 2,
+                 *               "hash": "0000000000000000000000000000000000000000000000000000000000000000"
+                 *             }
+                 *           }
+                 *         }
+                 *       },
+                 *       "share": 10
+                 *     }
+                 */
+                "application/json": components["schemas"]["PinModelBody"];
+            };
+        };
+        responses: {
+            /** @description move a model to a lock, or a share of its requests; promote or abort its canary → run */
+            202: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Started"];
+                };
+            };
+            default: components["responses"]["Problem"];
+        };
+    };
+    removeModel: {
+        parameters: {
+            query?: never;
+            header?: {
+                "If-Match"?: string;
+            };
+            path: {
+                model: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                /**
+                 * @example {
+                 *       "name": "churn"
+                 *     }
+                 */
+                "application/json": components["schemas"]["RemoveModelBody"];
+            };
+        };
+        responses: {
+            /** @description a model that reads nothing any more; its name is typed again → run */
             202: {
                 headers: {
                     [name: string]: unknown;

@@ -3,6 +3,7 @@ import catalog from './catalog.js';
 import definitions from './definitions.js';
 import exports from './export.js';
 import files from './files.js';
+import models from './models.js';
 import openApi from './openapi.js';
 import push from './push.js';
 import type { Route } from './route.js';
@@ -20,6 +21,7 @@ export const routes: readonly Route[] = [
   ...exports,
   ...files,
   ...views,
+  ...models,
   ...statistics,
   ...trainingSets,
   ...verifications,

@@ -117,7 +117,7 @@ describe("Feast's shape", () => {
       `${
         '{"metadata":{"feature_names":["user_id","item_id","user_clicks_last_30min","user_mean_dwell_7d",' +
         '"user_total_cents","item_price","item_tags","item_listed_at"],' +
-        '"plan":{"revision":1,"versions":{"user_activity":1,"item_price":1}}},"results":['
+        '"plan":{"revision":1,"model":null,"lock":null,"versions":{"user_activity":1,"item_price":1}}},"results":['
       }${[
         `{"values":[7,7],${two},${epoch}}`,
         `{"values":["a","b"],${two},${epoch}}`,
@@ -811,21 +811,21 @@ describe('the plan', () => {
     await serving.refresh();
     expect(body.metadata).toEqual({
       feature_names: ['item_id', 'item_clicks_7d'],
-      plan: { revision: 5, versions: { item_popularity: 3 } },
+      plan: { revision: 5, model: null, lock: null, versions: { item_popularity: 3 } },
     });
   });
 
   test.each<{ why: string; value: string; says: string }>([
     {
       why: 'a layout of the future',
-      value: JSON.stringify({ ...plan, layout: 2, revision: 9 }),
-      says: 'layout 2',
+      value: JSON.stringify({ ...plan, layout: 3, revision: 9 }),
+      says: 'layout 3',
     },
     { why: 'no JSON', value: '{', says: 'refused' },
     {
-      why: 'a view without its entity',
-      value: JSON.stringify({ ...plan, entities: [], revision: 9 } satisfies ServingPlan),
-      says: 'entity',
+      why: 'a version that it does not hold',
+      value: JSON.stringify({ ...plan, live: [99], revision: 9 } satisfies ServingPlan),
+      says: 'version \\"99\\"',
     },
   ])('$why is refused: the old one answers on, and readiness says why', async ({ value, says }) => {
     await redis.client.set(planKey(environment), value);
@@ -886,6 +886,7 @@ describe('the process', () => {
       instance: 'test-instance',
       ready: true,
       planRevision: 1,
+      model: null,
       reasons: [],
       ok: true,
     });
