@@ -12,11 +12,9 @@ import { type Cost, cost, median, say, table } from './report.js';
 import { writeRepository } from './repository.js';
 
 interface Figures {
-  /** Node, all modules, evaluating the files, planning them; the worse of both registries. Cold: files never evaluated before. */
+  /** Node, all modules, evaluating the files, planning them; the worse of both registries. */
   planSeconds500Views: number;
-  coldPlanSeconds500Views: number;
   evaluateSeconds500Views: number;
-  coldEvaluateSeconds500Views: number;
   /** Planning alone, against an empty registry and against one that differs in 5 views. */
   planEmptySeconds: number;
   planFiveSeconds: number;
@@ -40,14 +38,12 @@ export async function registry({ json, quick }: { json: boolean; quick: boolean 
     const figuresOf = (of: 'cpu' | 'wall'): Figures => {
       const s = (moment: Moment): number => round(moment[of], 2);
       const ms = (command: keyof typeof starts): number => round(1000 * starts[command][of], 0);
-      const { warm, cold } = planning;
+      const { empty, five } = planning;
       return {
-        planSeconds500Views: Math.max(s(warm.empty.planned), s(warm.five.planned)),
-        coldPlanSeconds500Views: s(cold.empty.planned),
-        evaluateSeconds500Views: s(warm.empty.evaluated),
-        coldEvaluateSeconds500Views: s(cold.empty.evaluated),
-        planEmptySeconds: round(warm.empty.planned[of] - warm.empty.evaluated[of], 2),
-        planFiveSeconds: round(warm.five.planned[of] - warm.five.evaluated[of], 2),
+        planSeconds500Views: Math.max(s(empty.planned), s(five.planned)),
+        evaluateSeconds500Views: s(empty.evaluated),
+        planEmptySeconds: round(empty.planned[of] - empty.evaluated[of], 2),
+        planFiveSeconds: round(five.planned[of] - five.evaluated[of], 2),
         typecheckSeconds500Views: s(checking),
         cliStartMs: Math.max(ms('help'), ms('status'), ms('statusEnv')),
         helpMs: ms('help'),
@@ -76,30 +72,31 @@ export async function registry({ json, quick }: { json: boolean; quick: boolean 
   }
 }
 
-/** Medians of several processes. Where compiled files are kept between them is a directory of theirs: new when cold. */
+/** Medians of several processes. */
 async function measurePlanning(directory: string, runs: number) {
   const files = join(directory, 'repository');
   writeRepository(files, join(packageDir, 'dist/core/index.d.ts'));
   const answer = join(directory, 'answer.json');
-  const once = async (kept: boolean, held: string[]): Promise<Planned> => {
-    const env = { ...withoutSettings(), TMPDIR: kept ? directory : mkdtempSync(join(directory, 'new-')) };
+  const once = async (...held: string[]): Promise<Planned> => {
     const program = join(packageDir, 'dist/bench/plan-once.js');
-    await cost([program, join(files, 'features.ts'), answer, ...held], env);
+    await cost([program, join(files, 'features.ts'), answer, ...held], withoutSettings());
     return JSON.parse(readFileSync(answer, 'utf8'));
   };
-  const measure = async (what: string, kept: boolean, held: string[]) => {
-    say(`evaluating and planning ${what} …`);
+  const measure = async (what: string, ...held: string[]) => {
     const all: Planned[] = [];
-    for (let run = 0; run < runs; run++) all.push(await once(kept, held));
+    for (let run = 0; run < runs; run++) {
+      say(`evaluating and planning against ${what} …`);
+      all.push(await once(...held));
+    }
     return {
       evaluated: middle(all.map((each) => each.evaluated)),
       planned: middle(all.map((each) => each.planned)),
     };
   };
-  const { current, features } = await once(true, []);
+  const { current, features } = await once();
   const held = join(directory, 'held.json');
   writeFileSync(held, JSON.stringify(withOthers(current)));
-  const { views: changed } = await once(true, [held]);
+  const { views: changed } = await once(held);
   return {
     size: {
       views: current.versions.length,
@@ -107,11 +104,8 @@ async function measurePlanning(directory: string, runs: number) {
       changed,
       services: current.definitions!.services.length,
     },
-    cold: { empty: await measure('files that are new', false, []) },
-    warm: {
-      empty: await measure('against an empty registry', true, []),
-      five: await measure('against one that differs in five views', true, [held]),
-    },
+    empty: await measure('an empty registry'),
+    five: await measure('one that differs in five views', held),
   };
 }
 
