@@ -26,7 +26,7 @@ import { FeatureStoreError } from '../core/error.js';
 import { hashDefinitions } from '../core/plan.js';
 import { writeCatalog } from './catalog.js';
 import { assertFile, spoolFile } from './files.js';
-import { lockDefinitions } from './online.js';
+import { lockDefinitions, turnOn } from './online.js';
 import { EVERY, findRevision, listVersions } from './resolve.js';
 import { type Pool, type PoolClient, quote, transaction } from './sql.js';
 import { createArchive, createKeyIndex, createRows } from './tables.js';
@@ -51,8 +51,9 @@ const TABLES: readonly Table[] = [
   {
     name: 'view_version',
     folder: 'versions',
-    // One that an open plan has begun is as if the plan were given up: what it has filled by now is not part of an export.
-    sql: `select to_jsonb(v) || case when begun.before is null then '{}' else jsonb_build_object('state', begun.before) end as row
+    // One that an open plan has begun is as if the plan were given up: what it has filled by now is not part of an export. What is
+    // in Redis is that of another: who reads a version follows from the definitions.
+    sql: `select to_jsonb(v) - array['online', 'in_redis'] || case when begun.before is null then '{}' else jsonb_build_object('state', begun.before) end as row
             from view_version v
             left join lateral (
               select coalesce(one ->> 'before', 'abandoned') as before
@@ -275,7 +276,7 @@ async function insert(client: PoolClient, table: string, path: string, row: Row)
   }
 }
 
-/** What grows with definitions, and what is known of features. Gives the number of versions. */
+/** What grows with definitions, and what follows from them. Gives the number of versions. */
 async function createTables(client: PoolClient, definitions: Definitions): Promise<number> {
   for (const source of definitions.sources) await createArchive(client, source);
   const versions = await listVersions(client, EVERY);
@@ -286,6 +287,7 @@ async function createTables(client: PoolClient, definitions: Definitions): Promi
     if (each.kind === 'aggregation' && state === 'live')
       await createKeyIndex(client, each.source, each.entity, each.view.key);
   }
+  await turnOn(client, { plan: { changes: [] }, definitions });
   await writeCatalog(client, definitions, kept);
   return versions.length;
 }

@@ -37,7 +37,7 @@ export async function isRead(db: Pool | PoolClient, versionId: number): Promise<
 }
 
 /** Definitions that are being applied, or were. */
-type Applying = { plan: Plan; definitions: Definitions };
+type Applying = { plan: Pick<Plan, 'changes'>; definitions: Definitions };
 
 /** Held to the end of the transaction by whoever changes definitions, or what follows from them. */
 export async function lockDefinitions(client: PoolClient): Promise<void> {

@@ -50,6 +50,17 @@ const asks: Record<string, () => Asked[]> = {
   applyDefinitions: () => [{ body: { definitions: streamed(), by: 'waits' } }],
   getPlan: () => [{ params: { hash: planHash } }],
   listRevisions: () => [{}, { query: { limit: '1' } }],
+  listFeatures: () => [{}, { query: { entity: 'user', state: 'live', limit: '1' } }],
+  getViewFeatures: () => [{ params: { view: 'user_orders' } }],
+  getFeature: () => [{ params: { view: 'user_rank@1', feature: 'user_spend_rank' } }],
+  getLineage: () =>
+    ['up', 'down'].map((direction) => ({
+      params: { kind: 'feature', name: 'user_orders:user_user_orders_count_7d' },
+      query: { direction },
+    })),
+  listAudit: () => [{}, { query: { kind: 'view', name: 'user_orders', limit: '1' } }],
+  exportRegistry: () => [{}],
+  restoreRegistry: () => [], // goes well in an empty registry alone
   uploadFile: () => [{ body: new TextEncoder().encode('a,b\n1,2\n') }],
   startImport: () => [{ body: { source: 'orders', file } }],
   listImports: () => [{}],
@@ -57,7 +68,12 @@ const asks: Record<string, () => Asked[]> = {
   getViewProgress: () => [{ params: { view: 'user_orders' } }, { params: { view: 'user_rank@1' } }],
   startBackfill: () => [{ body: { view: 'user_orders', start: '2026-11-01T00:00:00Z' } }],
   startMaterialization: () => [{ body: { view: 'user_rank' } }],
-  startRefill: () => [{ body: { view: 'user_rank', version: 1 } }],
+  startRefill: () => [{ body: { view: 'user_orders', version: 1 } }],
+  getViewStatistics: () => [{ params: { view: 'user_orders' } }],
+  listExpectationResults: () => [
+    { params: { view: 'user_orders' } },
+    { params: { view: 'user_orders' }, query: { passed: 'false' } },
+  ],
   startTrainingSet: () => [
     {
       body: {
@@ -72,8 +88,8 @@ const asks: Record<string, () => Asked[]> = {
   listVerifications: () => [{}],
   getVerification: () => [{ params: { id: 'found' } }],
   pushRows: () => [{ body: { push_source_name: 'clicks', df: {} } }],
-  getRun: () => [{ query: { id: 'refill/user_rank@1' } }, { query: { id: 'import/orders/fails' } }],
-  updateRun: () => [{ body: { id: 'refill/user_rank@1', update: 'pause' } }],
+  getRun: () => [{ query: { id: 'refill/user_orders@1' } }, { query: { id: 'import/orders/fails' } }],
+  updateRun: () => [{ body: { id: 'refill/user_orders@1', update: 'pause' } }],
   orderStream: () => [{ body: { source: 'clicks', order: 'resume' } }],
   getStatus: () => [{}],
   getHealth: () => [{}],
@@ -119,11 +135,15 @@ beforeAll(async () => {
     insert into stream_offset (source, partition, topic, next_offset, greatest_event_ms, archived, end_offset, rate_per_second, state, seen_at) values
       ('clicks', 0, 'clicks', 7, 86400000, 7, 9, 1.5, 'running', now()), ('clicks', 1, 'clicks', 0, null, 0, null, null, 'waiting', null);
     insert into view_progress (version_id, sequence, last_tick_ms, last_event_ms, last_write) values (${id}, 7, 86400000, 5, now());
+    insert into feature_statistics (version_id, feature, what, reference, count, nulls, top, sketch) values
+      (${id}, 'user_user_orders_count_7d', 'tick', '2026-11-01T00:00:00Z', 5, 1, '[{"value": 1, "count": 4}]', '');
+    insert into expectation_result (version_id, expectation, severity, what, reference, passed, allowed, said) values
+      (${id}, 'rowCount of user_orders', 'warn', 'tick', '2026-11-01T00:00:00Z', false, 0.5, 'twice as many');
     insert into backfill (version_id, start_ms, end_ms, sequence, state) values (${id}, 0, 86400000, 7, 'running');
     insert into backfill_chunk (backfill_id, chunk, hash_start, hash_end, done, events, entities, rows)
       select id, 0, 0, 1, true, 5, 4, 3 from backfill;
     insert into verification (id, checked, different, result) values ('found', 5, 1, '{"input": {"entities": 5}, "finished": true,
-      "neverBackfilled": ["user_rank@1"], "owed": [], "byPath": {"online": {"checked": 5, "different": 1, "values": 9}},
+      "neverBackfilled": ["user_rank@1"], "unread": [], "owed": [], "byPath": {"online": {"checked": 5, "different": 1, "values": 9}},
       "byView": {"user_orders": {"online": {"checked": 5, "different": 1, "values": 9}}}, "differences": [{"path": "online"}]}')`);
   await ask(routeOf('startImport'), { body: { source: 'orders', file, name: 'fails' } });
   await finish('import/orders/fails', 'FS_DATA_INVALID');
