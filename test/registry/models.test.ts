@@ -333,3 +333,26 @@ test('a model that is removed reads nothing; its name may come back, its locks g
   expect(await register('churn', { lock: second })).toMatchObject({ status: 202 });
   expect((await call('/v1/models/churn')).body.locks).toMatchObject([{ number: 4, state: 'live' }]);
 });
+
+test('every change stands in the audit, with its run, and what was refused does not', async () => {
+  const { body } = await call('/v1/audit?kind=model&name=churn');
+  const said = body.items.map(({ who, action, before, after, workflow }: Record<string, unknown>) => [
+    workflow,
+    who,
+    action,
+    before !== null,
+    after !== null,
+  ]);
+  expect(said.reverse()).toEqual([
+    ['pin/churn/1', 'anna', 'register', false, true],
+    ['pin/churn/2', 'bert', 'pin', true, true],
+    ['pin/churn/3', 'bert', 'abort', true, true],
+    ['pin/churn/4', 'bert', 'pin', true, true],
+    ['pin/churn/5', 'bert', 'promote', true, true],
+    ['pin/churn/6', 'unknown', 'remove', true, false],
+    ['pin/churn/7', 'anna', 'register', false, true],
+  ]);
+  expect((await call('/v1/audit?kind=view&name=user_orders@1')).body.items).toMatchObject([
+    { action: 'retire', before: { state: 'deprecated' }, after: { state: 'retired' } },
+  ]);
+});
