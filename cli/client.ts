@@ -31,7 +31,7 @@ export interface Client {
   get<T>(path: string): Promise<T>;
   post<T>(path: string, body: unknown, headers?: Readonly<Record<string, string>>): Promise<T>;
   /** The answer to a POST, unread: whoever needs every digit of it parses it. */
-  text(path: string, body: unknown): Promise<string>;
+  text(path: string, body: unknown, headers?: Readonly<Record<string, string>>): Promise<string>;
   /** Sends a file, unpacked when it ends in .gz, as a stream. */
   upload(
     path: string,
@@ -126,7 +126,8 @@ export function createClient({ url, patienceMs = PATIENCE_MS, onWait = () => {} 
     get: <T>(path: string) => attempt(() => call(path, {}, ANSWER_MS, readJson) as Promise<T>),
     post: <T>(path: string, body: unknown, headers?: Readonly<Record<string, string>>) =>
       post(path, body, readJson, headers) as Promise<T>,
-    text: (path, body) => post(path, body, (response) => response.text()) as Promise<string>,
+    text: (path, body, headers) =>
+      post(path, body, (response) => response.text(), headers) as Promise<string>,
     upload: async (path, onBytes) => {
       const { size } = await stat(path);
       return attempt(async () => {

@@ -157,6 +157,7 @@ const COMMANDS: Array<Spec<any>> = [
           [],
         )
         .option('--features <view:feature,...>', 'these features instead of a service')
+        .option('--model <name>', 'as this model: by its lock')
         .option(...SERVING),
     load: () => import('./commands/get-online.js'),
   },
@@ -180,7 +181,7 @@ const COMMANDS: Array<Spec<any>> = [
     summary: 'register a model, list them, show who reads what, remove one',
     details:
       'The order is register, list, show or remove. A model reads by a lock: exact versions, which only "almanac pin"\nmoves. It is registered on what is live, or on a lock. Removing wants its name typed.',
-    example: 'almanac model register churn --owner ml@shop.example --service recommendation',
+    example: 'almanac model register churn --owner ml@shop.example --service checkout',
     options: (command) =>
       registry(command)
         .option('--owner <who>', 'register: whose it is')
