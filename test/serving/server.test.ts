@@ -856,14 +856,15 @@ describe('the plan', () => {
     const services = plan.services.filter(({ features }) =>
       features.every((each) => !each.startsWith('item_price:')),
     );
-    const next = { ...plan, revision: 7, views, services, onDemand: [], unread: ['item_price'] };
+    const live = views.map((served) => served.versionId);
+    const next = { ...plan, revision: 7, views, services, onDemand: [], live, unread: ['item_price'] };
     await redis.client.set(planKey(environment), JSON.stringify(next));
     const late = await ask(price);
     await redis.client.del(onlineSetKey(environment));
     await publish(redis.client, environment, plan);
     await serving.refresh();
     expect(late).toMatchObject({ status: 404, body: { code: 'FS_NOT_FOUND' } });
-    expect(late.body.title).toContain('no service reads it');
+    expect(late.body.title).toContain('view "item_price" is not served');
   });
 
   test('another generation is "not ready", at once, never an empty answer', async () => {
