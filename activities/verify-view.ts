@@ -64,7 +64,7 @@ export interface Check<V extends StoredVersion = StoredVersion> {
   sequence: number;
   /** How far the version was before the bound was fixed. */
   progress: VersionProgress;
-  /** Somebody reads it: it has online records. */
+  /** Somebody reads it, since before the verification: all its records are online. */
   isRead: boolean;
   /** Of a streaming view: every event up to this sequence was in its online records. */
   online: number;

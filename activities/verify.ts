@@ -7,6 +7,7 @@ import { decodeKey, encodeKey } from '../core/codec/key.js';
 import type { Entity } from '../core/definition.js';
 import { FeatureStoreError } from '../core/error.js';
 import type { FeatureValue, Value } from '../core/event.js';
+import { listRead } from '../registry/online.js';
 import {
   getVersion,
   IN_USE,
@@ -106,6 +107,7 @@ export function createVerifyActivities(deps: Deps) {
       if (found) return found.plan;
       const versions = await listWanted(pool, input.views);
       for (const id of input.trainingSets ?? []) await getManifest(pool, id);
+      const read = await listRead(pool);
       const stands: Stored['stands'] = {};
       const neverBackfilled: string[] = [];
       const owed: string[] = [];
@@ -116,16 +118,16 @@ export function createVerifyActivities(deps: Deps) {
           neverBackfilled.push(await nameUnfilled(pool, version));
           continue;
         }
+        const name = `${version.view.name}@${version.version}`;
         const online = await readOnlineBound(pool, version, progress);
         stands[version.id] = {
           progress,
-          isRead: version.online,
+          isRead: read.has(name),
           online: online.sequence,
           cadenceMs: await commonCadence(pool, version),
         };
-        const name = `${version.view.name}@${version.version}`;
         if (online.owed) owed.push(name);
-        if (!version.online) unread.push(name);
+        if (!read.has(name)) unread.push(name);
       }
       const sequence = await archiveBound(pool);
       const size = Math.max(ENTITIES_AT_ONCE, Math.ceil(input.entities / MAX_PARTS));

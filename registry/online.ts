@@ -61,7 +61,7 @@ export async function turnOff(client: PoolClient): Promise<void> {
   const { rows: open } = await client.query<Applying>(
     `select plan, definitions from plan where state = 'open'`,
   );
-  const read = new Set([...(await readNow(client)), ...(open[0] ? await readNext(client, open[0]) : [])]);
+  const read = new Set([...(await listRead(client)), ...(open[0] ? await readNext(client, open[0]) : [])]);
   const { rowCount } = await client.query(
     `with gone as (update view_version set online = false where online and not view || '@' || version = any ($1) returning id),
           settled as (delete from owed using gone where version_id = gone.id)
@@ -79,7 +79,7 @@ export async function listFirstRead(
   client: PoolClient,
   applying: Applying,
 ): Promise<Array<{ view: string; version: number }>> {
-  const before = await readNow(client);
+  const before = await listRead(client);
   const added = [...(await readNext(client, applying))].filter((name) => !before.has(name));
   const { rows } = await client.query<{ view: string; version: number }>(
     `select view, version from view_version v
@@ -106,9 +106,10 @@ export async function recordReclaimed(pool: Pool, versionIds: readonly number[])
   ]);
 }
 
-async function readNow(client: PoolClient): Promise<Set<string>> {
-  const revision = await findRevision(client);
-  return revision ? readBy(client, revision.definitions, await readLive(client)) : new Set();
+/** What the present definitions read, as view@version: all of it is in Redis. What a plan is about to read is on its way. */
+export async function listRead(db: Pool | PoolClient): Promise<Set<string>> {
+  const revision = await findRevision(db);
+  return revision ? readBy(db, revision.definitions, await readLive(db)) : new Set();
 }
 
 async function readNext(client: PoolClient, { plan, definitions }: Applying): Promise<Set<string>> {
@@ -121,17 +122,17 @@ async function readNext(client: PoolClient, { plan, definitions }: Applying): Pr
 }
 
 async function readBy(
-  client: PoolClient,
+  db: Pool | PoolClient,
   definitions: Definitions,
   live: ReadonlyMap<string, number>,
 ): Promise<Set<string>> {
-  const locks = (await listLocks(client)).map(({ lock }) => lock);
+  const locks = (await listLocks(db)).map(({ lock }) => lock);
   return versionsRead(definitions, live, locks);
 }
 
 /** View → its live version. */
-async function readLive(client: PoolClient): Promise<Map<string, number>> {
-  const { rows } = await client.query<{ view: string; version: number }>(
+async function readLive(db: Pool | PoolClient): Promise<Map<string, number>> {
+  const { rows } = await db.query<{ view: string; version: number }>(
     `select view, version from view_version where state = 'live'`,
   );
   return new Map(rows.map(({ view, version }) => [view, version]));

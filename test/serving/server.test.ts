@@ -845,7 +845,7 @@ describe('the plan', () => {
     const others = plan.views.flatMap((served) => (served.versionId === versionId ? [] : [served.versionId]));
     const price = { entities: { item_id: ['a'] }, features: ['item_price:item_price'] };
     const set = (ids: readonly number[]) =>
-      redis.client.hset(onlineSetKey(environment), ...['change', '1'], ...ids.flatMap((id) => [id, 1]));
+      redis.client.hset(onlineSetKey(environment), 'change', '1', ...ids.flatMap((id) => [id, 1]));
     await set([versionId, ...others]);
     expect((await ask(price)).status).toBe(200);
     // gone, and serving has not looked at its plan since
