@@ -120,9 +120,8 @@ export function planDefinitions(current: Current, next: unknown, facts: Facts): 
   const problems: Problem[] = [...checked.problems];
   const before = current.definitions ?? { entities: [], sources: [], views: [], services: [] };
   // What is too broken to be read has been named; the rest is compared even when the parts do not fit.
-  const readable = problems.some(({ code }) => code === 'structure')
-    ? null
-    : Definitions.safeParse(next).data;
+  const isBroken = problems.some(({ code }) => code === 'structure');
+  const readable = checked.definitions ?? (isBroken ? null : Definitions.safeParse(next).data);
   if (readable) {
     problems.push(...otherProject(before, readable));
     problems.push(...removedButUsed(before, readable));

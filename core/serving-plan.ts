@@ -23,7 +23,7 @@ export interface ServingPlan {
   unread: string[];
   services: Service[];
   models: ServedModel[];
-  /** Every other version there is, for a lock that names one. */
+  /** Every other version that there was to read, for a lock that names one. */
   others: Array<{ view: string; version: number; hash: string; state: VersionState }>;
 }
 

@@ -7,6 +7,7 @@ import { FeatureStoreError } from '../core/error.js';
 import { checkLock, Lock, type LockableVersion, lockOf, lockRefused } from '../core/lock.js';
 import { nameProblem } from '../core/naming.js';
 import { formatTimestamp } from '../core/time.js';
+import { record } from './audit.js';
 import { lockDefinitions } from './online.js';
 import { type Page, type PageQuery, readPage } from './page.js';
 import { Count, Timestamp } from './requests.js';
@@ -36,7 +37,7 @@ export function registerModel(
   const problem = nameProblem(name, 'name');
   if (problem)
     throw new FeatureStoreError('FS_NAME_INVALID', problem.message, { fix: problem.fix, field: 'name' });
-  return changing(pool, async (client) => {
+  return changing(pool, { model: name, action: 'register', by }, async (client) => {
     const { rowCount } = await client.query(
       `insert into model (name, owner, description, registered_by) values ($1, $2, $3, $4)
        on conflict (name) do update
@@ -53,7 +54,6 @@ export function registerModel(
     const known = await readLockable(client);
     const lock = 'lock' in reads ? reads.lock : lockOf(name, known, known.versions, reads.services);
     await addLock(client, name, lock, known, by, null);
-    return countChange(client, name);
   });
 }
 
@@ -70,7 +70,8 @@ export interface Pin {
 
 /** Throws FS_NOT_FOUND, FS_PRECONDITION_FAILED for a change that is not the last, FS_LOCK_INVALID, FS_CONFLICT without a canary. */
 export function pinModel(pool: Pool, { model, move, seen, by }: Pin): Promise<ModelChange> {
-  return changing(pool, async (client) => {
+  const action = typeof move === 'object' ? 'pin' : move;
+  return changing(pool, { model, action, by }, async (client) => {
     await getForChange(client, model, seen);
     if (typeof move === 'object')
       await addLock(
@@ -98,22 +99,23 @@ export function pinModel(pool: Pool, { model, move, seen, by }: Pin): Promise<Mo
           model,
         });
     }
-    return countChange(client, model);
   });
 }
 
 /** It reads nothing any more; its locks and what it read stay known. */
-export function removeModel(pool: Pool, { model, seen, by: _by }: Omit<Pin, 'move'>): Promise<ModelChange> {
-  return changing(pool, async (client) => {
+export function removeModel(pool: Pool, { model, seen, by }: Omit<Pin, 'move'>): Promise<ModelChange> {
+  return changing(pool, { model, action: 'remove', by }, async (client) => {
     await getForChange(client, model, seen);
     await client.query(
       `update model_lock set state = 'past', share = null where model = $1 and state <> 'past'`,
       [model],
     );
     await client.query('update model set removed_at = now() where name = $1', [model]);
-    return countChange(client, model);
   });
 }
+
+/** The run that makes serving read by a change. */
+export const pinRun = ({ model, change }: ModelChange): string => `pin/${model}/${change}`;
 
 const LockItem = z.strictObject({
   number: Count,
@@ -220,11 +222,39 @@ export async function getLock(
 // ---------------------------------------------------------------- inside the transactions
 
 /** Under the definitions' lock: a version that is locked is not given up meanwhile. */
-function changing<T>(pool: Pool, work: (client: PoolClient) => Promise<T>): Promise<T> {
+function changing(
+  pool: Pool,
+  { model, action, by }: { model: string; action: string; by: string },
+  work: (client: PoolClient) => Promise<void>,
+): Promise<ModelChange> {
   return transaction(pool, async (client) => {
     await lockDefinitions(client);
-    return work(client);
+    const before = await readState(client, model);
+    await work(client);
+    const { rows } = await client.query<ModelChange>(
+      'update model set change = change + 1 where name = $1 returning name as model, change',
+      [model],
+    );
+    const change = rows[0]!;
+    const after = await readState(client, model);
+    await record(client, [
+      { who: by, action, kind: 'model', name: model, before, after, workflow: pinRun(change) },
+    ]);
+    return change;
   });
+}
+
+/** As it stands in the audit; undefined: it is not registered. */
+async function readState(client: PoolClient, model: string): Promise<object | undefined> {
+  const { rows } = await client.query<object>(
+    `select owner, description,
+            (select json_agg(json_build_object('number', number, 'state', state, 'share', share, 'services', lock -> 'services',
+                      'features', features) order by state desc)
+               from model_lock where model = model.name and state <> 'past') as locks
+       from model where name = $1 and removed_at is null`,
+    [model],
+  );
+  return rows[0];
 }
 
 async function getForChange(client: PoolClient, model: string, seen: number | null): Promise<void> {
@@ -240,14 +270,6 @@ async function getForChange(client: PoolClient, model: string, seen: number | nu
     `model "${model}" was changed meanwhile: If-Match names change ${seen}, the last is ${change}`,
     { fix: `look at it again: almanac model show ${model}`, model, change },
   );
-}
-
-async function countChange(client: PoolClient, model: string): Promise<ModelChange> {
-  const { rows } = await client.query<ModelChange>(
-    'update model set change = change + 1 where name = $1 returning name as model, change',
-    [model],
-  );
-  return rows[0]!;
 }
 
 interface Lockable {

@@ -216,7 +216,7 @@ export function compileServingPlan(pool: Pool): Promise<ServingPlan> {
       const served = [...plan.views, ...plan.onDemand].map(({ versionId }) => versionId);
       plan.others = (
         await client.query<ServingPlan['others'][number]>(
-          `select view, version, hash, state from view_version where id <> all ($1) order by view collate "C", version`,
+          `select view, version, hash, state from view_version where id <> all ($1) and state <> 'abandoned' order by view collate "C", version`,
           [served],
         )
       ).rows;

@@ -2,9 +2,13 @@
 import { FeatureStoreError } from '../core/error.js';
 import type { VersionState } from '../core/plan.js';
 import { DAY, formatTimestamp } from '../core/time.js';
+import { record } from './audit.js';
 import { lockDefinitions } from './online.js';
 import { resolveView, type ViewVersion } from './resolve.js';
 import { type Pool, type PoolClient, transaction } from './sql.js';
+
+/** @param name view@version */
+export const retireRun = (name: string): string => `retire/${name}`;
 
 export interface Retirement {
   view: string;
@@ -72,11 +76,16 @@ const STATES: Record<Exclude<VersionState, 'deprecated'>, string> = {
 export function retireVersion(pool: Pool, retirement: Retirement): Promise<{ versionId: number }> {
   return transaction(pool, async (client) => {
     await lockDefinitions(client);
-    const { view, version } = retirement;
-    const { id, state } = await resolveView(client, `${view}@${version}`);
+    const { view, version, by: who } = retirement;
+    const name = `${view}@${version}`;
+    const { id, state } = await resolveView(client, name);
     if (state === 'retired') return { versionId: id };
     await assertRetirable(client, retirement);
     await client.query(`update view_version set state = 'retired' where id = $1`, [id]);
+    const after = { state: 'retired' };
+    await record(client, [
+      { who, action: 'retire', kind: 'view', name, before: { state }, after, workflow: retireRun(name) },
+    ]);
     return { versionId: id };
   });
 }

@@ -11,6 +11,7 @@ import {
   ModelDetails,
   ModelItem,
   pinModel,
+  pinRun,
   registerModel,
   removeModel,
 } from '../models.js';
@@ -167,7 +168,7 @@ async function seenBy(
 function settle({ model, change }: ModelChange, { runs }: RouteDeps): Promise<{ run: string }> {
   return startRun(runs, {
     workflow: 'pin',
-    id: `pin/${model}/${change}`,
+    id: pinRun({ model, change }),
     input: { model, change },
     summary: `model ${model}, change ${change}: what it reads`,
   });

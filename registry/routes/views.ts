@@ -16,7 +16,7 @@ import {
   ViewKind,
 } from '../requests.js';
 import { resolveOnlineView, resolveStoredView, resolveView, type StoredVersion } from '../resolve.js';
-import { assertRetirable } from '../retire.js';
+import { assertRetirable, retireRun } from '../retire.js';
 import type { Pool } from '../sql.js';
 import { readViewProgress, ViewProgress } from '../status.js';
 import { route, Started, startRun } from './route.js';
@@ -193,7 +193,7 @@ const retire = route({
     await assertRetirable(pool, retirement);
     return startRun(runs, {
       workflow: 'retire',
-      id: `retire/${said}`,
+      id: retireRun(said),
       input: { ...retirement, by },
       summary: `retire ${said}`,
       view: found.view.name,

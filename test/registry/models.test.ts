@@ -1,6 +1,7 @@
 import { beforeAll, describe, expect, test } from 'vitest';
 import type { AggregationView } from '../../core/definition.js';
 import { type Lock, lockText } from '../../core/lock.js';
+import { settleOnline } from '../../registry/apply.js';
 import { compileServingPlan, listLocks } from '../../registry/resolve.js';
 import { retireVersion } from '../../registry/retire.js';
 import { changed, definitions } from './definitions.js';
@@ -291,6 +292,7 @@ test('of pins at once one wins, by what each has seen', async () => {
 });
 
 test('a deprecated version that nobody reads cannot be locked again, and can be retired', async () => {
+  await settleOnline(pool); // as the run of the pin does
   expect(await pin('churn', { lock: first })).toMatchObject({
     status: 422,
     body: {
@@ -319,6 +321,7 @@ test('a deprecated version that nobody reads cannot be locked again, and can be 
   });
   expect((await compileServingPlan(pool)).others).toMatchObject([
     { view: 'user_orders', version: 1, state: 'retired' },
+    { view: 'user_rank', state: 'live' }, // no service names it
   ]);
 });
 
@@ -329,4 +332,27 @@ test('a model that is removed reads nothing; its name may come back, its locks g
   expect((await listLocks(pool)).map(({ name }) => name)).not.toContain('churn');
   expect(await register('churn', { lock: second })).toMatchObject({ status: 202 });
   expect((await call('/v1/models/churn')).body.locks).toMatchObject([{ number: 4, state: 'live' }]);
+});
+
+test('every change stands in the audit, with its run, and what was refused does not', async () => {
+  const { body } = await call('/v1/audit?kind=model&name=churn');
+  const said = body.items.map(({ who, action, before, after, workflow }: Record<string, unknown>) => [
+    workflow,
+    who,
+    action,
+    before !== null,
+    after !== null,
+  ]);
+  expect(said.reverse()).toEqual([
+    ['pin/churn/1', 'anna', 'register', false, true],
+    ['pin/churn/2', 'bert', 'pin', true, true],
+    ['pin/churn/3', 'bert', 'abort', true, true],
+    ['pin/churn/4', 'bert', 'pin', true, true],
+    ['pin/churn/5', 'bert', 'promote', true, true],
+    ['pin/churn/6', 'unknown', 'remove', true, false],
+    ['pin/churn/7', 'anna', 'register', false, true],
+  ]);
+  expect((await call('/v1/audit?kind=view&name=user_orders@1')).body.items).toMatchObject([
+    { action: 'retire', before: { state: 'deprecated' }, after: { state: 'retired' } },
+  ]);
 });

@@ -98,7 +98,7 @@ interface Answer {
 async function ask(model: string | null, asked: object, at = serving): Promise<Answer> {
   const response = await fetch(`${at.url}/get-online-features`, {
     method: 'POST',
-    headers: model === null ? {} : { 'x-almanac-model': model },
+    headers: { 'x-deadline-ms': '5000', ...(model === null ? {} : { 'x-almanac-model': model }) },
     body: JSON.stringify({ entities: { item_id: ['item 1'] }, ...asked }),
   });
   return { status: response.status, body: await response.json() };
