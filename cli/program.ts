@@ -290,7 +290,7 @@ const COMMANDS: Array<Spec<any>> = [
     usage: 'lineage <kind> <name>',
     summary: 'what something is made of, and what is made of it',
     details:
-      'The kind is table, topic, source, column (source.column), entity, view, feature (view:feature), service or\ntrainingSet.',
+      'The kind is table, topic, source, column (source.column), entity, view, feature (view:feature), service, model or\ntrainingSet.',
     example: 'almanac lineage column purchases.amount',
     options: registry,
     load: () => import('./commands/lineage.js'),
@@ -305,7 +305,7 @@ const COMMANDS: Array<Spec<any>> = [
         .option('--who <who>', 'only what they changed')
         .option(
           '--kind <kind>',
-          'only of plan, entity, source, view, service, owner, policy, project, stream',
+          'only of plan, entity, source, view, service, owner, policy, project, stream, model',
         )
         .option('--of <name>', 'only of what has this name')
         .option('--last <n>', 'so many at most, 1 to 1000', wholeNumber, 20),

@@ -4,7 +4,9 @@
  *
  *   manifest.json          project.json           what is applied: entities/user.json  sources/…  views/…  services/…
  *   versions/user_orders@2.json                   revisions/3.json   the present one's definitions are the files above
- *   audit/0.jsonl          rows of tables, as Postgres gives them; of a .jsonl one a line
+ *   models/ranking.json    locks/ranking@1.json   audit/0.jsonl
+ *
+ * All from versions on are rows of tables, as Postgres gives them; of a .jsonl one a line.
  */
 import { z } from 'zod';
 import { compareText } from './canonical.js';

@@ -292,7 +292,7 @@ function mayBeNull(expression: Expression, isNullable: (column: string) => boole
 // ---------------------------------------------------------------- what depends on what
 
 export const LINEAGE_KINDS = [
-  'table', 'topic', 'source', 'column', 'entity', 'view', 'feature', 'service', 'trainingSet',
+  'table', 'topic', 'source', 'column', 'entity', 'view', 'feature', 'service', 'model', 'trainingSet',
 ] as const; // biome-ignore format: a row of words
 export type LineageKind = (typeof LINEAGE_KINDS)[number];
 

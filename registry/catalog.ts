@@ -171,22 +171,28 @@ export const CatalogFeature = z
       /** Of its source's stream. */
       watermark: Timestamp.nullable(),
     }),
+    /** Whose lock reads the version. */
+    models: z.array(z.string()),
+    /** When serving last answered with the version, to the minute. */
+    lastRead: Timestamp.nullable(),
   })
   .meta({ id: 'CatalogFeature' });
 export type CatalogFeature = z.infer<typeof CatalogFeature>;
 
-type CatalogRow = Omit<CatalogFeature, 'output' | 'freshness' | 'progress'> &
+type CatalogRow = Omit<CatalogFeature, 'output' | 'freshness' | 'progress' | 'lastRead'> &
   CatalogFeature['output'] & {
     tier: 'realtime' | 'hourly' | 'daily' | null;
     every: number;
-  } & Record<'tick' | 'event' | 'write' | 'watermark', number | null>;
+  } & Record<'tick' | 'event' | 'write' | 'watermark' | 'read', number | null>;
 
 const COLUMNS = `view, version, feature, kind, state, description, owner, contact, tags, entities, keys, sources, reads,
   transformation, exact, type, nullable, min, max, allowed, expectations, computed, tier, expected_every_ms as every,
-  ttl_ms as "ttlMs", cold_start as "coldStart", last_tick as tick, last_event as event, last_write as write, watermark`;
+  ttl_ms as "ttlMs", cold_start as "coldStart", last_tick as tick, last_event as event, last_write as write, watermark,
+  models, last_read as read`;
 
 function itemOf(row: CatalogRow): CatalogFeature {
-  const { type, nullable, min, max, allowed, tier, every, tick, event, write, watermark, ...rest } = row;
+  const { type, nullable, min, max, allowed, tier, every, tick, event, write, watermark, read, ...rest } =
+    row;
   const iso = (ms: number | null): string | null => (ms === null ? null : formatTimestamp(ms));
   return {
     ...rest,
@@ -198,6 +204,7 @@ function itemOf(row: CatalogRow): CatalogFeature {
       lastWrite: iso(write),
       watermark: iso(watermark),
     },
+    lastRead: iso(read),
   };
 }
 

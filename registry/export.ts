@@ -1,6 +1,6 @@
 /**
- * A whole registry as files, and back (core/bundle.ts): what is applied, every revision and version, and the audit. No data, no run, no
- * generation: a restored registry is another one, that says the same.
+ * A whole registry as files, and back (core/bundle.ts): what is applied, every revision and version, models and their locks, and the
+ * audit. No data, no run, no generation: a restored registry is another one, that says the same.
  */
 import { createHash } from 'node:crypto';
 import { createReadStream } from 'node:fs';
@@ -217,7 +217,8 @@ async function examine(
 async function assertEmpty(client: PoolClient): Promise<void> {
   const { rows } = await client.query<{ environment: string; used: boolean }>(
     `select current_schema() as environment,
-            exists (select from audit) or exists (select from view_version) or exists (select from revision) as used`,
+            exists (select from audit) or exists (select from view_version) or exists (select from revision)
+              or exists (select from model) as used`,
   );
   const { environment, used } = rows[0]!;
   if (used)

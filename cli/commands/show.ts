@@ -29,7 +29,22 @@ export default async function show(call: Call<{ registry?: string }>): Promise<v
 
 function render(features: readonly Feature[], node: Node, up: Edges, down: Edges): string {
   const [
-    { view, version, state, owner, contact, tags, entities, keys, computed, freshness, ttlMs, progress },
+    {
+      view,
+      version,
+      state,
+      owner,
+      contact,
+      tags,
+      entities,
+      keys,
+      computed,
+      freshness,
+      ttlMs,
+      progress,
+      models,
+      lastRead,
+    },
   ] = features as [Feature];
   const ofView = facts([
     ['owner', contact === null || contact === owner ? owner : `${owner}, ${contact}`],
@@ -44,6 +59,8 @@ function render(features: readonly Feature[], node: Node, up: Edges, down: Edges
     ['last event', progress.lastEvent],
     ['last write', progress.lastWrite],
     ['watermark', progress.watermark],
+    ['models', models.join(', ')],
+    ['last read', lastRead],
   ]);
   const lines = [`${node.name} v${version}, ${state}`, ...ofView];
   for (const each of features) {

@@ -757,22 +757,24 @@ export interface components {
                 lastWrite: string | null;
                 watermark: string | null;
             };
+            models: string[];
+            lastRead: string | null;
         };
         Lineage: {
             /** @enum {string} */
-            kind: "table" | "topic" | "source" | "column" | "entity" | "view" | "feature" | "service" | "trainingSet";
+            kind: "table" | "topic" | "source" | "column" | "entity" | "view" | "feature" | "service" | "model" | "trainingSet";
             name: string;
             /** @enum {string} */
             direction: "up" | "down";
             edges: {
                 from: {
                     /** @enum {string} */
-                    kind: "table" | "topic" | "source" | "column" | "entity" | "view" | "feature" | "service" | "trainingSet";
+                    kind: "table" | "topic" | "source" | "column" | "entity" | "view" | "feature" | "service" | "model" | "trainingSet";
                     name: string;
                 };
                 to: {
                     /** @enum {string} */
-                    kind: "table" | "topic" | "source" | "column" | "entity" | "view" | "feature" | "service" | "trainingSet";
+                    kind: "table" | "topic" | "source" | "column" | "entity" | "view" | "feature" | "service" | "model" | "trainingSet";
                     name: string;
                 };
                 versions: number[];
@@ -2331,7 +2333,7 @@ export interface operations {
                 "If-None-Match"?: string;
             };
             path: {
-                kind: "table" | "topic" | "source" | "column" | "entity" | "view" | "feature" | "service" | "trainingSet";
+                kind: "table" | "topic" | "source" | "column" | "entity" | "view" | "feature" | "service" | "model" | "trainingSet";
                 name: string;
             };
             cookie?: never;

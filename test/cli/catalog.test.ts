@@ -30,6 +30,8 @@ const features = describeView(view, all).map((each) => ({
     lastWrite: null,
     watermark: null,
   },
+  models: ['ranking'],
+  lastRead: '2026-11-02T10:20:00.000Z',
 }));
 const edge = (from: [LineageKind, string], to: [LineageKind, string]): Edge & { versions: number[] } => ({
   from: { kind: from[0], name: from[1] },
@@ -82,6 +84,8 @@ test('show <view>', async () => {
   computed   every 1 day
   freshness  daily, expected every 1d
   last event 2026-11-01T00:00:00.000Z
+  models     ranking
+  last read  2026-11-02T10:20:00.000Z
 
   user_orders:user_user_orders_count_7d
     is         orders

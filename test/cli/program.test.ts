@@ -125,7 +125,7 @@ describe('misuse: exit 2, three lines, nothing asked of a server', () => {
     [['stream', 'pause'], /missing required argument 'source'/],
     [['show'], /missing required argument 'view'/],
     [['show', 'a@x:b'], /"a@x" is not a view/],
-    [['lineage', 'model', 'm'], /there is no kind "model"/],
+    [['lineage', 'team', 't'], /there is no kind "team"/],
     [['lineage', 'view'], /missing required argument 'name'/],
     [['audit', '--last', 'all'], /whole number/],
     [['worker', '--queues', 'fast'], /there is no queue "fast"/],

@@ -5,6 +5,7 @@ import { describeView } from '../../core/describe.js';
 import { activate, computePlan, openRevision, savePlan } from '../../registry/apply.js';
 import { type CatalogFeature, getFeatures, listFeatures, readLineage } from '../../registry/catalog.js';
 import { migrate } from '../../registry/migrate.js';
+import { registerModel } from '../../registry/models.js';
 import { applyTo } from './apply.js';
 import { createDatabase } from './database.js';
 import { aggregationView, changed, definitions } from './definitions.js';
@@ -15,6 +16,10 @@ const apply = (next: Definitions): Promise<string> => applyTo(pool, next);
 beforeEach(async () => {
   await pool.query(`drop schema ${environment} cascade`);
   await migrate(pool, environment);
+});
+
+const richer = changed((all) => {
+  (all.views[0] as AggregationView).minEvents = 2;
 });
 
 const page = { limit: 100 };
@@ -59,11 +64,7 @@ describe('features', () => {
 
   test('of a new version stand beside those of the old one, whose state moves on', async () => {
     await apply(definitions());
-    await apply(
-      changed((all) => {
-        (all.views[0] as AggregationView).minEvents = 2;
-      }),
-    );
+    await apply(richer);
     expect(await listed({ view: 'user_orders' })).toEqual([
       `user_orders@1:${AMOUNT} deprecated`,
       `user_orders@1:${COUNT} deprecated`,
@@ -188,6 +189,34 @@ describe('lineage', () => {
     expect(await ends('source', 'orders', 'up')).toEqual([]);
     const { edges } = await readLineage(pool, { kind: 'column', name: 'orders.amount_cents' }, 'down');
     expect(edges.map(({ versions }) => versions)).toEqual([[1], [1]]);
+  });
+
+  test('leads to models, and from them to the versions that they pin', async () => {
+    await apply(definitions());
+    const reads = { services: ['checkout'] };
+    await registerModel(pool, { name: 'ranking', owner: 'ann', description: 'ranks', reads, by: 'ann' });
+    await apply(richer);
+    const { edges } = await readLineage(pool, { kind: 'model', name: 'ranking' }, 'up');
+    expect(edges).toContainEqual({
+      from: { kind: 'service', name: 'checkout' },
+      to: { kind: 'model', name: 'ranking' },
+      versions: [],
+    });
+    expect(edges).toContainEqual({
+      from: { kind: 'view', name: 'user_orders' },
+      to: { kind: 'feature', name: `user_orders:${COUNT}` },
+      versions: [1, 2],
+    });
+    await pool.query(
+      `insert into read_total (model, service, version_id, reads, last_read)
+       select 'ranking', 'checkout', id, 3, '2026-03-01T00:00:00Z' from view_version where view = 'user_orders' and version = 1`,
+    );
+    expect(await getFeature('user_orders@1', COUNT)).toMatchObject({
+      state: 'deprecated',
+      models: ['ranking'],
+      lastRead: '2026-03-01T00:00:00.000Z',
+    });
+    expect(await getFeature('user_orders@2', COUNT)).toMatchObject({ models: [], lastRead: null });
   });
 
   test('is of what is live: it follows versions, services and what views read', async () => {

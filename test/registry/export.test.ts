@@ -13,6 +13,7 @@ import { abandonPlan, computePlan, openRevision, savePlan } from '../../registry
 import { exportRegistry, restoreRegistry } from '../../registry/export.js';
 import { keepFile } from '../../registry/files.js';
 import { migrate } from '../../registry/migrate.js';
+import { registerModel } from '../../registry/models.js';
 import { compileServingPlan, findRevision } from '../../registry/resolve.js';
 import type { Pool } from '../../registry/sql.js';
 import { setWanted } from '../../registry/streams.js';
@@ -78,6 +79,8 @@ const second = changed((all) => {
 
 test('a registry as files: what is applied, versions, revisions, audit', async () => {
   await applyTo(from.pool, definitions());
+  const reads = { services: ['checkout'] };
+  await registerModel(from.pool, { name: 'ranking', owner: 'ann', description: 'ranks', reads, by: 'ann' });
   await applyTo(from.pool, second);
   const files = await exported(from.pool);
   expect(Object.keys(files)).toEqual([
@@ -92,6 +95,8 @@ test('a registry as files: what is applied, versions, revisions, audit', async (
     'versions/user_orders@1.json',
     'versions/user_orders@2.json',
     'versions/user_rank@1.json',
+    'models/ranking.json',
+    'locks/ranking@1.json',
     'revisions/1.json',
     'revisions/2.json',
     'audit/0.jsonl',
@@ -114,6 +119,7 @@ test('a registry as files: what is applied, versions, revisions, audit', async (
   );
   expect(await restore(files)).toEqual({ revision: 2, versions: 4, sources: 1 });
   expect(await exported(into.pool)).toEqual(files);
+  expect(await seen(into.pool)).toEqual(await seen(from.pool));
 });
 
 test('an empty registry, too', async () => {
