@@ -542,7 +542,7 @@ test('the tables do what the model does, through any edits; what is refused chan
     },
   );
   await fc.assert(property, { numRuns: 30 });
-  expect(Math.min(told.applied, told.refused)).toBeGreaterThan(10); // both happen
+  expect(Math.min(told.applied, told.refused)).toBeGreaterThan(3); // both happen, how often is drawn
 });
 
 describe('archives', () => {
