@@ -6,6 +6,7 @@ import { createDualWriteActivities } from './dual-write.js';
 import { createImportActivities } from './import.js';
 import { createMaterializeActivities } from './materialize.js';
 import { createRefillActivities } from './refill.js';
+import { createRetireActivities } from './retire.js';
 import { createStreamActivities } from './stream/stream.js';
 import { createTrainingSetActivities } from './training-set.js';
 import { createVerifyActivities } from './verify.js';
@@ -23,6 +24,7 @@ export function createActivities(deps: Deps) {
     ...createImportActivities(deps),
     ...createMaterializeActivities(deps),
     ...createRefillActivities(deps),
+    ...createRetireActivities(deps),
     ...createStreamActivities(deps),
     ...createTrainingSetActivities(deps),
     ...createVerifyActivities(deps),

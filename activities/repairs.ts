@@ -1,7 +1,7 @@
 /**
  * What starts by itself, some seconds after it is needed: the dual write of each range that is owed, the refill of every version that
  * an emptied Redis lacks, and a stream that is drained but wanted again. Beside the activities of a worker process; several may do so at once, since a run that goes on is left
- * alone. Does no repair itself.
+ * alone. Does no repair itself; once a minute it collects what serving counted.
  */
 import { setTimeout as delay } from 'node:timers/promises';
 import type { Client } from '@temporalio/client';
@@ -11,6 +11,7 @@ import type { Deps } from './deps.js';
 import { translate } from './errors.js';
 import { readGeneration } from './offline/ticks.js';
 import { listMissing } from './online/publish.js';
+import { collectReads } from './reads.js';
 import { listFilled } from './refill.js';
 import { startStream } from './stream/stream.js';
 
@@ -26,6 +27,7 @@ const AGAIN_MS = 60_000;
 /** In less, a drained stream's run has ended. */
 const ENDING_MS = 5_000;
 const CALL_MS = 5_000;
+const COLLECT_MS = 60_000;
 
 interface Named {
   view: string;
@@ -37,6 +39,7 @@ export function startRepairs(deps: Deps, client: Client): Repairs {
   const stopped = new AbortController();
   const lacking = new Lacking();
   const resumed = new Map<string, number>();
+  let collectedAt = Number.NEGATIVE_INFINITY;
   let problem: string | null = null;
   const looking = (async () => {
     while (!stopped.signal.aborted) {
@@ -44,6 +47,10 @@ export function startRepairs(deps: Deps, client: Client): Repairs {
         await startDualWrites(deps, client);
         await startRefills(deps, client, lacking);
         await startDrained(deps, client, resumed);
+        if (performance.now() - collectedAt > COLLECT_MS) {
+          await collectReads(deps);
+          collectedAt = performance.now();
+        }
         problem = null;
       } catch (error) {
         const known = translate(error);

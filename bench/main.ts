@@ -1,7 +1,11 @@
 /** `npm run bench -- <name> [--json]`: figures beside a peer or a limit measured in the same run. What is measured is said where it is. */
 import { engine } from './engine.js';
+import { registry } from './registry.js';
 
-const BENCHES: Record<string, (options: { json: boolean; quick: boolean }) => Promise<void>> = { engine };
+const BENCHES: Record<string, (options: { json: boolean; quick: boolean }) => Promise<void>> = {
+  engine,
+  registry,
+};
 
 const [name, ...flags] = process.argv.slice(2);
 const bench = Object.hasOwn(BENCHES, name ?? '') ? BENCHES[name!] : undefined;

@@ -29,9 +29,9 @@ export interface ClientOptions {
 export interface Client {
   readonly url: string;
   get<T>(path: string): Promise<T>;
-  post<T>(path: string, body: unknown): Promise<T>;
+  post<T>(path: string, body: unknown, headers?: Readonly<Record<string, string>>): Promise<T>;
   /** The answer to a POST, unread: whoever needs every digit of it parses it. */
-  text(path: string, body: unknown): Promise<string>;
+  text(path: string, body: unknown, headers?: Readonly<Record<string, string>>): Promise<string>;
   /** Sends a file, unpacked when it ends in .gz, as a stream. */
   upload(
     path: string,
@@ -115,16 +115,19 @@ export function createClient({ url, patienceMs = PATIENCE_MS, onWait = () => {} 
     path: string,
     body: unknown,
     read: (response: Response) => Promise<unknown>,
+    more: Readonly<Record<string, string>> = {},
   ): Promise<unknown> => {
-    const headers = { 'content-type': 'application/json' };
+    const headers = { 'content-type': 'application/json', ...more };
     return attempt(() => call(path, { method: 'POST', headers, body: writeJson(body) }, ANSWER_MS, read));
   };
 
   return {
     url: base,
     get: <T>(path: string) => attempt(() => call(path, {}, ANSWER_MS, readJson) as Promise<T>),
-    post: <T>(path: string, body: unknown) => post(path, body, readJson) as Promise<T>,
-    text: (path, body) => post(path, body, (response) => response.text()) as Promise<string>,
+    post: <T>(path: string, body: unknown, headers?: Readonly<Record<string, string>>) =>
+      post(path, body, readJson, headers) as Promise<T>,
+    text: (path, body, headers) =>
+      post(path, body, (response) => response.text(), headers) as Promise<string>,
     upload: async (path, onBytes) => {
       const { size } = await stat(path);
       return attempt(async () => {

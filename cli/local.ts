@@ -1,7 +1,7 @@
 /** The local stack, as the commands see it. */
+import { stackEnv } from './stack/own.js';
 import { packageDir } from './stack/places.mjs';
-import { findStack, type StackState, stackEnv } from './stack/stack.js';
-import { readState, removeStackFiles } from './stack/state.js';
+import { findStack, readState, removeStackFiles, type StackState } from './stack/state.js';
 
 export interface RunningStack {
   name: string;

@@ -36,6 +36,7 @@ const SERVING = [
   '--serving <url>',
   'address of serving (default: ALMANAC_SERVING_URL, then the running stack)',
 ] as const;
+const BY = ['--by <who>', 'who does it, for the record (default: the user of this machine)'] as const;
 const NAME = ['--name <name>', 'which local stack', 'dev'] as const;
 const EXITS = ['done', 'failed', 'wrong usage', 'something needed is missing or away'] as const;
 
@@ -88,7 +89,7 @@ const COMMANDS: Array<Spec<any>> = [
       registry(command)
         .option('-y, --yes', 'do not ask')
         .option('--remove <name>', 'what the plan removes; repeat for each', collect, [])
-        .option('--by <who>', 'who applies it, for the record (default: the user of this machine)'),
+        .option(...BY),
     load: () => import('./commands/apply.js'),
   },
   {
@@ -156,6 +157,7 @@ const COMMANDS: Array<Spec<any>> = [
           [],
         )
         .option('--features <view:feature,...>', 'these features instead of a service')
+        .option('--model <name>', 'as this model: by its lock')
         .option(...SERVING),
     load: () => import('./commands/get-online.js'),
   },
@@ -173,6 +175,60 @@ const COMMANDS: Array<Spec<any>> = [
         .option('--mode <mode>', 'known-then or event-time', oneOf('known-then', 'event-time'), 'known-then')
         .option('--strict', 'leave out what happens at the very instant of the row'),
     load: () => import('./commands/get-historical.js'),
+  },
+  {
+    usage: 'model <order> [name]',
+    summary: 'register a model, list them, show who reads what, remove one',
+    details:
+      'The order is register, list, show or remove. A model reads by a lock: exact versions, which only "almanac pin"\nmoves. It is registered on what is live, or on a lock. Removing wants its name typed.',
+    example: 'almanac model register churn --owner ml@shop.example --service checkout',
+    options: (command) =>
+      registry(command)
+        .option('--owner <who>', 'register: whose it is')
+        .option('--description <text>', 'register: what it does')
+        .option('--service <name>', 'register: a service that it reads; repeat for each', collect, [])
+        .option('--lock <file>', 'register: on the versions of this lock instead')
+        .option('--confirm <name>', 'remove: its name, instead of being asked')
+        .option(...BY),
+    load: () => import('./commands/model.js'),
+  },
+  {
+    usage: 'lock <model>',
+    summary: 'the exact versions that a model reads, as a file',
+    example: 'almanac lock churn --out almanac.lock',
+    options: (command) =>
+      registry(command)
+        .option('--out <file>', 'write it there instead of to stdout')
+        .option('--canary', 'those of its canary'),
+    load: () => import('./commands/lock.js'),
+  },
+  {
+    usage: 'pin <model>',
+    summary: 'move a model to a lock, or a share of its requests',
+    details:
+      'Below 100 % the lock becomes the canary, which answers that share of the model’s requests, always the same entities;\n--promote makes it the model’s lock, --abort ends it.',
+    example: 'almanac pin churn --lock almanac.lock --share 10',
+    options: (command) =>
+      registry(command)
+        .option('--lock <file>', 'the lock, as "almanac lock" writes it')
+        .option('--share <percent>', 'of the requests, with --lock (default: 100)', percent)
+        .option('--promote', 'the canary becomes the lock')
+        .option('--abort', 'the canary ends')
+        .option(...BY),
+    load: () => import('./commands/pin.js'),
+  },
+  {
+    usage: 'retire <view>',
+    summary: 'the end of a version that nobody reads: view@version',
+    details:
+      'Refused while it is live, in a lock, or was read lately, with the list. Its rows stay; its schedule and its records\nin Redis go. Wants the version typed.',
+    example: 'almanac retire user_spend@1',
+    options: (command) =>
+      registry(command)
+        .option('--unread-days <n>', 'nobody may have read it for so long (default: 7)', wholeNumber)
+        .option('--confirm <view@version>', 'the version, instead of being asked')
+        .option(...BY),
+    load: () => import('./commands/retire.js'),
   },
   {
     usage: 'test [file]',
@@ -221,6 +277,57 @@ const COMMANDS: Array<Spec<any>> = [
         .option('--of <what>', 'tick, backfill, training-set or served')
         .option('--reference <which>', 'the tick as RFC 3339, or the id of the backfill or training set'),
     load: () => import('./commands/statistics.js'),
+  },
+  {
+    usage: 'show <view>',
+    summary: 'everything known about a view and its features, or about one of them',
+    details: 'A name, or name@version; with :feature for one: user_spend:user_total_spend_7d.',
+    example: 'almanac show user_spend:user_total_spend_7d',
+    options: registry,
+    load: () => import('./commands/show.js'),
+  },
+  {
+    usage: 'lineage <kind> <name>',
+    summary: 'what something is made of, and what is made of it',
+    details:
+      'The kind is table, topic, source, column (source.column), entity, view, feature (view:feature), service, model or\ntrainingSet.',
+    example: 'almanac lineage column purchases.amount',
+    options: registry,
+    load: () => import('./commands/lineage.js'),
+  },
+  {
+    usage: 'audit',
+    summary: 'who changed what, newest first',
+    details: 'With --json also what was before and after.',
+    example: 'almanac audit --kind view --of user_spend',
+    options: (command) =>
+      registry(command)
+        .option('--who <who>', 'only what they changed')
+        .option(
+          '--kind <kind>',
+          'only of plan, entity, source, view, service, owner, policy, project, stream, model',
+        )
+        .option('--of <name>', 'only of what has this name')
+        .option('--last <n>', 'so many at most, 1 to 1000', wholeNumber, 20),
+    load: () => import('./commands/audit.js'),
+  },
+  {
+    usage: 'export <dir>',
+    summary: 'write the whole registry as files that people read and compare',
+    details:
+      'What is applied, every revision and version, and the audit; no events and no values. The folder is new, or holds\nan export, which this one replaces.',
+    example: 'almanac export registry/',
+    options: registry,
+    load: () => import('./commands/export.js'),
+  },
+  {
+    usage: 'restore <dir>',
+    summary: 'bring what export wrote into an empty registry',
+    details:
+      'Archives are empty then: import their sources, then "almanac backfill --all". A stream begins with "almanac stream\nresume <source>".',
+    example: 'almanac restore registry/',
+    options: registry,
+    load: () => import('./commands/restore.js'),
   },
   {
     usage: 'serve',
@@ -342,6 +449,11 @@ function fromCommander(error: unknown, argv: readonly string[], program: Command
 
 function wholeNumber(text: string): number {
   if (!/^-?\d{1,15}$/.test(text)) throw new InvalidArgumentError('it must be a whole number.');
+  return Number(text);
+}
+
+function percent(text: string): number {
+  if (!/^\d{1,3}(\.\d{1,6})?$/.test(text)) throw new InvalidArgumentError('it must be a number of percent.');
   return Number(text);
 }
 

@@ -6,7 +6,7 @@
  * Nothing here throws but `define`, and that once, with every problem found: a mistake the compiler did not catch is carried
  * along as it stands and named by check.ts.
  */
-import { assertSound, expressionTypeOf, featureTypeOf } from './check.js';
+import { assertSound, expressionTypeOf, featureTypeOf, inputsOf } from './check.js';
 import type {
   Aggregation as AggregationJson,
   AggregationView as AggregationViewJson,
@@ -712,13 +712,14 @@ export function aggregationView<const C extends ColumnSpecs, F extends Types>(
   const source = (sessions?.source ?? spec.source) as SourceDef;
   const key: readonly string[] = sessions?.by ?? spec.key ?? spec.entity.json.keys.map(({ name }) => name);
   const columns = sessions ? sessionColumns(sessions.json, key, source.json.columns) : source.json.columns;
+  const inputs = inputsOf(columns);
   const features = Object.entries(spec.features as AggregationFeatures<Types, string>).map(
     ([feature, given]) => {
       const aggregation = given.aggregation.json;
       return {
         name: feature,
         description: given.description,
-        type: featureTypeOf(aggregation, columns) ?? 'float64', // without a type the check names the reason, not this
+        type: featureTypeOf(aggregation, inputs) ?? 'float64', // without a type the check names the reason, not this
         coldStart:
           given.coldStart === undefined ? emptyValue(aggregation) : (given.coldStart as FeatureLiteral),
         nameException: given.nameException ?? null,

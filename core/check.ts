@@ -16,7 +16,7 @@ import { FeatureStoreError } from './error.js';
 import { isRule, judge, RULES } from './policy.js';
 
 export type { Problem, ProblemCode } from './check/run.js';
-export { expressionTypeOf, featureTypeOf } from './check/type.js';
+export { expressionTypeOf, featureTypeOf, inputsOf } from './check/type.js';
 
 /** The canonical definitions, with what their policy warns of; or null, and every problem found too. */
 export function checkDefinitions(
@@ -78,7 +78,9 @@ function readDefinitions(check: Check, json: unknown): Definitions | null {
   for (const view of definitions.views) check.views.set(view.name, view);
   for (const entity of definitions.entities) checkEntity(check, entity);
   for (const source of definitions.sources) checkSource(check, source);
-  for (const view of [...definitions.views, ...data.views.flatMap(soundPart)]) checkView(check, view);
+  for (const view of definitions.views) checkView(check, view);
+  if (definitions.views.length < data.views.length)
+    for (const view of data.views.flatMap(soundPart)) checkView(check, view);
   for (const service of definitions.services) checkService(check, service);
   checkOwners(check, definitions);
   return definitions;

@@ -19,6 +19,8 @@ export interface Config {
   workerUrl: string;
   /** Directory for uploaded and written files; registry and workers share it. */
   filesDir: string;
+  /** The lock that a serving process reads by; null: it has no model of its own. */
+  lockFile: string | null;
 }
 
 const DEFAULTS = {
@@ -97,6 +99,9 @@ export function readConfig(env: Environment): Config {
     },
     get filesDir() {
       return get('ALMANAC_FILES_DIR');
+    },
+    get lockFile() {
+      return env.ALMANAC_LOCK ?? null;
     },
   };
 }

@@ -19,6 +19,7 @@ export const ERRORS = {
   // definitions
   FS_DEFINITION_INVALID: { status: 422, retryable: false },
   FS_NAME_INVALID: { status: 422, retryable: false },
+  FS_LOCK_INVALID: { status: 422, retryable: false },
   // data
   FS_DATA_INVALID: { status: 422, retryable: false },
   FS_TIMESTAMP_INVALID: { status: 422, retryable: false },

@@ -120,9 +120,8 @@ export function planDefinitions(current: Current, next: unknown, facts: Facts): 
   const problems: Problem[] = [...checked.problems];
   const before = current.definitions ?? { entities: [], sources: [], views: [], services: [] };
   // What is too broken to be read has been named; the rest is compared even when the parts do not fit.
-  const readable = problems.some(({ code }) => code === 'structure')
-    ? null
-    : Definitions.safeParse(next).data;
+  const isBroken = problems.some(({ code }) => code === 'structure');
+  const readable = checked.definitions ?? (isBroken ? null : Definitions.safeParse(next).data);
   if (readable) {
     problems.push(...otherProject(before, readable));
     problems.push(...removedButUsed(before, readable));
@@ -195,6 +194,29 @@ const projectOf = ({ project }: Definitions): Array<{ name: string }> =>
 
 const rulesOf = ({ policy = {} }: Definitions): Array<{ name: string; severity: RuleSeverity }> =>
   Object.entries(policy).map(([name, severity]) => ({ name, severity }));
+
+/** What definitions hold of a kind of change. */
+export function itemsOf(
+  definitions: Definitions,
+  kind: Change['kind'],
+): ReadonlyArray<NonNullable<Change['definition']>> {
+  switch (kind) {
+    case 'project':
+      return projectOf(definitions);
+    case 'policy':
+      return rulesOf(definitions);
+    case 'owner':
+      return definitions.owners ?? [];
+    case 'entity':
+      return definitions.entities;
+    case 'source':
+      return definitions.sources;
+    case 'view':
+      return definitions.views;
+    case 'service':
+      return definitions.services;
+  }
+}
 
 /** What `definitionsHash` is of: canonical definitions (core/check.ts gives them). */
 export function hashDefinitions(definitions: Definitions): string {

@@ -164,7 +164,7 @@ function grouped(count: number): string {
 }
 
 /** Lines of at most 80 characters, broken at spaces where there are any; lines after the first stand four deeper. */
-function wrap(text: string, indent: string): string[] {
+export function wrap(text: string, indent: string): string[] {
   const lines: string[] = [];
   let rest = Array.from(text.replace(/[\p{Cc}\p{Cf}]/gu, ' '));
   for (let margin = indent; ; margin = `${indent}    `) {

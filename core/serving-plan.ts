@@ -3,27 +3,52 @@
  * serving never opens Postgres. Also the names of the platform's own Redis keys.
  */
 import type { AggregationView, Entity, OnDemandView, Service, Source, SqlView } from './definition.js';
+import type { VersionState } from './plan.js';
 
 export interface ServingPlan {
   /** Layout of this document; serving refuses one it does not know. */
-  layout: 1;
+  layout: 2;
   /** Registry revision it was compiled from. */
   revision: number;
+  /** How many changes of models it has seen: with the revision it tells which of two plans is newer. */
+  modelChanges: number;
   /** Equals the generation in Postgres. */
   generation: string;
-  entities: Entity[];
+  /** Every version that is live or locked, several of one view too. */
   views: ServedView[];
-  onDemand: Array<{ version: number; hash: string; view: OnDemandView }>;
-  /** Views that nobody reads: nothing of them is online. Absent in plans of older programs, which kept everything. */
-  unread?: string[];
+  onDemand: Array<ServedVersion & { view: OnDemandView }>;
+  /** Ids of the live ones: what readers without a lock get. */
+  live: number[];
+  /** Live views that nobody reads: nothing of them is online. */
+  unread: string[];
   services: Service[];
+  models: ServedModel[];
+  /** Every other version that there was to read, for a lock that names one. */
+  others: Array<{ view: string; version: number; hash: string; state: VersionState }>;
 }
 
-/** A stored view at the version its unpinned readers read. `versionId` names the Redis field of its records. */
-export type ServedView = { versionId: number; version: number; hash: string } & (
-  | { kind: 'aggregation'; view: AggregationView; source: Source }
-  | { kind: 'sql'; view: SqlView }
-);
+/** `versionId` names the Redis field of its records. */
+export interface ServedVersion {
+  versionId: number;
+  version: number;
+  hash: string;
+}
+export type ServedView = ServedVersion & { entity: Entity } & (
+    | { kind: 'aggregation'; view: AggregationView; source: Source }
+    | { kind: 'sql'; view: SqlView }
+  );
+
+export interface ServedModel {
+  name: string;
+  live: ServedLock;
+  /** Of the requests, `share` of (0, 1) is answered by it. */
+  canary: (ServedLock & { share: number }) | null;
+}
+export interface ServedLock {
+  number: number;
+  /** Each with its features, as they were when it was locked, and the ids of the versions that it reads. */
+  services: Array<{ name: string; features: string[]; versions: number[] }>;
+}
 
 /** The plan: a string. */
 export const planKey = (environment: string): string => `${environment}:plan`;
@@ -38,3 +63,8 @@ export const onlineSetKey = (environment: string): string => `${environment}:onl
 export const generationKey = (environment: string): string => `${environment}:generation`;
 /** While an emptied Redis is refilled: a set of the version ids that are back, and of the refills under way. */
 export const refilledKey = (environment: string): string => `${environment}:refilled`;
+/**
+ * Requests that serving answered and nobody has collected: a hash of `[minute, model, service, version id]` → requests. Minutes since
+ * 1970; model "" was not named, service "" was a list of features.
+ */
+export const readsKey = (environment: string): string => `${environment}:reads`;

@@ -11,15 +11,19 @@ import type { Definitions, Entity, Source, View } from '../core/definition.js';
 import { FeatureStoreError } from '../core/error.js';
 import type { Archived, Facts } from '../core/impact.js';
 import {
+  type Change,
   type Current,
+  itemsOf,
   type KnownVersion,
   type Plan,
   planDefinitions,
   type ViewChange,
 } from '../core/plan.js';
 import { streamOf } from '../core/stream.js';
+import { type Entry, record } from './audit.js';
+import { writeCatalog } from './catalog.js';
 import { listFirstRead, lockDefinitions, turnOff, turnOn } from './online.js';
-import { findRevision } from './resolve.js';
+import { findRevision, LIVE, listLocks, listVersions } from './resolve.js';
 import { type Pool, type PoolClient, transaction } from './sql.js';
 import { createArchive, createKeyIndex, createRows, dropRows, findArchiveConflicts } from './tables.js';
 
@@ -133,6 +137,7 @@ async function readFacts(client: PoolClient): Promise<Facts> {
   );
   return {
     archived,
+    models: await listLocks(client),
     trainingSets,
     stored: Object.fromEntries(stored.map(({ view, ...of }) => [view, of])),
   };
@@ -153,12 +158,36 @@ export async function readArchived(client: Pool | PoolClient): Promise<Archived>
 }
 
 /** Keeps the plan and its definitions under its hash, for a workflow that carries the hash alone. */
-export async function savePlan(pool: Pool, plan: Plan, definitions: Definitions): Promise<void> {
-  await pool.query(
-    `insert into plan (hash, base_revision, definitions, plan) values ($1, $2, $3, $4)
-     on conflict (hash) do nothing`,
-    [plan.hash, plan.baseRevision, JSON.stringify(definitions), JSON.stringify(plan)],
-  );
+export function savePlan(
+  pool: Pool,
+  plan: Plan,
+  definitions: Definitions,
+  by: string = 'unknown',
+): Promise<void> {
+  return transaction(pool, async (client) => {
+    const { rowCount } = await client.query(
+      `insert into plan (hash, base_revision, definitions, plan, saved_by) values ($1, $2, $3, $4, $5)
+       on conflict (hash) do nothing`,
+      [plan.hash, plan.baseRevision, JSON.stringify(definitions), JSON.stringify(plan), by],
+    );
+    if (rowCount === 1) await record(client, [planEntry('save', plan, by)]);
+  });
+}
+
+/** The run that applies a plan. */
+export const applyId = (planHash: string): string => `apply/${short(planHash)}`;
+
+/** What was done with a plan; what it did to each thing stands in rows of its own. */
+function planEntry(action: string, { hash, baseRevision }: Plan, who: string, after: object = {}): Entry {
+  return {
+    who,
+    action,
+    kind: 'plan',
+    name: short(hash),
+    after: { baseRevision, ...after },
+    planHash: hash,
+    workflow: applyId(hash),
+  };
 }
 
 /**
@@ -183,6 +212,11 @@ export function openRevision(pool: Pool, planHash: string): Promise<OpenedRevisi
       JSON.stringify(opened),
     ]);
     await turnOn(client, saved);
+    await record(client, [
+      planEntry('open', saved.plan, saved.by, {
+        versions: opened.map(({ view, version }) => `${view}@${version}`),
+      }),
+    ]);
     return openedOf(client, { ...saved, opened }, revision);
   });
 }
@@ -206,6 +240,7 @@ export function activate(pool: Pool, planHash: string, by: string): Promise<{ re
         plan: planHash,
       });
     await assertBase(client, saved);
+    const before = (await findRevision(client))?.definitions;
     if (!saved.plan.empty)
       await client.query(
         `insert into revision (revision, definitions, definitions_hash, plan_hash, applied_by) values ($1, $2, $3, $4, $5)`,
@@ -213,7 +248,12 @@ export function activate(pool: Pool, planHash: string, by: string): Promise<{ re
       );
     for (const change of saved.plan.changes) if (change.kind === 'view') await moveReaders(client, change);
     await refreshCopies(client, saved.definitions);
+    await writeCatalog(client, saved.definitions, await listVersions(client, LIVE));
     await client.query(`update plan set state = 'applied' where hash = $1`, [planHash]);
+    await record(client, [
+      planEntry('activate', saved.plan, by, { revision }),
+      ...saved.plan.changes.map((change) => changeEntry(change, before, saved.plan.hash, by)),
+    ]);
     return { revision };
   });
 }
@@ -222,8 +262,9 @@ export function activate(pool: Pool, planHash: string, by: string): Promise<{ re
  * Gives up a plan that was not activated: the versions it made are abandoned with all that Postgres holds of them, those it took up
  * again are as they were, and what only it would have read is read by nobody. Gives the ids of those that are abandoned; none when
  * there was nothing to give up.
+ * @param by who gives it up; left out: the run of whoever saved it
  */
-export function abandonPlan(pool: Pool, planHash: string): Promise<{ versionIds: number[] }> {
+export function abandonPlan(pool: Pool, planHash: string, by?: string): Promise<{ versionIds: number[] }> {
   return transaction(pool, async (client) => {
     const saved = await lockPlan(client, planHash);
     if (saved.state !== 'open' && saved.state !== 'abandoned') return { versionIds: [] };
@@ -241,6 +282,7 @@ export function abandonPlan(pool: Pool, planHash: string): Promise<{ versionIds:
     if (saved.state === 'open') {
       await client.query(`update plan set state = 'abandoned' where hash = $1`, [planHash]);
       await turnOff(client);
+      await record(client, [planEntry('abandon', saved.plan, by ?? saved.by)]);
     }
     if (versionIds.length === 0) return { versionIds };
     const { rows } = await client.query<{ id: number }>(
@@ -284,12 +326,13 @@ interface SavedPlan {
   definitions: Definitions;
   state: 'saved' | 'open' | 'applied' | 'abandoned';
   opened: OpenedVersion[];
+  by: string;
 }
 
 async function lockPlan(client: PoolClient, planHash: string): Promise<SavedPlan> {
   await lockDefinitions(client);
   const { rows } = await client.query<SavedPlan>(
-    'select plan, definitions, state, opened from plan where hash = $1',
+    'select plan, definitions, state, opened, saved_by as by from plan where hash = $1',
     [planHash],
   );
   if (rows[0]) return rows[0];
@@ -328,7 +371,7 @@ async function assertNoOther(client: PoolClient, planHash: string): Promise<void
 
 export function anotherIsOpen(planHash: string): FeatureStoreError {
   return new FeatureStoreError('FS_PLAN_STALE', `plan ${short(planHash)} is being applied`, {
-    fix: `wait for apply/${short(planHash)} to end, then plan again`,
+    fix: `wait for ${applyId(planHash)} to end, then plan again`,
     plan: planHash,
   });
 }
@@ -452,6 +495,30 @@ async function dropVersion(client: PoolClient, versionId: number): Promise<void>
     await client.query(`delete from ${table} where version_id = $1`, [versionId]);
   // Why its backfill was refused stays.
   await client.query(`delete from feature_statistics where version_id = $1 and what = 'tick'`, [versionId]);
+}
+
+/** Of a view with its version, before and after. */
+function changeEntry(
+  change: Change,
+  definitions: Definitions | undefined,
+  planHash: string,
+  who: string,
+): Entry {
+  const { action, kind, name, definition } = change;
+  const old = definitions && itemsOf(definitions, kind).find((each) => each.name === name);
+  const with_ = (version: number | null, of: object): object =>
+    kind === 'view' ? { version, definition: of } : of;
+  const { version, replaces } = kind === 'view' ? change : { version: null, replaces: null };
+  return {
+    who,
+    action,
+    kind,
+    name,
+    ...(old && { before: with_(action === 'version' ? replaces : version, old) }),
+    ...(definition && { after: with_(version, definition) }),
+    planHash,
+    workflow: applyId(planHash),
+  };
 }
 
 function short(planHash: string): string {

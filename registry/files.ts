@@ -46,6 +46,24 @@ export async function keepFile(
   }
 }
 
+/** A stream whose length is known when it is whole: kept in a file that is gone once it was read. A broken one leaves nothing. */
+export async function spoolFile(
+  directory: string,
+  content: Readable,
+): Promise<{ bytes: number; stream: ReadStream }> {
+  const temporary = join(directory, `${UPLOAD}${randomUUID()}`);
+  try {
+    await mkdir(directory, { recursive: true });
+    await pipeline(content, createWriteStream(temporary, { flags: 'wx' }));
+    const file = await open(temporary);
+    return { bytes: (await file.stat()).size, stream: file.createReadStream() };
+  } catch (error) {
+    throw translate(error, directory);
+  } finally {
+    await rm(temporary, { force: true }); // whoever has it open reads on
+  }
+}
+
 async function syncFolder(directory: string): Promise<void> {
   const folder = await open(directory);
   try {

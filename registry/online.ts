@@ -6,7 +6,7 @@
 import type { Definitions } from '../core/definition.js';
 import type { Plan } from '../core/plan.js';
 import { versionsRead } from '../core/readers.js';
-import { findRevision } from './resolve.js';
+import { findRevision, listLocks } from './resolve.js';
 import type { Pool, PoolClient } from './sql.js';
 
 export interface OnlineSet {
@@ -37,7 +37,7 @@ export async function isRead(db: Pool | PoolClient, versionId: number): Promise<
 }
 
 /** Definitions that are being applied, or were. */
-type Applying = { plan: Plan; definitions: Definitions };
+type Applying = { plan: Pick<Plan, 'changes'>; definitions: Definitions };
 
 /** Held to the end of the transaction by whoever changes definitions, or what follows from them. */
 export async function lockDefinitions(client: PoolClient): Promise<void> {
@@ -109,7 +109,7 @@ export async function recordReclaimed(pool: Pool, versionIds: readonly number[])
 /** What the present definitions read, as view@version: all of it is in Redis. What a plan is about to read is on its way. */
 export async function listRead(db: Pool | PoolClient): Promise<Set<string>> {
   const revision = await findRevision(db);
-  return revision ? versionsRead(revision.definitions, await readLive(db)) : new Set();
+  return revision ? readBy(db, revision.definitions, await readLive(db)) : new Set();
 }
 
 async function readNext(client: PoolClient, { plan, definitions }: Applying): Promise<Set<string>> {
@@ -118,7 +118,16 @@ async function readNext(client: PoolClient, { plan, definitions }: Applying): Pr
     if (change.kind === 'view')
       if (change.action === 'remove') live.delete(change.name);
       else live.set(change.name, change.version);
-  return versionsRead(definitions, live);
+  return readBy(client, definitions, live);
+}
+
+async function readBy(
+  db: Pool | PoolClient,
+  definitions: Definitions,
+  live: ReadonlyMap<string, number>,
+): Promise<Set<string>> {
+  const locks = (await listLocks(db)).map(({ lock }) => lock);
+  return versionsRead(definitions, live, locks);
 }
 
 /** View → its live version. */

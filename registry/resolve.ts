@@ -12,8 +12,10 @@ import type {
   View,
 } from '../core/definition.js';
 import { FeatureStoreError } from '../core/error.js';
+import type { Lock } from '../core/lock.js';
+import { nearest } from '../core/nearest.js';
 import type { VersionState } from '../core/plan.js';
-import type { ServedView, ServingPlan } from '../core/serving-plan.js';
+import type { ServedLock, ServedModel, ServedView, ServingPlan } from '../core/serving-plan.js';
 import { type Pool, type PoolClient, transaction } from './sql.js';
 
 /** One version of a view. `id` names its Redis field and its rows table. */
@@ -46,7 +48,11 @@ interface VersionRow {
 
 const VERSION_COLUMNS = 'id, version, hash, kind, definition, source, entity, state, online';
 
-/** Versions that streams keep up to date, as a condition on view_version: also one that only models read still, by their locks. */
+/** What an unpinned reader reads, as a condition on view_version. */
+export const LIVE = `state = 'live'`;
+/** There ever were. */
+export const EVERY = 'true';
+/** Versions that streams keep up to date: also one that only models read still, by their locks. */
 export const MAINTAINED = `(state in ('backfilling', 'shadow', 'canary', 'live') or online)`;
 /** Those of them that have ticks, and something to serve. */
 export const IN_USE = `(state = 'live' or state = 'deprecated' and online)`;
@@ -149,7 +155,7 @@ export async function getVersion(client: Pool | PoolClient, id: number): Promise
 /** By view and version. */
 export async function listVersions(
   client: Pool | PoolClient,
-  which: typeof MAINTAINED | typeof IN_USE | typeof GIVEN_UP,
+  which: typeof LIVE | typeof EVERY | typeof MAINTAINED | typeof IN_USE | typeof GIVEN_UP,
 ): Promise<ViewVersion[]> {
   const { rows } = await client.query<VersionRow>(
     `select ${VERSION_COLUMNS} from view_version where ${which} order by view collate "C", version`,
@@ -181,36 +187,97 @@ export function compileServingPlan(pool: Pool): Promise<ServingPlan> {
         throw new FeatureStoreError('FS_NOT_READY', 'nothing was applied yet', {
           fix: 'apply definitions: almanac apply',
         });
-      const { rows } = await client.query<{ generation: string }>('select generation::text from generation');
-      const live = (await listVersions(client, IN_USE)).filter(({ state }) => state === 'live');
-      const unread: string[] = [];
+      const { rows } = await client.query<{ generation: string; modelChanges: number }>(
+        `select generation::text, (select coalesce(sum(change), 0)::bigint from model) as "modelChanges" from generation`,
+      );
       const plan: ServingPlan = {
-        layout: 1,
+        layout: 2,
         revision: revision.revision,
+        modelChanges: rows[0]!.modelChanges,
         generation: rows[0]!.generation,
-        entities: revision.definitions.entities,
         views: [],
         onDemand: [],
-        unread,
+        live: [],
+        unread: [],
         services: revision.definitions.services,
+        models: await readServedModels(client),
+        others: [],
       };
-      for (const each of live) {
-        if (!each.online) unread.push(each.view.name);
-        else if (each.kind === 'onDemand')
-          plan.onDemand.push({ version: each.version, hash: each.hash, view: each.view });
+      for (const each of await readServed(client)) {
+        const { id: versionId, version, hash, state, online } = each;
+        if (!online) {
+          plan.unread.push(each.view.name);
+          continue;
+        }
+        if (state === 'live') plan.live.push(versionId);
+        if (each.kind === 'onDemand') plan.onDemand.push({ versionId, version, hash, view: each.view });
         else plan.views.push(servedView(each));
       }
+      const served = [...plan.views, ...plan.onDemand].map(({ versionId }) => versionId);
+      plan.others = (
+        await client.query<ServingPlan['others'][number]>(
+          `select view, version, hash, state from view_version where id <> all ($1) and state <> 'abandoned' order by view collate "C", version`,
+          [served],
+        )
+      ).rows;
       return plan;
     },
     'repeatable read',
   );
 }
 
+/** Versions that are live, and those that a model's lock names. */
+async function readServed(client: PoolClient): Promise<ViewVersion[]> {
+  const { rows } = await client.query<VersionRow>(
+    `select ${VERSION_COLUMNS} from view_version
+      where state = 'live' or id in (select version_id from lock_version)
+      order by view collate "C", version`,
+  );
+  return rows.map(versionOf);
+}
+
+async function readServedModels(client: PoolClient): Promise<ServedModel[]> {
+  const { rows } = await client.query<{ model: string; locks: Array<ServedLock & { share: number | null }> }>(
+    `select model, json_agg(json_build_object('number', number, 'share', share, 'services', services) order by state desc) as locks
+       from (select model, number, state, share,
+                    (select json_agg(json_build_object('name', name, 'features', features -> name, 'versions', versions) order by name)
+                       from (select service as name, array_agg(version_id order by version_id) as versions
+                               from lock_version v
+                              where v.model = l.model and v.number = l.number
+                              group by service) as pinned) as services
+               from model_lock l
+              where state <> 'past') as each
+      group by model
+      order by model collate "C"`,
+  );
+  return rows.map(({ model: name, locks: [live, canary] }) => {
+    const { number, services } = live!;
+    return {
+      name,
+      live: { number, services },
+      canary: (canary as ServedModel['canary'] | undefined) ?? null,
+    };
+  });
+}
+
 function servedView(each: Exclude<ViewVersion, { kind: 'onDemand' }>): ServedView {
-  const common = { versionId: each.id, version: each.version, hash: each.hash };
+  const common = { versionId: each.id, version: each.version, hash: each.hash, entity: each.entity };
   return each.kind === 'aggregation'
     ? { ...common, kind: each.kind, view: each.view, source: each.source }
     : { ...common, kind: each.kind, view: each.view };
+}
+
+/** Every lock that is read by, for what asks who reads a version. A model with a canary has two. */
+export async function listLocks(
+  client: Pool | PoolClient,
+): Promise<Array<{ name: string; owner: string; lock: Lock['services'] }>> {
+  const { rows } = await client.query<{ name: string; owner: string; lock: Lock['services'] }>(
+    `select name, owner, lock -> 'services' as lock
+       from model_lock join model on name = model
+      where state <> 'past'
+      order by name collate "C", number`,
+  );
+  return rows;
 }
 
 async function notFound(
@@ -248,28 +315,4 @@ export function unknownName(what: string, name: string, names: readonly string[]
 
 function show(name: string): string {
   return JSON.stringify(name.length > 80 ? `${name.slice(0, 80)}…` : name);
-}
-
-/** The candidate that fewest single-character edits lead to, unless even that is another word. */
-function nearest(name: string, candidates: readonly string[]): string | null {
-  if (name.length > 80) return null;
-  let best: string | null = null;
-  let least = Math.max(2, name.length / 3) + 1;
-  for (const candidate of candidates) {
-    const far = distance(name, candidate);
-    if (far < least) [best, least] = [candidate, far];
-  }
-  return best;
-}
-
-/** Levenshtein's. */
-function distance(from: string, to: string): number {
-  let row = Array.from({ length: to.length + 1 }, (_, index) => index);
-  for (let i = 1; i <= from.length; i++) {
-    const next = [i];
-    for (let j = 1; j <= to.length; j++)
-      next.push(Math.min(row[j]! + 1, next[j - 1]! + 1, row[j - 1]! + (from[i - 1] === to[j - 1] ? 0 : 1)));
-    row = next;
-  }
-  return row[to.length]!;
 }

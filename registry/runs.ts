@@ -9,6 +9,7 @@ import {
   NamespaceNotFoundError,
   QueryNotRegisteredError,
   QueryRejectedError,
+  WorkflowExecutionAlreadyStartedError,
   type WorkflowExecutionDescription,
   WorkflowFailedError,
   WorkflowNotFoundError,
@@ -27,7 +28,9 @@ import type { ApplyPlanInput } from '../workflows/apply-plan.js';
 import type { BackfillInput } from '../workflows/backfill.js';
 import type { ImportSourceInput } from '../workflows/import-source.js';
 import type { MaterializeInput } from '../workflows/materialize.js';
+import type { PinInput } from '../workflows/pin.js';
 import type { RefillInput } from '../workflows/refill.js';
+import type { RetireInput } from '../workflows/retire.js';
 import type { StreamSourceInput } from '../workflows/stream.js';
 import type { TrainingSetInput } from '../workflows/training-set.js';
 import { Count, Timestamp } from './requests.js';
@@ -70,7 +73,9 @@ interface Inputs {
   importSource: ImportSourceInput;
   backfill: BackfillInput;
   materialize: MaterializeInput;
+  pin: PinInput;
   refill: RefillInput;
+  retire: RetireInput;
   streamSource: StreamSourceInput;
   trainingSet: TrainingSetInput;
   verify: VerifyInput;
@@ -173,17 +178,30 @@ export function createRuns(
       ? null
       : `${config.temporalUiUrl.replace(/\/+$/, '')}/namespaces/${encodeURIComponent(config.temporalNamespace)}` +
         `/workflows/${encodeURIComponent(id)}/${runId}/history`;
-  const describe = (id: string): Promise<WorkflowExecutionDescription> =>
-    call(() => workflow.getHandle(id).describe());
+  /** Throws FS_CONFLICT for a run of another environment. */
+  const describe = async (id: string): Promise<WorkflowExecutionDescription> => {
+    const found = await call(() => workflow.getHandle(id).describe());
+    const environment = found.taskQueue.replace(/-[^-]*$/, '');
+    if (environment === config.environment) return found;
+    throw new FeatureStoreError(
+      'FS_CONFLICT',
+      `run ${id} is of environment "${environment}" in the same Temporal namespace`,
+      {
+        fix: 'give each environment a namespace of its own: ALMANAC_TEMPORAL_NAMESPACE',
+        run: id,
+        environment,
+      },
+    );
+  };
 
   return {
     async start({ workflow: type, id, input, summary, view, version, owner }) {
-      await call(() =>
+      const start = (): Promise<unknown> =>
         workflow.start(type, {
           workflowId: id,
           taskQueue: `${config.environment}-control`,
           args: [input],
-          workflowIdConflictPolicy: 'USE_EXISTING',
+          workflowIdConflictPolicy: 'FAIL',
           workflowIdReusePolicy: 'ALLOW_DUPLICATE',
           staticSummary: cut(summary),
           typedSearchAttributes: new TypedSearchAttributes([
@@ -192,8 +210,16 @@ export function createRuns(
             ...(version === undefined ? [] : [{ key: ATTRIBUTES.version, value: version }]),
             ...(owner === undefined ? [] : [{ key: ATTRIBUTES.owner, value: owner }]),
           ]),
-        }),
-      );
+        });
+      for (;;)
+        try {
+          await call(start);
+          return;
+        } catch (error) {
+          if (!(error instanceof WorkflowExecutionAlreadyStartedError)) throw error;
+          // One that has ended since is followed by ours.
+          if (stateOf(await describe(id)) === 'running') return;
+        }
     },
     async get(id) {
       const found = await describe(id);

@@ -1,9 +1,7 @@
 /** What the registry says of itself: GET /v1/status, GET /v1/views/{view}/progress. Each is one instant of the database. */
 import { z } from 'zod';
-import { compareText } from '../core/canonical.js';
 import type { Source, View } from '../core/definition.js';
 import { VERSION_STATES, type VersionState } from '../core/plan.js';
-import { streamOf } from '../core/stream.js';
 import { formatTimestamp } from '../core/time.js';
 import { readArchived } from './apply.js';
 import { type Page, type PageQuery, readPage } from './page.js';
@@ -342,18 +340,20 @@ export function readViewProgress(pool: Pool, reference: string): Promise<ViewPro
   return transaction(
     pool,
     async (client) => {
-      const { id, version, state, online, view, source } = await resolveStoredView(client, reference);
-      const { rows: progress } = await client.query<{
-        sequence: number;
+      const { id, version, state, online, view } = await resolveStoredView(client, reference);
+      const { rows: known } = await client.query<{
+        sequence: number | null;
         tick: number | null;
         event: number | null;
         write: number | null;
+        watermark: number | null;
       }>(
-        `select sequence, last_tick_ms as tick, last_event_ms as event, last_write as write
-           from view_progress
+        `select sequence, last_tick as tick, last_event as event, last_write as write, watermark
+           from progress
           where version_id = $1`,
         [id],
       );
+      const { sequence, tick, event, write, watermark } = known[0]!;
       const { rows: counted } = await client.query<{ rows: number; entities: number }>(
         view.kind === 'sql'
           ? `select count(*) as rows, count(distinct key) as entities from ${rowsTable(id)}`
@@ -381,13 +381,11 @@ export function readViewProgress(pool: Pool, reference: string): Promise<ViewPro
         versionId: id,
         state,
         online,
-        sequence: progress[0]?.sequence ?? null,
-        lastTick: iso(progress[0]?.tick ?? null),
-        lastEvent: iso(progress[0]?.event ?? null),
-        lastWrite: iso(progress[0]?.write ?? null),
-        watermark: isStreamed(view, source)
-          ? await readWatermark(client, source)
-          : iso(progress[0]?.tick ?? null),
+        sequence,
+        lastTick: iso(tick),
+        lastEvent: iso(event),
+        lastWrite: iso(write),
+        watermark: iso(watermark),
         entities: counted[0]!.entities,
         rows: counted[0]!.rows,
         backfills: backfills.map(({ start, end, done, ...rest }) => ({
@@ -400,21 +398,6 @@ export function readViewProgress(pool: Pool, reference: string): Promise<ViewPro
     },
     'repeatable read',
   );
-}
-
-function isStreamed(view: View, source: Source | null): source is Source {
-  return (
-    source !== null &&
-    streamOf(source) !== null &&
-    view.kind === 'aggregation' &&
-    view.mode.type === 'streaming'
-  );
-}
-
-async function readWatermark(client: PoolClient, source: Source): Promise<string | null> {
-  const streams = (await readStreams(client, [source])).filter((each) => each.source === source.name);
-  const marks = streams.flatMap(({ watermark }) => watermark ?? []);
-  return marks.sort(compareText)[0] ?? null; // timestamps of one form
 }
 
 function iso(ms: number | null): string | null {

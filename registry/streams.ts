@@ -6,9 +6,10 @@ import { z } from 'zod';
 import type { Source } from '../core/definition.js';
 import { FeatureStoreError } from '../core/error.js';
 import { streamOf } from '../core/stream.js';
+import { type Entry, record } from './audit.js';
 import { getSource } from './resolve.js';
 import type { Progress, Runs } from './runs.js';
-import type { Pool, PoolClient } from './sql.js';
+import { type Pool, type PoolClient, transaction } from './sql.js';
 import { readStreams, type StreamStatus } from './status.js';
 
 export const Wanted = z.enum(['run', 'pause', 'drain']);
@@ -23,22 +24,42 @@ export const WANTED = { pause: 'pause', resume: 'run', drain: 'drain' } as const
 /** The state of a partition when its reader has done what is wanted. */
 const DONE: Record<Wanted, StreamStatus['state']> = { run: 'running', pause: 'paused', drain: 'drained' };
 
-export async function setWanted(pool: Pool, source: string, wanted: Wanted): Promise<void> {
-  await pool.query(
-    `insert into stream_control (source, wanted) values ($1, $2)
-     on conflict (source) do update set wanted = excluded.wanted, reason = null, changed_at = clock_timestamp()`,
-    [source, wanted],
-  );
+/** @param by who wants it */
+export function setWanted(pool: Pool, source: string, wanted: Wanted, by: string): Promise<void> {
+  return transaction(pool, async (client) => {
+    const { rows } = await client.query<{ wanted: Wanted }>(
+      'select wanted from stream_control where source = $1 for update',
+      [source],
+    );
+    await client.query(
+      `insert into stream_control (source, wanted) values ($1, $2)
+       on conflict (source) do update set wanted = excluded.wanted, reason = null, changed_at = clock_timestamp()`,
+      [source, wanted],
+    );
+    // The run, too, writes it down when it is told.
+    if (rows[0]?.wanted !== wanted)
+      await record(client, [{ ...streamEntry(source, by, wanted), before: rows[0], after: { wanted } }]);
+  });
 }
 
 /** By the platform itself; what an operator wants already stays as it is. */
 export async function pauseStream(client: PoolClient, source: string, reason: string): Promise<void> {
-  await client.query(
+  const { rowCount } = await client.query(
     `insert into stream_control (source, wanted, reason) values ($1, 'pause', $2)
      on conflict (source) do update set wanted = 'pause', reason = excluded.reason, changed_at = clock_timestamp()
       where stream_control.wanted = 'run'`,
     [source, reason],
   );
+  if (rowCount === 1)
+    await record(client, [
+      { ...streamEntry(source, 'almanac', 'pause'), after: { wanted: 'pause', reason } },
+    ]);
+}
+
+const streamRun = (source: string): string => `stream/${source}`;
+
+function streamEntry(source: string, who: string, action: string): Entry {
+  return { who, action, kind: 'stream', name: source, workflow: streamRun(source) };
 }
 
 /** How the readers of a source are getting on with what is wanted of it, and that in words. */
@@ -84,6 +105,7 @@ export async function orderStream(
   { pool, runs }: { pool: Pool; runs: Runs },
   name: string,
   order: Order,
+  by: string,
 ): Promise<{ source: string; wanted: Wanted; run: string }> {
   const source = await getSource(pool, name);
   if (streamOf(source) === null)
@@ -95,7 +117,7 @@ export async function orderStream(
         source: name,
       },
     );
-  const run = `stream/${name}`;
+  const run = streamRun(name);
   const wanted = WANTED[order];
   const isRunning = await runs.isRunning(run).catch(ifAway);
   if (isRunning === false && order !== 'resume')
@@ -108,7 +130,7 @@ export async function orderStream(
         run,
       },
     );
-  await setWanted(pool, name, wanted);
+  await setWanted(pool, name, wanted, by);
   const hasHeard = isRunning !== null && (await tellRun(runs, run, source, order).catch(ifAway)) !== null;
   if (hasHeard) return { source: name, wanted, run };
   throw new FeatureStoreError(

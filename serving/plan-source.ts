@@ -4,6 +4,7 @@
  */
 import type { Redis } from 'ioredis';
 import { FeatureStoreError } from '../core/error.js';
+import type { Lock } from '../core/lock.js';
 import { generationKey, planKey, type ServingPlan } from '../core/serving-plan.js';
 import { type CompiledPlan, compilePlan } from './plan.js';
 import { within } from './redis.js';
@@ -17,17 +18,20 @@ export interface PlanSource {
   find(): CompiledPlan | null;
   /** What stands against answering, or against the newest plan; empty when all is well. */
   problems(): string[];
+  /** Throws FS_LOCK_INVALID when the newest plan cannot be read by the process's own lock. */
+  assertLock(): void;
   /** Asks Redis now; resolves when its plan, if new, is in force. */
   refresh: () => Promise<void>;
   stop(): void;
 }
 
-export function startPlanSource(redis: Redis, environment: string): PlanSource {
+/** @param own the lock of the process itself */
+export function startPlanSource(redis: Redis, environment: string, own: Lock | null): PlanSource {
   let plan: CompiledPlan | null = null;
   let published: Buffer | null = null;
   let generation: string | null = null;
   /** Why the published plan is not in force; stays until another is published. */
-  let refusal: string | null = null;
+  let refusal: unknown = null;
   /** Why the last look at Redis failed. */
   let trouble: string | null = 'the plan has not been read yet';
   let running: Promise<void> | null = null;
@@ -48,10 +52,10 @@ export function startPlanSource(redis: Redis, environment: string): PlanSource {
   function take(bytes: Buffer): void {
     published = bytes;
     try {
-      plan = compilePlan(JSON.parse(bytes.toString('utf8')) as ServingPlan);
+      plan = compilePlan(JSON.parse(bytes.toString('utf8')) as ServingPlan, own);
       refusal = null;
     } catch (error) {
-      refusal = `the published plan is refused: ${messageOf(error)}`;
+      refusal = error;
     }
   }
 
@@ -73,7 +77,7 @@ export function startPlanSource(redis: Redis, environment: string): PlanSource {
 
   function problems(): string[] {
     if (trouble !== null) return [trouble];
-    const found: string[] = refusal === null ? [] : [refusal];
+    const found = refusal === null ? [] : [`the published plan is refused: ${messageOf(refusal)}`];
     if (published === null) found.push(`no serving plan is published in environment "${environment}"`);
     else if (plan !== null && generation !== plan.generation)
       found.push(generationProblem(plan.generation, generation));
@@ -94,6 +98,9 @@ export function startPlanSource(redis: Redis, environment: string): PlanSource {
     },
     find: () => plan,
     problems,
+    assertLock() {
+      if (refusal instanceof FeatureStoreError && refusal.code === 'FS_LOCK_INVALID') throw refusal;
+    },
     refresh,
     stop() {
       stopped = true;

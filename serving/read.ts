@@ -11,10 +11,19 @@ import type { Entity, ScalarType } from '../core/definition.js';
 import { FeatureStoreError } from '../core/error.js';
 import type { Value } from '../core/event.js';
 import { INT64_RANGE, isInt64 } from '../core/int64.js';
+import { isCanary } from '../core/lock.js';
+import { nearest } from '../core/nearest.js';
 import { generationKey, onlineSetKey, progressKey } from '../core/serving-plan.js';
 import { parseTimestamp } from '../core/time.js';
 import { failed, type Judged, judge, type Status, tickAt } from '../core/vector.js';
-import { type CompiledPlan, nearest, type StoredReader, type Vector, vectorOf } from './plan.js';
+import {
+  type CompiledLock,
+  type CompiledModel,
+  type CompiledPlan,
+  type StoredReader,
+  type Vector,
+  vectorOf,
+} from './plan.js';
 import { generationProblem, notReady } from './plan-source.js';
 import { deadlinePassed, type OnlineData, readOnline } from './redis.js';
 import { invalid, LIMITS, type OnlineRequest, tooLarge } from './request.js';
@@ -23,6 +32,8 @@ export interface ReadContext {
   redis: Redis;
   environment: string;
   plan: CompiledPlan;
+  /** Whose locks answer. */
+  model: CompiledModel;
   /** The moment of the request: epoch ms. */
   at: number;
   /** When the answer must be ready: performance.now(). */
@@ -36,11 +47,13 @@ export interface Answer {
   body: string;
   /** How many values each view answered with each status; repeated rows count once. */
   counts: ReadonlyMap<string, ReadonlyMap<Status, number>>;
+  /** What answered. */
+  vector: Vector;
 }
 
 /** Null: the plan reads a version whose records are not kept any more, so a newer plan was published. */
 export async function readFeatures(request: OnlineRequest, context: ReadContext): Promise<Answer | null> {
-  const vector = vectorOf(context.plan, request);
+  const vector = vectorOf(chooseLock(context.model, request), request);
   const inputs = checkInputs(vector, request);
   const keys = collectKeys(vector, inputs, context.environment);
   const data = await fetchRecords(vector, keys, context);
@@ -48,6 +61,26 @@ export async function readFeatures(request: OnlineRequest, context: ReadContext)
   const stored = decode(vector, keys, data, context);
   const computed = computeOnDemand(vector, inputs, keys, stored, context);
   return assemble(vector, request, context.plan, { inputs, keys, stored, computed });
+}
+
+/** By the first entity that the live lock reads, in the first row: one lock for the whole request. */
+function chooseLock({ live, canary }: CompiledModel, request: OnlineRequest): CompiledLock {
+  if (canary === null) return live;
+  const [group] = vectorOf(live, request).groups;
+  const key = group && request.rows > 0 ? firstKey(group.entity, request) : null;
+  return key !== null && isCanary(live.model, key, canary.share) ? canary.lock : live;
+}
+
+/** null: it is not as it should be, which is refused later, with the place. */
+function firstKey(entity: Entity, { columns }: OnlineRequest): Uint8Array | null {
+  try {
+    return encodeKey(
+      entity,
+      entity.keys.map(({ name }) => columns.get(name)?.[0] ?? null),
+    );
+  } catch {
+    return null;
+  }
 }
 
 /** Values by name, checked and converted: join keys and request fields. */
@@ -341,12 +374,17 @@ function assemble(vector: Vector, request: OnlineRequest, plan: CompiledPlan, pa
   }
   const metadata = JSON.stringify({
     feature_names: names,
-    plan: { revision: plan.revision, versions: vector.versions },
+    plan: {
+      revision: plan.revision,
+      model: vector.lock.model === '' ? null : vector.lock.model,
+      lock: vector.lock.number,
+      versions: vector.versions,
+    },
     ...(request.withVersions && {
       feature_view_metadata: Object.entries(vector.versions).map(([name, version]) => ({ name, version })),
     }),
   });
-  return { body: `{"metadata":${metadata},"results":[${results.join(',')}]}`, counts };
+  return { body: `{"metadata":${metadata},"results":[${results.join(',')}]}`, counts, vector };
 }
 
 function result(values: string, statuses: string, timestamps: string, reasons: string | null): string {

@@ -24,6 +24,15 @@ export function connectRedis(url: string): Redis {
   return redis;
 }
 
+/** Resolves when it is connected, or could not be. */
+export async function tried(redis: Redis): Promise<void> {
+  if (redis.status === 'ready') return;
+  await new Promise<void>((resolve) => {
+    redis.once('ready', () => resolve());
+    redis.once('error', () => resolve());
+  });
+}
+
 export interface OnlineRead {
   /** One hash per entry; fields of it. */
   hashes: ReadonlyArray<{ key: string; fields: readonly string[] }>;

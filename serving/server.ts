@@ -8,15 +8,20 @@
 import Fastify, { type FastifyInstance, type FastifyReply, type FastifyRequest } from 'fastify';
 import type { Config } from '../core/config.js';
 import { FeatureStoreError } from '../core/error.js';
+import type { Lock } from '../core/lock.js';
 import { createMetrics } from './metrics.js';
+import { modelOf } from './plan.js';
 import { notReady, startPlanSource } from './plan-source.js';
 import { readFeatures } from './read.js';
-import { connectRedis, within } from './redis.js';
+import { startReads } from './reads.js';
+import { connectRedis, tried, within } from './redis.js';
 import { LIMITS, parseRequest } from './request.js';
 
 export interface ServingOptions {
   config: Pick<Config, 'environment' | 'redisUrl' | 'servingUrl'>;
   instance: string | null;
+  /** What requests are answered by that name no model; null: by what is live. */
+  lock?: Lock | null;
   /** The clock: epoch ms. */
   now?: () => number;
 }
@@ -34,11 +39,20 @@ const DEADLINE_MS = { usual: 100, most: 5_000 };
 // More than this at once cannot be answered in time anyway; what waits costs memory.
 const MAX_IN_FLIGHT = 1_024;
 
-/** Throws FS_CONFIG_INVALID for an address that others could reach: there is no authentication yet. */
-export async function startServing({ config, instance, now = Date.now }: ServingOptions): Promise<Serving> {
+/**
+ * Throws FS_CONFIG_INVALID for an address that others could reach: there is no authentication yet. With a lock it waits for a look at
+ * the published plan, and throws FS_LOCK_INVALID when that cannot be read by it.
+ */
+export async function startServing({
+  config,
+  instance,
+  lock = null,
+  now = Date.now,
+}: ServingOptions): Promise<Serving> {
   const address = loopbackAddress(config.servingUrl);
   const redis = connectRedis(config.redisUrl);
-  const plans = startPlanSource(redis, config.environment);
+  const plans = startPlanSource(redis, config.environment, lock);
+  const reads = startReads(redis, config.environment);
   const isReady = (): boolean =>
     redis.status === 'ready' && plans.find() !== null && plans.problems().length === 0;
   const metrics = createMetrics(() => plans.find()?.revision ?? null, isReady);
@@ -70,12 +84,16 @@ export async function startServing({ config, instance, now = Date.now }: Serving
       let plan = plans.current();
       void reply.header('x-almanac-plan', plan.revision);
       const asked = parseRequest(Buffer.isBuffer(request.body) ? request.body : Buffer.alloc(0));
-      if ('service' in asked.target && plan.services.has(asked.target.service))
+      const named = modelHeader(request);
+      if ('service' in asked.target && modelOf(plan, named).live.services.has(asked.target.service))
         service = asked.target.service;
       const { environment } = config;
       const onRedisRead = metrics.redisRead;
-      const read = (): ReturnType<typeof readFeatures> =>
-        readFeatures(asked, { redis, environment, plan, at: now(), deadline, onRedisRead });
+      const at = now();
+      const read = (): ReturnType<typeof readFeatures> => {
+        const model = modelOf(plan, named);
+        return readFeatures(asked, { redis, environment, plan, model, at, deadline, onRedisRead });
+      };
       let answer = await read();
       // A look under way may have begun before the newest plan was there; the next one has not.
       for (let looks = 0; answer === null; looks++) {
@@ -86,6 +104,7 @@ export async function startServing({ config, instance, now = Date.now }: Serving
         answer = await read();
       }
       metrics.values(answer.counts);
+      reads.count(answer.vector, at);
       return await reply.type('application/json; charset=utf-8').send(answer.body);
     } catch (error) {
       code = error instanceof FeatureStoreError ? error.code : 'INTERNAL';
@@ -102,6 +121,7 @@ export async function startServing({ config, instance, now = Date.now }: Serving
     instance,
     ready: isReady(),
     planRevision: plans.find()?.revision ?? null,
+    model: lock?.model ?? null,
     reasons: plans.problems(),
   });
   // Alive is not ready: a supervisor must not restart serving because Redis is away.
@@ -114,14 +134,25 @@ export async function startServing({ config, instance, now = Date.now }: Serving
     reply.type(metrics.registry.contentType).send(await metrics.registry.metrics()),
   );
 
-  const stop = (): void => {
+  const stop = async (): Promise<void> => {
     plans.stop();
+    await reads.stop();
     redis.disconnect();
   };
+  if (lock !== null) {
+    await tried(redis);
+    await plans.refresh();
+  }
+  try {
+    plans.assertLock();
+  } catch (error) {
+    await stop();
+    throw error;
+  }
   try {
     await app.listen({ host: address.host, port: address.port });
   } catch (error) {
-    stop();
+    await stop();
     throw new FeatureStoreError(
       'FS_UNAVAILABLE',
       `serving cannot listen on ${config.servingUrl}`,
@@ -134,7 +165,7 @@ export async function startServing({ config, instance, now = Date.now }: Serving
     refresh: plans.refresh,
     async close() {
       await app.close();
-      stop();
+      await stop();
     },
   };
 }
@@ -149,6 +180,11 @@ function deadlineOf(request: FastifyRequest): number {
       header: 'x-deadline-ms',
     });
   return ms;
+}
+
+function modelHeader({ headers }: FastifyRequest): string | null {
+  const name = headers['x-almanac-model'] ?? null;
+  return Array.isArray(name) ? name.join() : name;
 }
 
 function overloaded(): FeatureStoreError {

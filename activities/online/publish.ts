@@ -25,15 +25,19 @@ const PUBLISH_PLAN = script(`
 local missing, held = {}, redis.call('GET', KEYS[1])
 if held and held ~= ARGV[1] then return held end
 if not (${WHOLE}) then
-  for i = 4, #ARGV do
+  for i = 5, #ARGV do
     if redis.call('SISMEMBER', KEYS[3], ARGV[i]) == 0 then missing[#missing + 1] = tonumber(ARGV[i]) end
   end
 end
 if #missing > 0 then return { 0, missing } end
 local stored = redis.call('GET', KEYS[2])
-if stored and cjson.decode(stored).revision > tonumber(ARGV[2]) then return { 0, missing } end
+if stored then
+  local plan, revision = cjson.decode(stored), tonumber(ARGV[2])
+  local newer = plan.revision == revision and (plan.modelChanges or 0) > tonumber(ARGV[3])
+  if plan.revision > revision or newer then return { 0, missing } end
+end
 redis.call('SET', KEYS[1], ARGV[1])
-redis.call('SET', KEYS[2], ARGV[3])
+redis.call('SET', KEYS[2], ARGV[4])
 redis.call('DEL', KEYS[3])
 return { 1, missing }
 `);
@@ -41,7 +45,7 @@ return { 1, missing }
 /**
  * Makes a plan the one serving answers with.
  * @param filled ids of the versions with something to serve: into a Redis that is not whole, only when all of them were refilled
- * @returns `published` is false when a newer revision is published already, or versions are `missing`
+ * @returns `published` is false when a newer plan is published already, or versions are `missing`
  * Throws FS_CONFLICT when Redis holds another generation.
  */
 export async function publishPlan(
@@ -53,6 +57,7 @@ export async function publishPlan(
   const answer = (await evaluate(redis, PUBLISH_PLAN, keysOf(environment), [
     plan.generation,
     String(plan.revision),
+    String(plan.modelChanges),
     JSON.stringify(plan),
     ...filled.map(String),
   ])) as string | [number, number[]];

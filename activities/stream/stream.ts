@@ -103,7 +103,7 @@ export function createStreamActivities(deps: Deps) {
     /** Writes down what is wanted for the readers, waits a little for them, and says how they are getting on with it. */
     async controlStream({ source: name, wanted }: { source: string; wanted: Wanted }): Promise<string> {
       const source = await getSource(pool, name);
-      await setWanted(pool, name, wanted);
+      await setWanted(pool, name, wanted, 'unknown'); // an operator, by way of Temporal
       const began = performance.now();
       for (;;) {
         const { isDone, said } = await readObedience(pool, source, wanted);

@@ -11,12 +11,12 @@ import { featuresOption } from './arguments.js';
 type Value = string | Int64;
 
 export default async function getOnline(
-  call: Call<{ serving?: string; entity: string[]; features?: string }>,
+  call: Call<{ serving?: string; entity: string[]; features?: string; model?: string }>,
 ): Promise<void> {
   const { options, out } = call;
   const request = onlineRequest(featuresOption(call.args[0], options.features), options.entity);
   const client = createClient({ url: findAddress('serving', options.serving, call.env) });
-  const text = await requestTyped(client, request);
+  const text = await requestTyped(client, request, options.model);
   out.raw(text, () => renderOnline(parseOnline(text), new Set(Object.keys(request.entities))));
 }
 
@@ -80,10 +80,10 @@ function quoted(flag: string, part: string): string {
 }
 
 /** A command line cannot say whether digits are a number; serving can: keys that it wants as text are given as text. */
-async function requestTyped(client: Client, request: OnlineRequest): Promise<string> {
+async function requestTyped(client: Client, request: OnlineRequest, model?: string): Promise<string> {
   for (;;) {
     try {
-      return await requestOnline(client, request);
+      return await requestOnline(client, request, model);
     } catch (error) {
       const column = isFeatureStoreError(error) ? error.details.column : undefined;
       const values = typeof column === 'string' ? request.entities[column] : undefined;
@@ -95,8 +95,12 @@ async function requestTyped(client: Client, request: OnlineRequest): Promise<str
 }
 
 /** The body as serving wrote it. */
-export async function requestOnline(client: Client, request: OnlineRequest): Promise<string> {
-  return client.text('/get-online-features', request);
+export async function requestOnline(client: Client, request: OnlineRequest, model?: string): Promise<string> {
+  return client.text(
+    '/get-online-features',
+    request,
+    model === undefined ? {} : { 'x-almanac-model': model },
+  );
 }
 
 /** int64 values beyond 2^53 arrive whole, as bigint. */

@@ -1,3 +1,4 @@
+import { userInfo } from 'node:os';
 import { setTimeout as delay } from 'node:timers/promises';
 import { FeatureStoreError } from '../../core/error.js';
 import { connect } from '../address.js';
@@ -28,7 +29,11 @@ export default async function stream(call: Call<{ registry?: string }>): Promise
   const client = connect(call);
   const { title, done } = ORDERS[order as Order];
   const streams = await call.out.step(`${title} ${source}`, async (step) => {
-    const { run } = await client.post<{ run: string }>('/v1/streams', { source, order });
+    const { run } = await client.post<{ run: string }>('/v1/streams', {
+      source,
+      order,
+      by: userInfo().username,
+    });
     return untilAll(client, source, done, run, step);
   });
   call.out.result({ source, streams }, () => formatTable(...streamRows(streams)));

@@ -47,7 +47,7 @@ import { type Environment, StrangerError, type Unit, within } from './unit.js';
 
 export { stackEnv } from './own.js';
 export type { ProcessName, ServerName, StackState, UnitName, UnitState } from './state.js';
-export { listStacks, PROCESSES, SERVERS } from './state.js';
+export { findStack, listStacks, PROCESSES, SERVERS } from './state.js';
 
 const UNITS: Record<UnitName, Unit> = {
   postgres,
@@ -88,13 +88,6 @@ export interface StartOptions extends StackOptions {
   dist?: string;
 }
 
-/** A stack as it was written down, and which of it runs. */
-export interface FoundStack {
-  state: StackState;
-  alive: UnitName[];
-  dead: UnitName[];
-}
-
 /**
  * Start what is not running of the stack, and return when all of it answers.
  * Throws FS_UNAVAILABLE naming the server, its last log lines and its log; what started stays up.
@@ -133,20 +126,6 @@ export async function stopStack({
       if (await stopUnit(state, unit, onProgress)) stopped.push(unit);
     return stopped;
   });
-}
-
-/** The stack of that name if any of it runs; null otherwise. */
-export function findStack({
-  root = packageDir,
-  name,
-}: Pick<StackOptions, 'root' | 'name'>): FoundStack | null {
-  const state = readState(root, name);
-  if (!state) return null;
-  const units = Object.entries(state.units) as [UnitName, UnitState][];
-  const known = units.filter(([, unit]) => unit.external || unit.process);
-  const alive = known.filter(([, unit]) => unit.external || isAlive(unit.process)).map(([unit]) => unit);
-  const dead = known.map(([unit]) => unit).filter((unit) => !alive.includes(unit));
-  return units.some(([, unit]) => isAlive(unit.process)) ? { state, alive, dead } : null;
 }
 
 /** Send a signal to one process of the stack, for fault tests; after SIGKILL it is gone when this returns. */

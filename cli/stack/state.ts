@@ -15,6 +15,8 @@ import {
 } from 'node:fs';
 import { join } from 'node:path';
 import { FeatureStoreError } from '../../core/error.js';
+import { packageDir } from './places.mjs';
+import { isAlive } from './process.js';
 
 export type ServerName = 'postgres' | 'redis' | 'temporal' | 'kafka';
 export type ProcessName = 'registry' | 'worker' | 'serving';
@@ -90,6 +92,24 @@ function unreadable(path: string, cause: unknown): FeatureStoreError {
     { fix: 'end its processes, remove its directory and start the stack again', path },
     { cause },
   );
+}
+
+/** A stack as it was written down, and which of it runs. */
+export interface FoundStack {
+  state: StackState;
+  alive: UnitName[];
+  dead: UnitName[];
+}
+
+/** The stack of that name if any of it runs; null otherwise. */
+export function findStack({ root = packageDir, name }: { root?: string; name: string }): FoundStack | null {
+  const state = readState(root, name);
+  if (!state) return null;
+  const units = Object.entries(state.units) as [UnitName, UnitState][];
+  const known = units.filter(([, unit]) => unit.external || unit.process);
+  const alive = known.filter(([, unit]) => unit.external || isAlive(unit.process)).map(([unit]) => unit);
+  const dead = known.map(([unit]) => unit).filter((unit) => !alive.includes(unit));
+  return units.some(([, unit]) => isAlive(unit.process)) ? { state, alive, dead } : null;
 }
 
 export function writeState(state: StackState): void {

@@ -86,6 +86,125 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/v1/features": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** everything known about features */
+        get: operations["listFeatures"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/features/{view}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** everything known about those of one version */
+        get: operations["getViewFeatures"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/features/{view}/{feature}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** everything known about one */
+        get: operations["getFeature"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/lineage/{kind}/{name}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** what something is made of, or what is made of it */
+        get: operations["getLineage"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/audit": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** who changed what, newest first */
+        get: operations["listAudit"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/export": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** the whole registry as files */
+        get: operations["exportRegistry"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/restore": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** such files into an empty registry */
+        post: operations["restoreRegistry"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/v1/files": {
         parameters: {
             query?: never;
@@ -200,6 +319,109 @@ export interface paths {
         put?: never;
         /** its records in Redis → run */
         post: operations["startRefill"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/views/{view}/retire": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** the end of a version that nobody reads; its name is typed again → run */
+        post: operations["retireVersion"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/models": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** models, their locks, and what they read last */
+        get: operations["listModels"];
+        put?: never;
+        /** register a model on live versions, or on those of a lock → run */
+        post: operations["registerModel"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/models/{model}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** a model: its locks, and its reads of each version */
+        get: operations["getModel"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/models/{model}/lock": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** its lock, as almanac.lock holds it */
+        get: operations["getModelLock"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/models/{model}/pin": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** move a model to a lock, or a share of its requests; promote or abort its canary → run */
+        post: operations["pinModel"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/models/{model}/remove": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** a model that reads nothing any more; its name is typed again → run */
+        post: operations["removeModel"];
         delete?: never;
         options?: never;
         head?: never;
@@ -475,10 +697,88 @@ export interface components {
             title: string;
             status: number;
             /** @enum {string} */
-            code: "FS_CONFIG_MISSING" | "FS_CONFIG_INVALID" | "FS_UNAVAILABLE" | "FS_DEADLINE" | "FS_DISK_FULL" | "FS_INTERNAL" | "FS_REQUEST_INVALID" | "FS_REQUEST_TOO_LARGE" | "FS_NOT_FOUND" | "FS_CONFLICT" | "FS_PRECONDITION_FAILED" | "FS_DEFINITION_INVALID" | "FS_NAME_INVALID" | "FS_DATA_INVALID" | "FS_TIMESTAMP_INVALID" | "FS_KEY_INVALID" | "FS_BEHIND_BASELINE" | "FS_EXPECTATION_FAILED" | "FS_LAYOUT_UNKNOWN" | "FS_RECORD_CORRUPT" | "FS_FENCED" | "FS_PLAN_STALE" | "FS_NOT_READY" | "FS_PARITY" | "FS_RUN_FAILED";
+            code: "FS_CONFIG_MISSING" | "FS_CONFIG_INVALID" | "FS_UNAVAILABLE" | "FS_DEADLINE" | "FS_DISK_FULL" | "FS_INTERNAL" | "FS_REQUEST_INVALID" | "FS_REQUEST_TOO_LARGE" | "FS_NOT_FOUND" | "FS_CONFLICT" | "FS_PRECONDITION_FAILED" | "FS_DEFINITION_INVALID" | "FS_NAME_INVALID" | "FS_LOCK_INVALID" | "FS_DATA_INVALID" | "FS_TIMESTAMP_INVALID" | "FS_KEY_INVALID" | "FS_BEHIND_BASELINE" | "FS_EXPECTATION_FAILED" | "FS_LAYOUT_UNKNOWN" | "FS_RECORD_CORRUPT" | "FS_FENCED" | "FS_PLAN_STALE" | "FS_NOT_READY" | "FS_PARITY" | "FS_RUN_FAILED";
             fix: string;
         } & {
             [key: string]: unknown;
+        };
+        AuditItem: {
+            id: number;
+            /** Format: date-time */
+            at: string;
+            who: string;
+            action: string;
+            kind: string;
+            name: string;
+            before: unknown;
+            after: unknown;
+            planHash: string | null;
+            workflow: string | null;
+        };
+        CatalogFeature: {
+            view: string;
+            version: number;
+            feature: string;
+            /** @enum {string} */
+            kind: "aggregation" | "sql" | "onDemand";
+            /** @enum {string} */
+            state: "draft" | "backfilling" | "shadow" | "canary" | "live" | "deprecated" | "retired" | "abandoned";
+            description: string;
+            owner: string;
+            contact: string | null;
+            tags: string[];
+            entities: string[];
+            keys: string[];
+            sources: string[];
+            reads: string[];
+            transformation: string;
+            exact: {
+                [key: string]: unknown;
+            };
+            output: {
+                type: components["schemas"]["FeatureType"];
+                nullable: boolean;
+                min: number | null;
+                max: number | null;
+                allowed: (string | number | boolean)[] | null;
+            };
+            expectations: components["schemas"]["Expectation"][];
+            computed: string;
+            freshness: {
+                /** @enum {string} */
+                tier: "realtime" | "hourly" | "daily";
+                expectedEveryMs: number;
+            } | null;
+            ttlMs: number | null;
+            coldStart: components["schemas"]["FeatureLiteral"];
+            progress: {
+                lastTick: string | null;
+                lastEvent: string | null;
+                lastWrite: string | null;
+                watermark: string | null;
+            };
+            models: string[];
+            lastRead: string | null;
+        };
+        Lineage: {
+            /** @enum {string} */
+            kind: "table" | "topic" | "source" | "column" | "entity" | "view" | "feature" | "service" | "model" | "trainingSet";
+            name: string;
+            /** @enum {string} */
+            direction: "up" | "down";
+            edges: {
+                from: {
+                    /** @enum {string} */
+                    kind: "table" | "topic" | "source" | "column" | "entity" | "view" | "feature" | "service" | "model" | "trainingSet";
+                    name: string;
+                };
+                to: {
+                    /** @enum {string} */
+                    kind: "table" | "topic" | "source" | "column" | "entity" | "view" | "feature" | "service" | "model" | "trainingSet";
+                    name: string;
+                };
+                versions: number[];
+            }[];
         };
         Plan: {
             baseRevision: number;
@@ -851,6 +1151,83 @@ export interface components {
                 events: number;
                 entities: number;
                 rows: number;
+            }[];
+        };
+        Lock: {
+            /** @constant */
+            lock: 1;
+            model: string;
+            services: {
+                [key: string]: {
+                    [key: string]: {
+                        version: number;
+                        hash: string;
+                    };
+                };
+            };
+        };
+        Model: {
+            name: string;
+            owner: string;
+            description: string;
+            /** Format: date-time */
+            registeredAt: string;
+            registeredBy: string;
+            change: number;
+            locks: {
+                number: number;
+                /** @enum {string} */
+                state: "live" | "canary" | "past";
+                share: number;
+                services: {
+                    [key: string]: {
+                        [key: string]: {
+                            version: number;
+                            hash: string;
+                        };
+                    };
+                };
+                /** Format: date-time */
+                createdAt: string;
+                createdBy: string;
+            }[];
+            reads: number;
+            lastRead: string | null;
+        };
+        ModelDetails: {
+            name: string;
+            owner: string;
+            description: string;
+            /** Format: date-time */
+            registeredAt: string;
+            registeredBy: string;
+            change: number;
+            locks: {
+                number: number;
+                /** @enum {string} */
+                state: "live" | "canary" | "past";
+                share: number;
+                services: {
+                    [key: string]: {
+                        [key: string]: {
+                            version: number;
+                            hash: string;
+                        };
+                    };
+                };
+                /** Format: date-time */
+                createdAt: string;
+                createdBy: string;
+            }[];
+            reads: number;
+            lastRead: string | null;
+            readsOf: {
+                service: string;
+                view: string;
+                version: number;
+                reads: number;
+                /** Format: date-time */
+                lastRead: string;
             }[];
         };
         Progress: {
@@ -1429,6 +1806,25 @@ export interface components {
             items: components["schemas"]["Revision"][];
             next: string | null;
         };
+        ListFeaturesAnswer: {
+            items: components["schemas"]["CatalogFeature"][];
+            next: string | null;
+        };
+        GetViewFeaturesAnswer: {
+            features: components["schemas"]["CatalogFeature"][];
+        };
+        ListAuditAnswer: {
+            items: components["schemas"]["AuditItem"][];
+            next: string | null;
+        };
+        RestoreRegistryBody: {
+            file: string;
+        };
+        RestoreRegistryAnswer: {
+            revision: number;
+            versions: number;
+            sources: number;
+        };
         UploadFileAnswer: {
             sha256: string;
             bytes: number;
@@ -1464,6 +1860,36 @@ export interface components {
         StartRefillBody: {
             view: string;
             version?: number;
+        };
+        RetireVersionBody: {
+            name: string;
+            /** @default 7 */
+            unreadDays: number;
+            by?: string;
+        };
+        ListModelsAnswer: {
+            items: components["schemas"]["Model"][];
+            next: string | null;
+        };
+        RegisterModelBody: {
+            name: string;
+            owner: string;
+            /** @default  */
+            description: string;
+            services?: string[];
+            lock?: components["schemas"]["Lock"];
+            by?: string;
+        };
+        PinModelBody: {
+            lock?: components["schemas"]["Lock"];
+            /** @enum {string} */
+            canary?: "promote" | "abort";
+            share?: number;
+            by?: string;
+        };
+        RemoveModelBody: {
+            name: string;
+            by?: string;
         };
         GetViewStatisticsAnswer: {
             view: string;
@@ -1561,6 +1987,7 @@ export interface components {
             source: string;
             /** @enum {string} */
             order: "pause" | "resume" | "drain";
+            by?: string;
         };
         OrderStreamAnswer: {
             source: string;
@@ -1786,6 +2213,239 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content?: never;
+            };
+            default: components["responses"]["Problem"];
+        };
+    };
+    listFeatures: {
+        parameters: {
+            query?: {
+                limit?: number;
+                after?: string;
+                view?: string;
+                owner?: string;
+                tag?: string;
+                entity?: string;
+                source?: string;
+                state?: "draft" | "backfilling" | "shadow" | "canary" | "live" | "deprecated" | "retired" | "abandoned";
+            };
+            header?: {
+                "If-None-Match"?: string;
+            };
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description everything known about features */
+            200: {
+                headers: {
+                    ETag: components["headers"]["ETag"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ListFeaturesAnswer"];
+                };
+            };
+            /** @description it is as it was: If-None-Match names it */
+            304: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            default: components["responses"]["Problem"];
+        };
+    };
+    getViewFeatures: {
+        parameters: {
+            query?: never;
+            header?: {
+                "If-None-Match"?: string;
+            };
+            path: {
+                view: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description everything known about those of one version */
+            200: {
+                headers: {
+                    ETag: components["headers"]["ETag"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["GetViewFeaturesAnswer"];
+                };
+            };
+            /** @description it is as it was: If-None-Match names it */
+            304: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            default: components["responses"]["Problem"];
+        };
+    };
+    getFeature: {
+        parameters: {
+            query?: never;
+            header?: {
+                "If-None-Match"?: string;
+            };
+            path: {
+                view: string;
+                feature: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description everything known about one */
+            200: {
+                headers: {
+                    ETag: components["headers"]["ETag"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["CatalogFeature"];
+                };
+            };
+            /** @description it is as it was: If-None-Match names it */
+            304: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            default: components["responses"]["Problem"];
+        };
+    };
+    getLineage: {
+        parameters: {
+            query: {
+                direction: "up" | "down";
+            };
+            header?: {
+                "If-None-Match"?: string;
+            };
+            path: {
+                kind: "table" | "topic" | "source" | "column" | "entity" | "view" | "feature" | "service" | "model" | "trainingSet";
+                name: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description what something is made of, or what is made of it */
+            200: {
+                headers: {
+                    ETag: components["headers"]["ETag"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Lineage"];
+                };
+            };
+            /** @description it is as it was: If-None-Match names it */
+            304: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            default: components["responses"]["Problem"];
+        };
+    };
+    listAudit: {
+        parameters: {
+            query?: {
+                limit?: number;
+                after?: string;
+                who?: string;
+                action?: string;
+                kind?: string;
+                name?: string;
+                planHash?: string;
+            };
+            header?: {
+                "If-None-Match"?: string;
+            };
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description who changed what, newest first */
+            200: {
+                headers: {
+                    ETag: components["headers"]["ETag"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ListAuditAnswer"];
+                };
+            };
+            /** @description it is as it was: If-None-Match names it */
+            304: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            default: components["responses"]["Problem"];
+        };
+    };
+    exportRegistry: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description the whole registry as files */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/octet-stream": Blob;
+                };
+            };
+            default: components["responses"]["Problem"];
+        };
+    };
+    restoreRegistry: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                /**
+                 * @example {
+                 *       "file": "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
+                 *     }
+                 */
+                "application/json": components["schemas"]["RestoreRegistryBody"];
+            };
+        };
+        responses: {
+            /** @description such files into an empty registry */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["RestoreRegistryAnswer"];
+                };
             };
             default: components["responses"]["Problem"];
         };
@@ -2031,6 +2691,254 @@ export interface operations {
         };
         responses: {
             /** @description its records in Redis → run */
+            202: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Started"];
+                };
+            };
+            default: components["responses"]["Problem"];
+        };
+    };
+    retireVersion: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                view: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                /**
+                 * @example {
+                 *       "name": "user_orders@1"
+                 *     }
+                 */
+                "application/json": components["schemas"]["RetireVersionBody"];
+            };
+        };
+        responses: {
+            /** @description the end of a version that nobody reads; its name is typed again → run */
+            202: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Started"];
+                };
+            };
+            default: components["responses"]["Problem"];
+        };
+    };
+    listModels: {
+        parameters: {
+            query?: {
+                limit?: number;
+                after?: string;
+            };
+            header?: {
+                "If-None-Match"?: string;
+            };
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description models, their locks, and what they read last */
+            200: {
+                headers: {
+                    ETag: components["headers"]["ETag"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ListModelsAnswer"];
+                };
+            };
+            /** @description it is as it was: If-None-Match names it */
+            304: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            default: components["responses"]["Problem"];
+        };
+    };
+    registerModel: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                /**
+                 * @example {
+                 *       "name": "churn",
+                 *       "owner": "ml@shop.example",
+                 *       "services": [
+                 *         "checkout"
+                 *       ]
+                 *     }
+                 */
+                "application/json": components["schemas"]["RegisterModelBody"];
+            };
+        };
+        responses: {
+            /** @description register a model on live versions, or on those of a lock → run */
+            202: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Started"];
+                };
+            };
+            default: components["responses"]["Problem"];
+        };
+    };
+    getModel: {
+        parameters: {
+            query?: never;
+            header?: {
+                "If-None-Match"?: string;
+            };
+            path: {
+                model: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description a model: its locks, and its reads of each version */
+            200: {
+                headers: {
+                    ETag: components["headers"]["ETag"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ModelDetails"];
+                };
+            };
+            /** @description it is as it was: If-None-Match names it */
+            304: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            default: components["responses"]["Problem"];
+        };
+    };
+    getModelLock: {
+        parameters: {
+            query?: {
+                state?: "live" | "canary";
+            };
+            header?: {
+                "If-None-Match"?: string;
+            };
+            path: {
+                model: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description its lock, as almanac.lock holds it */
+            200: {
+                headers: {
+                    ETag: components["headers"]["ETag"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Lock"];
+                };
+            };
+            /** @description it is as it was: If-None-Match names it */
+            304: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            default: components["responses"]["Problem"];
+        };
+    };
+    pinModel: {
+        parameters: {
+            query?: never;
+            header?: {
+                "If-Match"?: string;
+            };
+            path: {
+                model: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                /**
+                 * @example {
+                 *       "lock": {
+                 *         "lock": 1,
+                 *         "model": "churn",
+                 *         "services": {
+                 *           "checkout": {
+                 *             "user_orders": {
+                 *               "version": 2,
+                 *               "hash": "0000000000000000000000000000000000000000000000000000000000000000"
+                 *             }
+                 *           }
+                 *         }
+                 *       },
+                 *       "share": 10
+                 *     }
+                 */
+                "application/json": components["schemas"]["PinModelBody"];
+            };
+        };
+        responses: {
+            /** @description move a model to a lock, or a share of its requests; promote or abort its canary → run */
+            202: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Started"];
+                };
+            };
+            default: components["responses"]["Problem"];
+        };
+    };
+    removeModel: {
+        parameters: {
+            query?: never;
+            header?: {
+                "If-Match"?: string;
+            };
+            path: {
+                model: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                /**
+                 * @example {
+                 *       "name": "churn"
+                 *     }
+                 */
+                "application/json": components["schemas"]["RemoveModelBody"];
+            };
+        };
+        responses: {
+            /** @description a model that reads nothing any more; its name is typed again → run */
             202: {
                 headers: {
                     [name: string]: unknown;
@@ -2455,7 +3363,8 @@ export interface operations {
                 /**
                  * @example {
                  *       "source": "clicks",
-                 *       "order": "pause"
+                 *       "order": "pause",
+                 *       "by": "ada"
                  *     }
                  */
                 "application/json": components["schemas"]["OrderStreamBody"];

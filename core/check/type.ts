@@ -5,16 +5,15 @@ import {
   type FeatureType,
   MAX_ELEMENTS,
   type RatioSide,
-  type Source,
 } from '../definition.js';
 import { type ExpressionType, type Inputs, lengthOf, typeOf } from '../expression.js';
 import { elementOf } from '../value-map.js';
 import { Check } from './run.js';
 import { show, suggest } from './words.js';
 
-/** What an aggregation gives over these columns; null when the two do not fit. */
-export function featureTypeOf(aggregation: Aggregation, columns: Source['columns']): FeatureType | null {
-  return aggregationType(new Check(), aggregation, inputsOf(columns), '');
+/** What an aggregation gives over these inputs; null when the two do not fit. */
+export function featureTypeOf(aggregation: Aggregation, inputs: Inputs): FeatureType | null {
+  return aggregationType(new Check(), aggregation, inputs, '');
 }
 
 /** What an on-demand expression gives over these inputs; null when the two do not fit. */

@@ -14,7 +14,7 @@ import {
 import { FeatureStoreError } from '../../core/error.js';
 import { type Change, hashDefinitions, type Plan as PlanType, removals } from '../../core/plan.js';
 import { formatTimestamp } from '../../core/time.js';
-import { abandonPlan, anotherIsOpen, findOpenPlan, findPlanState, savePlan } from '../apply.js';
+import { abandonPlan, anotherIsOpen, applyId, findOpenPlan, findPlanState, savePlan } from '../apply.js';
 import { namesTag } from '../etag.js';
 import { planNow } from '../inspect.js';
 import { PageQuery, pageOf, readPage } from '../page.js';
@@ -155,24 +155,27 @@ const apply = route({
   response: Started,
   status: 202,
   ifMatch: true,
-  async handle({ body: { definitions, planHash, by, remove = [] }, ifMatch }, { pool, env, runs }) {
+  async handle(
+    { body: { definitions, planHash, by = 'unknown', remove = [] }, ifMatch },
+    { pool, env, runs },
+  ) {
     const repeated = planHash === undefined ? null : await findRepeated(pool, planHash, definitions);
     const plan = repeated?.plan ?? (await planNow(pool, env, definitions));
     if (ifMatch !== undefined) await assertBase(pool, plan, ifMatch);
     if (planHash !== undefined && plan.hash !== planHash) throw stale(planHash, plan);
     assertRemovals(plan, remove);
     if (!repeated) {
-      await clearOpenPlan({ pool, runs }, plan.hash);
-      await savePlan(pool, plan, assertDefinitions(definitions));
+      await clearOpenPlan({ pool, runs }, plan.hash, by);
+      await savePlan(pool, plan, assertDefinitions(definitions), by);
     }
     const id = applyId(plan.hash);
     if (repeated?.state === 'applied') return { run: id };
     return startRun(runs, {
       workflow: 'applyPlan',
       id,
-      input: { planHash: plan.hash, by: by ?? 'unknown' },
+      input: { planHash: plan.hash, by },
       summary: `apply on revision ${plan.baseRevision}: ${plan.changes.length} changes`,
-      ...(by === undefined ? {} : { owner: by }),
+      ...(by === 'unknown' ? {} : { owner: by }),
     });
   },
 });
@@ -268,8 +271,6 @@ async function assertBase(pool: Pool, { baseRevision }: PlanType, ifMatch: strin
   );
 }
 
-const applyId = (planHash: string): string => `apply/${planHash.slice(0, 16)}`;
-
 function stale(planHash: string, plan: PlanType): FeatureStoreError {
   return new FeatureStoreError(
     'FS_PLAN_STALE',
@@ -303,9 +304,10 @@ function assertRemovals(plan: PlanType, named: readonly string[]): void {
 async function clearOpenPlan(
   { pool, runs }: Pick<RouteDeps, 'pool' | 'runs'>,
   planHash: string,
+  by: string,
 ): Promise<void> {
   const open = await findOpenPlan(pool);
   if (!open || open.hash === planHash) return;
   if (await runs.isRunning(applyId(open.hash))) throw anotherIsOpen(open.hash);
-  await abandonPlan(pool, open.hash);
+  await abandonPlan(pool, open.hash, by);
 }

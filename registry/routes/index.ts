@@ -1,6 +1,9 @@
 /** Every route there is. A new one: a `route` in the file of its noun, or a new file and its line here. */
+import catalog from './catalog.js';
 import definitions from './definitions.js';
+import exports from './export.js';
 import files from './files.js';
+import models from './models.js';
 import openApi from './openapi.js';
 import push from './push.js';
 import type { Route } from './route.js';
@@ -14,8 +17,11 @@ import views from './views.js';
 /** In the order in which docs/api.md lists them. */
 export const routes: readonly Route[] = [
   ...definitions,
+  ...catalog,
+  ...exports,
   ...files,
   ...views,
+  ...models,
   ...statistics,
   ...trainingSets,
   ...verifications,

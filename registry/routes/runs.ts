@@ -37,10 +37,10 @@ const order = route({
   method: 'POST',
   path: '/v1/streams',
   summary: 'pause, resume, drain the stream of a source',
-  body: z.strictObject({ source: Text, order: Order }),
-  example: { source: 'clicks', order: 'pause' },
+  body: z.strictObject({ source: Text, order: Order, by: Text.exactOptional() }),
+  example: { source: 'clicks', order: 'pause', by: 'ada' },
   response: z.strictObject({ source: z.string(), wanted: Wanted, run: z.string() }),
-  handle: ({ body: { source, order } }, deps) => orderStream(deps, source, order),
+  handle: ({ body: { source, order, by = 'unknown' } }, deps) => orderStream(deps, source, order, by),
 });
 
 export default [get, update, order];

@@ -15,7 +15,8 @@ import {
   Version,
   ViewKind,
 } from '../requests.js';
-import { resolveOnlineView, resolveStoredView, type StoredVersion } from '../resolve.js';
+import { resolveOnlineView, resolveStoredView, resolveView, type StoredVersion } from '../resolve.js';
+import { assertRetirable, retireRun } from '../retire.js';
 import type { Pool } from '../sql.js';
 import { readViewProgress, ViewProgress } from '../status.js';
 import { route, Started, startRun } from './route.js';
@@ -159,7 +160,50 @@ const refill = route({
   },
 });
 
-export default [versions, progress, backfill, materialize, refill];
+const retire = route({
+  id: 'retireVersion',
+  method: 'POST',
+  path: '/v1/views/{view}/retire',
+  summary: 'the end of a version that nobody reads; its name is typed again → run',
+  /** With its version: user_orders@2. */
+  params: z.strictObject({ view: Text }),
+  body: z.strictObject({
+    name: Text,
+    /** Nobody may have read it for so long; 0: that is not asked. */
+    unreadDays: z.number().int().min(0).max(3_650).default(7),
+    by: Text.exactOptional(),
+  }),
+  example: { name: 'user_orders@1' },
+  response: Started,
+  status: 202,
+  async handle({ params, body: { name, unreadDays, by = 'unknown' } }, { pool, runs }) {
+    const refuse = (message: string, fix: string): never => {
+      throw new FeatureStoreError('FS_REQUEST_INVALID', message, { fix, field: 'name' });
+    };
+    if (!params.view.includes('@'))
+      return refuse(
+        `"${params.view}" names no version`,
+        `write the version that is to end: ${params.view}@1`,
+      );
+    const found = await resolveView(pool, params.view);
+    const said = `${found.view.name}@${found.version}`;
+    if (name !== said)
+      refuse(`name is "${name}", the version ${said}`, `to retire it give its name: ${said}`);
+    const retirement = { view: found.view.name, version: found.version, unreadDays };
+    await assertRetirable(pool, retirement);
+    return startRun(runs, {
+      workflow: 'retire',
+      id: retireRun(said),
+      input: { ...retirement, by },
+      summary: `retire ${said}`,
+      view: found.view.name,
+      version: found.version,
+      owner: found.view.owner,
+    });
+  },
+});
+
+export default [versions, progress, backfill, materialize, refill, retire];
 
 function resolve(
   pool: Pool,

@@ -163,14 +163,18 @@ describe('guarded writes', () => {
 });
 
 describe('what is published only goes forward', () => {
-  const plan = (revision: number, generation = 'g1'): ServingPlan => ({
-    layout: 1,
+  const plan = (revision: number, generation = 'g1', modelChanges = 0): ServingPlan => ({
+    layout: 2,
     revision,
+    modelChanges,
     generation,
-    entities: [],
     views: [],
     onDemand: [],
+    live: [],
     services: [],
+    models: [],
+    others: [],
+    unread: [],
   });
   test('a plan, by its revision', async () => {
     expect(await publishPlan(redis, environment, plan(2), [])).toEqual({ published: true, missing: [] });
@@ -178,6 +182,12 @@ describe('what is published only goes forward', () => {
     expect(await publishPlan(redis, environment, plan(2), [])).toEqual({ published: true, missing: [] });
     expect(JSON.parse((await redis.get(planKey(environment)))!)).toMatchObject({ revision: 2 });
     expect(await redis.get(generationKey(environment))).toBe('g1');
+  });
+  test('a plan of one revision, by the changes of models', async () => {
+    const publishWith = async (modelChanges: number): Promise<boolean> =>
+      (await publishPlan(redis, environment, plan(2, 'g1', modelChanges), [])).published;
+    expect([await publishWith(3), await publishWith(2), await publishWith(3)]).toEqual([true, false, true]);
+    expect(JSON.parse((await redis.get(planKey(environment)))!)).toMatchObject({ modelChanges: 3 });
   });
   test('ticks, each by itself, before 1970 too', async () => {
     await publishProgress(redis, environment, [

@@ -1,5 +1,5 @@
 import { mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
+import { tmpdir, userInfo } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { EXIT } from '../../cli/errors.js';
@@ -11,7 +11,7 @@ import { type Answer, problem, type Stub, startStub } from './stub.js';
 
 const COMMANDS = [
   'up', 'down', 'doctor', 'plan', 'apply', 'import', 'backfill', 'materialize', 'refill', 'get-online', 'get-historical',
-  'stream', 'verify', 'status', 'serve', 'worker', 'registry', 'demo',
+  'stream', 'model', 'lock', 'pin', 'retire', 'verify', 'status', 'show', 'lineage', 'audit', 'export', 'restore', 'serve', 'worker', 'registry', 'demo',
 ]; // biome-ignore format: names
 
 interface Ran {
@@ -123,6 +123,11 @@ describe('misuse: exit 2, three lines, nothing asked of a server', () => {
     [['status', '--watch', '--json'], /goes on for ever/],
     [['stream', 'stop', 'clicks'], /there is no order "stop"/],
     [['stream', 'pause'], /missing required argument 'source'/],
+    [['show'], /missing required argument 'view'/],
+    [['show', 'a@x:b'], /"a@x" is not a view/],
+    [['lineage', 'team', 't'], /there is no kind "team"/],
+    [['lineage', 'view'], /missing required argument 'name'/],
+    [['audit', '--last', 'all'], /whole number/],
     [['worker', '--queues', 'fast'], /there is no queue "fast"/],
     [['serve', '--port', '99999'], /--port 99999 is not a port/],
   ];
@@ -491,6 +496,98 @@ describe('what a command does', () => {
     expect(stdout).toMatch(/^user_country +DE 60 %, FR 40 %$/m);
     for (const line of stdout.split('\n')) expect(line.length).toBeLessThanOrEqual(80);
   });
+  describe('model, lock, pin, retire', () => {
+    const lock = {
+      lock: 1,
+      model: 'churn',
+      services: { checkout: { user_orders: { version: 1, hash: '1'.repeat(64) } } },
+    };
+    const model = {
+      name: 'churn', owner: 'ml@shop.example', description: 'who leaves', registeredAt: '2026-11-01T08:00:00.000Z', registeredBy: 'anna', change: 3, reads: 12,
+      lastRead: '2026-11-28T09:01:00.000Z',
+      locks: [
+        { number: 1, state: 'live', share: 100, services: lock.services, createdAt: '2026-11-01T08:00:00.000Z', createdBy: 'anna' },
+        { number: 2, state: 'canary', share: 10, services: { checkout: { user_orders: { version: 2, hash: '2'.repeat(64) } } }, createdAt: '2026-11-01T08:00:00.000Z', createdBy: 'anna' },
+      ],
+      readsOf: [{ service: 'checkout', view: 'user_orders', version: 1, reads: 12, lastRead: '2026-11-28T09:01:00.000Z' }],
+    }; // biome-ignore format: a model
+    const serve = async () => {
+      stub = await startStub((asked) => {
+        if (asked.startsWith('GET /v1/runs')) return finished('a run');
+        if (asked.startsWith('GET /v1/models/churn/lock')) return lock;
+        if (asked.startsWith('GET /v1/models/')) return model;
+        if (asked.startsWith('GET /v1/models')) return { items: [model], next: null };
+        return { run: 'a run' };
+      });
+      return stub;
+    };
+    const on = (...argv: string[]) => run([...argv, '--registry', stub!.url]);
+    const posted = () => {
+      const place = stub!.asked.findIndex((asked) => asked.startsWith('POST'));
+      return [stub!.asked[place], place < 0 ? null : JSON.parse(stub!.bodies[place]!.toString())];
+    };
+
+    test('who reads what, in 80 columns', async () => {
+      await serve();
+      for (const argv of [['list'], ['show', 'churn']]) {
+        const { code, stdout } = await on('model', ...argv);
+        expect(code).toBe(EXIT.ok);
+        for (const said of ['churn', 'ml@shop.example', 'canary 2, 10 %', '12', '2026-11-28T09:01Z'])
+          expect(stdout).toContain(said);
+        expect(Math.max(...stdout.split('\n').map((line) => line.length))).toBeLessThanOrEqual(80);
+      }
+    });
+    test('a lock goes to its file, and back by a pin', async () => {
+      await serve();
+      const file = join(dir, 'almanac.lock');
+      expect((await on('lock', 'churn', '--out', file)).code).toBe(EXIT.ok);
+      expect(await readFile(file, 'utf8')).toBe((await on('lock', 'churn')).stdout);
+      const { code, stdout } = await on('pin', 'churn', '--lock', file, '--share', '10', '--by', 'bert');
+      expect([code, stdout]).toEqual([EXIT.ok, 'lock 1: 90 % of requests\ncanary 2: 10 % of requests\n']);
+      expect(posted()).toEqual(['POST /v1/models/churn/pin', { lock, share: 10, by: 'bert' }]);
+    });
+    test.each([
+      { argv: ['model', 'rename', 'churn'], says: /"rename" is no order/ },
+      { argv: ['model', 'show'], says: /which model/ },
+      { argv: ['model', 'register', 'churn', '--service', 'checkout'], says: /whose is it/ },
+      { argv: ['model', 'register', 'churn', '--owner', 'me'], says: /what does it read/ },
+      { argv: ['model', 'remove', 'churn'], says: /nobody to ask[\s\S]*--confirm/ },
+      { argv: ['pin', 'churn'], says: /--promote and --abort/ },
+      { argv: ['pin', 'churn', '--promote', '--abort'], says: /give one of/ },
+      { argv: ['pin', 'churn', '--promote', '--share', '10'], says: /--share is of a lock/ },
+      { argv: ['pin', 'churn', '--lock', 'none', '--share', 'ten'], says: /number of percent/ },
+      { argv: ['pin', 'churn', '--lock', '/nowhere/almanac.lock'], says: /cannot be read/ },
+      { argv: ['retire', 'user_orders'], says: /which version/ },
+      { argv: ['retire', 'user_orders@1'], says: /nobody to ask/ },
+    ])('misuse: $argv', async ({ argv, says }) => {
+      await serve();
+      const { code, stderr } = await on(...argv);
+      expect([code, posted()[0]]).toEqual([EXIT.usage, undefined]);
+      expect(stderr).toMatch(says);
+    });
+    test('what ends is named', async () => {
+      await serve();
+      expect(
+        (
+          await on(
+            'retire',
+            'user_orders@1',
+            '--confirm',
+            'user_orders@1',
+            '--unread-days',
+            '2',
+            '--by',
+            'bert',
+          )
+        ).code,
+      ).toBe(EXIT.ok);
+      expect(posted()).toEqual([
+        'POST /v1/views/user_orders%401/retire',
+        { name: 'user_orders@1', unreadDays: 2, by: 'bert' },
+      ]);
+    });
+  });
+
   test('stream: waits until every partition has done it', async () => {
     let asked = 0;
     const env = await serve((what) => {
@@ -503,7 +600,11 @@ describe('what a command does', () => {
     const { code, stdout } = await run(['stream', 'pause', 'clicks_of_the_shop'], env);
     expect(code).toBe(EXIT.ok);
     expect(asked).toBe(3);
-    expect(JSON.parse(stub!.bodies[0]!.toString())).toEqual({ source: 'clicks_of_the_shop', order: 'pause' });
+    expect(JSON.parse(stub!.bodies[0]!.toString())).toEqual({
+      source: 'clicks_of_the_shop',
+      order: 'pause',
+      by: userInfo().username,
+    });
     expect(stdout).toMatch(/^clicks_of_the_shop\/0 +paused /m);
     expect(stdout).not.toContain('other');
   });

@@ -27,6 +27,7 @@ import { removeStackFiles } from '../../cli/stack/state.js';
 import { readConfig } from '../../core/config.js';
 import type { Definitions } from '../../core/definition.js';
 import { createPool, type Pool } from '../../registry/sql.js';
+import { createNamespace } from '../namespace.js';
 import { withoutAddresses } from '../stack/machine.js';
 import { definitions, END, makePrices, makeVisits, SHIFT_MS, SQL_START, UNTIL } from './made.js';
 
@@ -186,26 +187,6 @@ export async function createWorld(
   });
   await follow(world, run);
   return world;
-}
-
-/** A Temporal namespace: schedules and runs of other environments have the same ids. */
-async function createNamespace(connection: Connection, namespace: string): Promise<void> {
-  const retention = { seconds: 24 * 3600 } as unknown as NonNullable<
-    Parameters<Connection['workflowService']['registerNamespace']>[0]['workflowExecutionRetentionPeriod']
-  >;
-  await connection.workflowService.registerNamespace({
-    namespace,
-    workflowExecutionRetentionPeriod: retention,
-  });
-  const [KEYWORD, INT] = [2, 3];
-  const keywords = ['AlmanacView', 'AlmanacKind', 'AlmanacState', 'AlmanacOwner'];
-  await connection.operatorService.addSearchAttributes({
-    namespace,
-    searchAttributes: {
-      ...Object.fromEntries(keywords.map((key) => [key, KEYWORD])),
-      AlmanacVersion: INT,
-    },
-  });
 }
 
 /** Polls until it is true. What cannot be asked just now is not true. Throws when it stays false. */

@@ -46,6 +46,7 @@ const LAYERS: Record<string, { imports: string[]; types?: string[]; packages: st
     packages: [
       'commander',
       'jiti',
+      '@swc/core',
       'pg',
       'ioredis',
       'kafkajs',

@@ -114,7 +114,7 @@ test('nobody sees a plan before it is activated; then all of it', async () => {
     definitions: assertDefinitions(definitions()),
   });
   const plan = await compileServingPlan(pool);
-  expect(plan).toMatchObject({ layout: 1, revision: 1 });
+  expect(plan).toMatchObject({ layout: 2, revision: 1 });
   expect(plan.views.map((view) => [view.view.name, view.versionId])).toEqual([['user_orders', ids[1]]]);
   expect(plan.onDemand.map(({ view }) => view.name)).toEqual(['user_now']);
   expect(plan.unread).toEqual(['user_rank']); // no service names it

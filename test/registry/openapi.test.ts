@@ -39,17 +39,25 @@ const changedAgain = (): Definitions =>
 
 let file = '';
 let planHash = '';
+let lock: unknown;
 /** By operation: requests that go well. */
 const asks: Record<string, () => Asked[]> = {
   getDefinitions: () => [{}],
-  planDefinitions: () => [
-    { body: { definitions: streamed() } },
-    { body: { definitions: changedAgain() } },
-    { body: { definitions: { entities: [], sources: [], views: [], services: [] } } },
-  ],
+  planDefinitions: () => [{ body: { definitions: streamed() } }, { body: { definitions: changedAgain() } }],
   applyDefinitions: () => [{ body: { definitions: streamed(), by: 'waits' } }],
   getPlan: () => [{ params: { hash: planHash } }],
   listRevisions: () => [{}, { query: { limit: '1' } }],
+  listFeatures: () => [{}, { query: { entity: 'user', state: 'live', limit: '1' } }],
+  getViewFeatures: () => [{ params: { view: 'user_orders' } }],
+  getFeature: () => [{ params: { view: 'user_rank@1', feature: 'user_spend_rank' } }],
+  getLineage: () =>
+    ['up', 'down'].map((direction) => ({
+      params: { kind: 'feature', name: 'user_orders:user_user_orders_count_7d' },
+      query: { direction },
+    })),
+  listAudit: () => [{}, { query: { kind: 'view', name: 'user_orders', limit: '1' } }],
+  exportRegistry: () => [{}],
+  restoreRegistry: () => [], // goes well in an empty registry alone
   uploadFile: () => [{ body: new TextEncoder().encode('a,b\n1,2\n') }],
   startImport: () => [{ body: { source: 'orders', file } }],
   listImports: () => [{}],
@@ -58,6 +66,13 @@ const asks: Record<string, () => Asked[]> = {
   startBackfill: () => [{ body: { view: 'user_orders', start: '2026-11-01T00:00:00Z' } }],
   startMaterialization: () => [{ body: { view: 'user_rank' } }],
   startRefill: () => [{ body: { view: 'user_orders', version: 1 } }],
+  retireVersion: () => [{ params: { view: 'user_orders@9' }, body: { name: 'user_orders@9' } }],
+  listModels: () => [{}],
+  getModel: () => [{ params: { model: 'churn' } }],
+  getModelLock: () => [{ params: { model: 'churn' } }],
+  registerModel: () => [{ body: { name: 'fraud', owner: 'ml@shop.example', services: ['checkout'] } }],
+  pinModel: () => [{ params: { model: 'churn' }, body: { lock, share: 10 } }],
+  removeModel: () => [{ params: { model: 'churn' }, body: { name: 'churn' } }],
   getViewStatistics: () => [{ params: { view: 'user_orders' } }],
   listExpectationResults: () => [
     { params: { view: 'user_orders' } },
@@ -136,6 +151,20 @@ beforeAll(async () => {
       "byView": {"user_orders": {"online": {"checked": 5, "different": 1, "values": 9}}}, "differences": [{"path": "online"}]}')`);
   await ask(routeOf('startImport'), { body: { source: 'orders', file, name: 'fails' } });
   await finish('import/orders/fails', 'FS_DATA_INVALID');
+  await pool.query(
+    `insert into view_version (view, version, hash, kind, definition, source, entity, state)
+     select view, 9, repeat('0', 64), kind, definition, source, entity, 'deprecated' from view_version where id = $1`,
+    [id],
+  );
+  // Once a model has locked what there is, nothing of it can be removed.
+  const planned = await ask(routeOf('planDefinitions'), {
+    body: { definitions: { entities: [], sources: [], views: [], services: [] } },
+  });
+  expect(routeOf('planDefinitions').response.parse(JSON.parse(planned.text))).toMatchObject({ empty: false });
+  await ask(routeOf('registerModel'), {
+    body: { name: 'churn', owner: 'ml@shop.example', services: ['checkout'] },
+  });
+  lock = JSON.parse((await ask(routeOf('getModelLock'), { params: { model: 'churn' } })).text);
 });
 
 test('every route is asked', () => expect(Object.keys(asks)).toEqual(routes.map(({ id }) => id)));

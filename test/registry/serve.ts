@@ -7,21 +7,24 @@ import { Client, Connection } from '@temporalio/client';
 import { DefaultLogger, NativeConnection, Runtime, Worker } from '@temporalio/worker';
 import { afterAll } from 'vitest';
 import { toFailure } from '../../activities/errors.js';
-import { assertDefinitions } from '../../core/check.js';
 import type { Definitions } from '../../core/definition.js';
-import { activate, computePlan, openRevision, savePlan } from '../../registry/apply.js';
+import { activate, openRevision } from '../../registry/apply.js';
 import { createProducer } from '../../registry/push.js';
 import { createRuns, type Runs } from '../../registry/runs.js';
 import { startRegistry } from '../../registry/server.js';
 import type { Pool } from '../../registry/sql.js';
+import { createNamespace } from '../namespace.js';
+import { applyTo } from './apply.js';
 import { createDatabase, type Database } from './database.js';
 
 export const NOW = Date.UTC(2026, 10, 21, 3, 30);
 export const temporalAddress = process.env.ALMANAC_TEMPORAL_ADDRESS!;
-export const temporalNamespace = process.env.ALMANAC_TEMPORAL_NAMESPACE ?? 'default';
+
+Runtime.install({ logger: new DefaultLogger('ERROR') }); // once in a process
 
 export interface Served extends Database {
   filesDir: string;
+  temporalNamespace: string;
   url: string;
   /** Another one on the same stores, or on others; gives its address. */
   start: (other?: { pool?: Pool; runs?: Runs; registryUrl?: string }) => Promise<string>;
@@ -34,7 +37,8 @@ export interface Served extends Database {
   closing: Array<() => unknown>;
 }
 
-export async function serve(): Promise<Served> {
+/** @param shared the namespace of another; left out: one of its own */
+export async function serve(shared?: string): Promise<Served> {
   const database = await createDatabase();
   const { pool, environment } = database;
   const filesDir = await mkdtemp(join(tmpdir(), 'almanac registry '));
@@ -43,6 +47,7 @@ export async function serve(): Promise<Served> {
     for (const close of closing.reverse()) await close();
     await rm(filesDir, { recursive: true, force: true });
   });
+  const temporalNamespace = shared ?? environment;
   const producer = createProducer({
     kafkaBrokers: process.env.ALMANAC_KAFKA_BROKERS!.split(','),
     environment,
@@ -67,32 +72,36 @@ export async function serve(): Promise<Served> {
     return server.url;
   };
   const url = await start();
-  const temporal = await startWorker(pool, environment, closing);
+  const connection = await Connection.connect({ address: temporalAddress });
+  closing.push(() => connection.close());
+  if (shared === undefined) await createNamespace(connection, temporalNamespace);
+  await startWorker(pool, environment, temporalNamespace, closing);
+  const temporal = new Client({ connection, namespace: temporalNamespace });
   return {
     ...database,
     filesDir,
+    temporalNamespace,
     url,
     start,
     temporal,
     finish: (run, how = 'completed') => temporal.workflow.getHandle(run).signal('finish', how),
     async applyDirectly(next) {
-      const plan = await computePlan(pool, next);
-      await savePlan(pool, plan, assertDefinitions(next));
-      await openRevision(pool, plan.hash);
-      await activate(pool, plan.hash, 'test');
+      await applyTo(pool, next);
     },
     closing,
   };
 }
 
-async function startWorker(pool: Pool, environment: string, closing: Served['closing']): Promise<Client> {
-  Runtime.install({ logger: new DefaultLogger('ERROR') });
-  const connection = await Connection.connect({ address: temporalAddress });
-  closing.push(() => connection.close());
+async function startWorker(
+  pool: Pool,
+  environment: string,
+  namespace: string,
+  closing: Served['closing'],
+): Promise<void> {
   const native = await NativeConnection.connect({ address: temporalAddress });
   const worker = await Worker.create({
     connection: native,
-    namespace: temporalNamespace,
+    namespace,
     taskQueue: `${environment}-control`,
     workflowsPath: fileURLToPath(new URL('./workflows.ts', import.meta.url)),
     activities: {
@@ -106,7 +115,6 @@ async function startWorker(pool: Pool, environment: string, closing: Served['clo
     await running;
     await native.close();
   });
-  return new Client({ connection, namespace: temporalNamespace });
 }
 
 async function failing<T>(work: Promise<T>): Promise<T> {

@@ -12,10 +12,21 @@ import { addValue, createSummary } from '../../core/statistics.js';
 import { createRuns, type Run, type Runs } from '../../registry/runs.js';
 import { createPool } from '../../registry/sql.js';
 import { changed, source } from './definitions.js';
-import { serve, temporalAddress, temporalNamespace } from './serve.js';
+import { serve, temporalAddress } from './serve.js';
 
-const { pool, environment, postgresUrl, filesDir, url, start, temporal, finish, applyDirectly, closing } =
-  await serve();
+const {
+  temporalNamespace,
+  pool,
+  environment,
+  postgresUrl,
+  filesDir,
+  url,
+  start,
+  temporal,
+  finish,
+  applyDirectly,
+  closing,
+} = await serve();
 const nothingThere = 'postgres://x@127.0.0.1:1/x';
 
 interface Answer {

@@ -68,3 +68,5 @@ export const refill = wait;
 export const streamSource = wait;
 export const verify = wait;
 export const trainingSet = wait;
+export const pin = wait;
+export const retire = wait;

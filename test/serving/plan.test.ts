@@ -1,14 +1,15 @@
 import { describe, expect, test } from 'vitest';
 import type { Definitions } from '../../core/definition.js';
+import { nearest } from '../../core/nearest.js';
 import type { ServedView, ServingPlan } from '../../core/serving-plan.js';
 import definitions from '../../examples/shop/features.js';
-import { compilePlan, nearest, vectorOf } from '../../serving/plan.js';
+import { compilePlan, vectorOf } from '../../serving/plan.js';
 import { shop, shopPlan } from './shop.js';
 
 describe('a vector', () => {
   test('reads each entity once, each view once, and knows what it needs of a request', () => {
-    const plan = compilePlan(shopPlan());
-    const vector = vectorOf(plan, { target: { service: 'offers' }, fullFeatureNames: false });
+    const { live } = compilePlan(shopPlan()).usual;
+    const vector = vectorOf(live, { target: { service: 'offers' }, fullFeatureNames: false });
     expect([...vector.joinKeys]).toEqual([
       ['item_id', 'string'],
       ['user_id', 'int64'],
@@ -25,9 +26,9 @@ describe('a vector', () => {
   });
 
   test('is compiled once per plan; odd lists do not pile up', () => {
-    const plan = compilePlan(shopPlan());
+    const { live } = compilePlan(shopPlan()).usual;
     const request = { target: { service: 'recommendation' }, fullFeatureNames: false };
-    expect(vectorOf(plan, request)).toBe(vectorOf(plan, request));
+    expect(vectorOf(live, request)).toBe(vectorOf(live, request));
     const names = shop.views.flatMap((view) =>
       view.kind === 'aggregation' ? view.features.map((f) => `${view.name}:${f.name}`) : [],
     );
@@ -37,39 +38,40 @@ describe('a vector', () => {
         for (const c of names)
           for (const d of names)
             if (new Set([a, b, c, d]).size === 4)
-              vectorOf(plan, { target: { features: [a, b, c, d] }, fullFeatureNames: true });
-    expect(plan.vectors.size).toBeLessThanOrEqual(1_000);
+              vectorOf(live, { target: { features: [a, b, c, d] }, fullFeatureNames: true });
+    expect(live.vectors.size).toBeLessThanOrEqual(1_000);
   });
 
   test('of a view that nobody reads says so', () => {
-    const plan = compilePlan({ ...shopPlan(), onDemand: [], unread: ['offer'] });
+    const { views, ...plan } = shopPlan();
+    const stored = views.map(({ versionId }) => versionId);
+    const { live } = compilePlan({ ...plan, views, onDemand: [], live: stored, unread: ['offer'] }).usual;
     expect(() =>
-      vectorOf(plan, { target: { features: ['offer:anything'] }, fullFeatureNames: false }),
-    ).toThrow('view "offer" is not served: no service reads it');
+      vectorOf(live, { target: { features: ['offer:anything'] }, fullFeatureNames: false }),
+    ).toThrow('view "offer" is not served: nobody reads it');
   });
 
   test('the services of the example compile', () => {
     const example: Definitions = definitions;
     const sources = new Map(example.sources.map((source) => [source.name, source]));
+    const entities = new Map(example.entities.map((entity) => [entity.name, entity]));
     const plan: ServingPlan = {
-      layout: 1,
-      revision: 1,
-      generation: 'g',
-      entities: example.entities,
+      ...shopPlan(),
       services: example.services,
       views: example.views.flatMap((view, index): ServedView[] => {
-        const common = { versionId: index + 1, version: 1, hash: 'hash' };
         if (view.kind === 'onDemand') return [];
+        const common = { versionId: index, version: 1, hash: 'hash', entity: entities.get(view.entity)! };
         if (view.kind === 'sql') return [{ ...common, kind: 'sql', view }];
         return [{ ...common, kind: 'aggregation', view, source: sources.get(view.source)! }];
       }),
-      onDemand: example.views.flatMap((view) =>
-        view.kind === 'onDemand' ? [{ version: 1, hash: 'hash', view }] : [],
+      onDemand: example.views.flatMap((view, index) =>
+        view.kind === 'onDemand' ? [{ versionId: index, version: 1, hash: 'hash', view }] : [],
       ),
+      live: example.views.map((_, index) => index),
     };
-    const compiled = compilePlan(plan);
+    const { live } = compilePlan(plan).usual;
     for (const { name, features } of example.services) {
-      const vector = vectorOf(compiled, { target: { service: name }, fullFeatureNames: false });
+      const vector = vectorOf(live, { target: { service: name }, fullFeatureNames: false });
       expect(vector.columns.map(({ name: column }) => column)).toEqual(
         features.map((ref) => ref.split(':')[1]),
       );

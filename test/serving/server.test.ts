@@ -117,7 +117,7 @@ describe("Feast's shape", () => {
       `${
         '{"metadata":{"feature_names":["user_id","item_id","user_clicks_last_30min","user_mean_dwell_7d",' +
         '"user_total_cents","item_price","item_tags","item_listed_at"],' +
-        '"plan":{"revision":1,"versions":{"user_activity":1,"item_price":1}}},"results":['
+        '"plan":{"revision":1,"model":null,"lock":null,"versions":{"user_activity":1,"item_price":1}}},"results":['
       }${[
         `{"values":[7,7],${two},${epoch}}`,
         `{"values":["a","b"],${two},${epoch}}`,
@@ -811,21 +811,21 @@ describe('the plan', () => {
     await serving.refresh();
     expect(body.metadata).toEqual({
       feature_names: ['item_id', 'item_clicks_7d'],
-      plan: { revision: 5, versions: { item_popularity: 3 } },
+      plan: { revision: 5, model: null, lock: null, versions: { item_popularity: 3 } },
     });
   });
 
   test.each<{ why: string; value: string; says: string }>([
     {
       why: 'a layout of the future',
-      value: JSON.stringify({ ...plan, layout: 2, revision: 9 }),
-      says: 'layout 2',
+      value: JSON.stringify({ ...plan, layout: 3, revision: 9 }),
+      says: 'layout 3',
     },
     { why: 'no JSON', value: '{', says: 'refused' },
     {
-      why: 'a view without its entity',
-      value: JSON.stringify({ ...plan, entities: [], revision: 9 } satisfies ServingPlan),
-      says: 'entity',
+      why: 'a version that it does not hold',
+      value: JSON.stringify({ ...plan, live: [99], revision: 9 } satisfies ServingPlan),
+      says: 'version \\"99\\"',
     },
   ])('$why is refused: the old one answers on, and readiness says why', async ({ value, says }) => {
     await redis.client.set(planKey(environment), value);
@@ -856,14 +856,15 @@ describe('the plan', () => {
     const services = plan.services.filter(({ features }) =>
       features.every((each) => !each.startsWith('item_price:')),
     );
-    const next = { ...plan, revision: 7, views, services, onDemand: [], unread: ['item_price'] };
+    const live = views.map((served) => served.versionId);
+    const next = { ...plan, revision: 7, views, services, onDemand: [], live, unread: ['item_price'] };
     await redis.client.set(planKey(environment), JSON.stringify(next));
     const late = await ask(price);
     await redis.client.del(onlineSetKey(environment));
     await publish(redis.client, environment, plan);
     await serving.refresh();
     expect(late).toMatchObject({ status: 404, body: { code: 'FS_NOT_FOUND' } });
-    expect(late.body.title).toContain('no service reads it');
+    expect(late.body.title).toContain('view "item_price" is not served');
   });
 
   test('another generation is "not ready", at once, never an empty answer', async () => {
@@ -886,6 +887,7 @@ describe('the process', () => {
       instance: 'test-instance',
       ready: true,
       planRevision: 1,
+      model: null,
       reasons: [],
       ok: true,
     });

@@ -23,7 +23,7 @@ import {
 } from '../../core/builder.js';
 import { encodeKey, onlineKey } from '../../core/codec/key.js';
 import { compileView } from '../../core/compile.js';
-import type { AggregationView, Definitions, OnDemandView, SqlView } from '../../core/definition.js';
+import type { AggregationView, Definitions, SqlView } from '../../core/definition.js';
 import { columnNames, type Event, type FeatureValue, type Value } from '../../core/event.js';
 import { encodeRecord, encodeSqlRecord } from '../../core/record.js';
 import {
@@ -174,21 +174,30 @@ export const shop: Definitions = define([
 
 /** The plan of the shop: version 1 of every view. */
 export function shopPlan(revision = 1, generation = 'g1', services = shop.services): ServingPlan {
-  const stored = shop.views.filter((view) => view.kind !== 'onDemand');
+  const entityOf = (name: string) => shop.entities.find((candidate) => candidate.name === name)!;
+  const ids = shop.views.map((_, index) => 11 + index);
   return {
-    layout: 1,
+    layout: 2,
     revision,
+    modelChanges: 0,
     generation,
-    entities: shop.entities,
-    views: stored.map((view, index): ServedView => {
-      const common = { versionId: 11 + index, version: 1, hash: `hash of ${view.name}` };
-      if (view.kind === 'sql') return { ...common, kind: 'sql', view };
-      return { ...common, kind: 'aggregation', view, source: shop.sources[0]! };
+    views: shop.views.flatMap((view, index): ServedView[] => {
+      if (view.kind === 'onDemand') return [];
+      const hash = `hash of ${view.name}`;
+      const common = { versionId: ids[index]!, version: 1, hash, entity: entityOf(view.entity) };
+      if (view.kind === 'sql') return [{ ...common, kind: 'sql', view }];
+      return [{ ...common, kind: 'aggregation', view, source: shop.sources[0]! }];
     }),
-    onDemand: shop.views
-      .filter((view): view is OnDemandView => view.kind === 'onDemand')
-      .map((view) => ({ version: 1, hash: 'hash', view })),
+    onDemand: shop.views.flatMap((view, index) =>
+      view.kind === 'onDemand'
+        ? [{ versionId: ids[index]!, version: 1, hash: `hash of ${view.name}`, view }]
+        : [],
+    ),
+    live: ids,
     services,
+    models: [],
+    others: [],
+    unread: [],
   };
 }
 

@@ -119,7 +119,7 @@ test('a topic that is compacted is refused', async () => {
 });
 
 test('a stream that is paused stops no apply', async () => {
-  await setWanted(pool, 'visits', 'pause');
+  await setWanted(pool, 'visits', 'pause', 'test');
   await vi.waitFor(async () => expect((await offsetsOf(env)).state).toBe('paused'), { timeout: 20_000 });
   await apply(streamWorld([userNow, { ...buysNow, description: 'another', where: null }]));
 });

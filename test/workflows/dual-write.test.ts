@@ -253,7 +253,7 @@ test('a stream that was wanted again just when its run had read the order to dra
   const stream = env.client.workflow.getHandle('stream/visits');
   await stream.executeUpdate(drainUpdate);
   await stream.result();
-  await setWanted(pool, 'visits', 'run'); // and nobody starts a run
+  await setWanted(pool, 'visits', 'run', 'test'); // and nobody starts a run
   await flow(1);
   await untilRight();
 });

@@ -39,6 +39,7 @@ import { activate, computePlan, openRevision, savePlan } from '../../registry/ap
 import { migrate } from '../../registry/migrate.js';
 import { createPool, quote } from '../../registry/sql.js';
 import { createWorkers, QUEUES } from '../../workers/worker.js';
+import { createNamespace } from '../namespace.js';
 
 const root = fileURLToPath(new URL('../..', import.meta.url));
 
@@ -143,27 +144,6 @@ export function putFile({ config }: TestEnvironment, content: string | Uint8Arra
   writeFileSync(join(config.filesDir, sha256), content);
   return sha256;
 }
-
-async function createNamespace(connection: Connection, namespace: string): Promise<void> {
-  await connection.workflowService.registerNamespace({
-    namespace,
-    workflowExecutionRetentionPeriod: { seconds: (24 * 3600) as unknown as Long },
-  });
-  const [KEYWORD, INT] = [2, 3];
-  const searchAttributes = {
-    AlmanacView: KEYWORD,
-    AlmanacKind: KEYWORD,
-    AlmanacState: KEYWORD,
-    AlmanacOwner: KEYWORD,
-    AlmanacVersion: INT,
-  };
-  await connection.operatorService.addSearchAttributes({ namespace, searchAttributes });
-}
-type Long = NonNullable<
-  NonNullable<
-    Parameters<Connection['workflowService']['registerNamespace']>[0]['workflowExecutionRetentionPeriod']
-  >['seconds']
->;
 
 async function removeKeys({ redis, config }: Deps): Promise<void> {
   for await (const keys of redis.scanStream({

@@ -358,7 +358,7 @@ describe('streams', async () => {
     expect(await checkOnline(env, view)).toBeGreaterThan(0);
 
     await topic.produce([message(eventOf('calm', now - MINUTE, { score: 1 }))]);
-    await setWanted(pool, 'visits', 'run');
+    await setWanted(pool, 'visits', 'run', 'test');
     await untilRead(env, 4);
     await until('running');
     expect((await readStatus(pool)).streams[0]!.reason).toBe(null);

@@ -197,10 +197,10 @@ test('nobody reads: no byte, whatever is written', async () => {
 });
 
 test('serving says so, by name', async () => {
-  const plan = compilePlan(JSON.parse((await redis.get(planKey(environment)))!) as ServingPlan);
+  const { usual } = compilePlan(JSON.parse((await redis.get(planKey(environment)))!) as ServingPlan);
   expect(() =>
-    vectorOf(plan, { target: { features: ['user_rank:rank_place'] }, fullFeatureNames: false }),
-  ).toThrow(/view "user_rank" is not served: no service reads it/);
+    vectorOf(usual.live, { target: { features: ['user_rank:rank_place'] }, fullFeatureNames: false }),
+  ).toThrow(/view "user_rank" is not served: nobody reads it/);
 });
 
 test('the first reader finds every record when its plan is published, under a stream', async () => {

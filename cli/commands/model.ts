@@ -1,0 +1,162 @@
+import { readFile } from 'node:fs/promises';
+import { userInfo } from 'node:os';
+import type { Schemas } from '../../clients/typescript/index.js';
+import { type Lock, readLock } from '../../core/lock.js';
+import { connect } from '../address.js';
+import { ask } from '../ask.js';
+import type { Client } from '../client.js';
+import { UsageError } from '../errors.js';
+import type { Call } from '../program.js';
+import { followRun, type Started } from '../run.js';
+import { formatTable } from '../text.js';
+
+type Model = Schemas['Model'];
+
+interface Options {
+  registry?: string;
+  owner?: string;
+  description?: string;
+  service: string[];
+  lock?: string;
+  by?: string;
+  confirm?: string;
+}
+type ModelCall = Call<Options>;
+
+const ORDERS: Record<string, (call: ModelCall, client: Client, name: string) => Promise<void>> = {
+  register,
+  show,
+  remove,
+};
+
+export default async function model(call: ModelCall): Promise<void> {
+  const [order = '', name] = call.args;
+  const client = connect(call);
+  if (order === 'list') return list(call, client);
+  const known = ORDERS[order];
+  if (!known) throw new UsageError(`"${order}" is no order`, `use list, ${Object.keys(ORDERS).join(', ')}`);
+  if (name === undefined) throw new UsageError('which model?', `almanac model ${order} churn`);
+  return known(call, client, name);
+}
+
+async function list({ out }: ModelCall, client: Client): Promise<void> {
+  const models: Model[] = [];
+  let after = '';
+  for (;;) {
+    const page = await client.get<{ items: Model[]; next: string | null }>(`/v1/models?limit=1000${after}`);
+    models.push(...page.items);
+    if (page.next === null) break;
+    after = `&after=${encodeURIComponent(page.next)}`;
+  }
+  out.result({ models }, () =>
+    models.length === 0
+      ? 'no model is registered\n'
+      : formatTable(
+          ['model', 'owner', 'reads by', 'reads', 'last read'],
+          models.map(({ name, owner, locks, reads, lastRead }) => [
+            name,
+            owner,
+            locks.map(lockWords).join(', '),
+            reads,
+            short(lastRead),
+          ]),
+        ),
+  );
+}
+
+async function show({ out }: ModelCall, client: Client, name: string): Promise<void> {
+  const found = await client.get<Schemas['ModelDetails']>(pathOf(name));
+  out.result(found, () => renderModel(found));
+}
+
+function renderModel({
+  name,
+  owner,
+  description,
+  registeredAt,
+  registeredBy,
+  locks,
+  readsOf,
+}: Schemas['ModelDetails']): string {
+  const pinned = locks.flatMap((lock) =>
+    Object.entries(lock.services).flatMap(([service, views]) =>
+      Object.entries(views).map(([view, { version }]) => {
+        const read = readsOf.find(
+          (each) => each.service === service && each.view === view && each.version === version,
+        );
+        return [
+          lockWords(lock),
+          service,
+          `${view}@${version}`,
+          read?.reads ?? 0,
+          short(read?.lastRead ?? null),
+        ];
+      }),
+    ),
+  );
+  return [
+    `${name}, of ${owner}, registered by ${registeredBy} at ${short(registeredAt)}\n`,
+    description === '' ? '' : `${description}\n`,
+    `\n${formatTable(['lock', 'service', 'version', 'reads', 'last read'], pinned)}`,
+  ].join('');
+}
+
+async function register(call: ModelCall, client: Client, name: string): Promise<void> {
+  const { options, out } = call;
+  const { owner, description, service, lock } = options;
+  if (owner === undefined) throw new UsageError('whose is it?', 'give --owner');
+  if ((service.length === 0) === (lock === undefined))
+    throw new UsageError('what does it read?', 'give --service, once for each, or --lock almanac.lock');
+  const run = await started(call, client, '/v1/models', {
+    name,
+    owner,
+    ...(description === undefined ? {} : { description }),
+    ...(lock === undefined ? { services: service } : { lock: await lockFile(lock) }),
+  });
+  out.result({ run }, () => `${name} reads by its lock: almanac lock ${name} --out almanac.lock\n`);
+}
+
+async function remove(call: ModelCall, client: Client, name: string): Promise<void> {
+  const typed =
+    call.options.confirm ??
+    (await ask(call, `Type the name of the model to remove it: `, '--confirm <name>'));
+  const run = await started(call, client, `${pathOf(name)}/remove`, { name: typed });
+  call.out.result({ run }, () => `${name} is removed\n`);
+}
+
+/** Posts what starts a run, and follows it. */
+export async function started(
+  { options, out }: Call<{ by?: string }>,
+  client: Client,
+  path: string,
+  body: object,
+  headers: Readonly<Record<string, string>> = {},
+): Promise<Schemas['Run']> {
+  const { run } = await client.post<Started>(
+    path,
+    { ...body, by: options.by ?? userInfo().username },
+    headers,
+  );
+  return out.step(run, (step) => followRun(client, run, step));
+}
+
+export const pathOf = (model: string): string => `/v1/models/${encodeURIComponent(model)}`;
+
+export async function lockFile(path: string): Promise<Lock> {
+  let text: string;
+  try {
+    text = await readFile(path, 'utf8');
+  } catch (error) {
+    throw new UsageError(
+      `${path} cannot be read: ${(error as Error).message}`,
+      'write it by: almanac lock <model> --out almanac.lock',
+    );
+  }
+  return readLock(text, path);
+}
+
+function lockWords({ number, state, share }: Model['locks'][number]): string {
+  return state === 'live' ? `lock ${number}` : `canary ${number}, ${share} %`;
+}
+
+const short = (timestamp: string | null): string => (timestamp === null ? '' : `${timestamp.slice(0, 16)}Z`);

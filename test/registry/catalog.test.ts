@@ -1,0 +1,280 @@
+import { beforeEach, describe, expect, test } from 'vitest';
+import { assertDefinitions } from '../../core/check.js';
+import type { AggregationView, Definitions } from '../../core/definition.js';
+import { describeView } from '../../core/describe.js';
+import { activate, computePlan, openRevision, savePlan } from '../../registry/apply.js';
+import { type CatalogFeature, getFeatures, listFeatures, readLineage } from '../../registry/catalog.js';
+import { migrate } from '../../registry/migrate.js';
+import { registerModel } from '../../registry/models.js';
+import { applyTo } from './apply.js';
+import { createDatabase } from './database.js';
+import { aggregationView, changed, definitions } from './definitions.js';
+
+const { pool, environment } = await createDatabase();
+const apply = (next: Definitions): Promise<string> => applyTo(pool, next);
+
+beforeEach(async () => {
+  await pool.query(`drop schema ${environment} cascade`);
+  await migrate(pool, environment);
+});
+
+const richer = changed((all) => {
+  (all.views[0] as AggregationView).minEvents = 2;
+});
+
+const page = { limit: 100 };
+const getFeature = async (...asked: [string, string]): Promise<CatalogFeature> =>
+  (await getFeatures(pool, ...asked))[0]!;
+const listed = async (filter: Parameters<typeof listFeatures>[1] = {}): Promise<string[]> =>
+  (await listFeatures(pool, filter, page)).items.map(
+    ({ view, version, feature, state }) => `${view}@${version}:${feature} ${state}`,
+  );
+
+const COUNT = 'user_user_orders_count_7d';
+const AMOUNT = 'user_user_orders_amount_cents_all_time';
+
+describe('features', () => {
+  test('are known as their definitions say, once they are live', async () => {
+    const all = definitions();
+    const plan = await computePlan(pool, all);
+    await savePlan(pool, plan, assertDefinitions(all));
+    await openRevision(pool, plan.hash);
+    expect(await listed()).toEqual([]);
+    await expect(getFeature('user_orders', COUNT)).rejects.toThrow('was never live');
+    await activate(pool, plan.hash, 'test');
+    const { items } = await listFeatures(pool, {}, page);
+    const said = all.views.flatMap((view) => describeView(view, all));
+    expect(items).toHaveLength(said.length);
+    for (const { exact, view, feature, ...rest } of said)
+      expect(items).toContainEqual(
+        expect.objectContaining({
+          ...rest,
+          view,
+          feature,
+          version: 1,
+          state: 'live',
+          exact: JSON.parse(exact),
+        }),
+      );
+    expect(await getFeature('user_rank', 'user_spend_rank')).toMatchObject({
+      coldStart: null,
+      progress: { lastTick: null, lastEvent: null, lastWrite: null, watermark: null },
+    });
+  });
+
+  test('of a new version stand beside those of the old one, whose state moves on', async () => {
+    await apply(definitions());
+    await apply(richer);
+    expect(await listed({ view: 'user_orders' })).toEqual([
+      `user_orders@1:${AMOUNT} deprecated`,
+      `user_orders@1:${COUNT} deprecated`,
+      `user_orders@2:${AMOUNT} live`,
+      `user_orders@2:${COUNT} live`,
+    ]);
+    expect((await getFeature('user_orders@1', COUNT)).version).toBe(1);
+    expect((await getFeature('user_orders', COUNT)).version).toBe(2);
+    const versions = (await getFeatures(pool, 'user_orders@1')).map(({ feature, version }) => [
+      feature,
+      version,
+    ]);
+    expect(versions).toEqual([
+      [AMOUNT, 1],
+      [COUNT, 1],
+    ]);
+  });
+
+  test('say what their authors said last, without a new version', async () => {
+    await apply(definitions());
+    const owners = [{ name: 'data@shop.example', contact: '#data' }];
+    await apply({ ...definitions(), owners });
+    expect(await getFeature('user_now', 'user_has_ordered')).toMatchObject({
+      version: 1,
+      contact: '#data',
+    });
+    await apply(
+      changed((all) => {
+        all.owners = owners;
+        all.views[0]!.description = 'said again';
+        all.views[0]!.features[0]!.description = 'counted';
+        all.views[0]!.tags = ['money'];
+      }),
+    );
+    expect(await getFeature('user_orders', COUNT)).toMatchObject({
+      version: 1,
+      description: 'counted',
+      tags: ['money'],
+    });
+  });
+
+  test('are found by view, owner, tag, entity, source and state, page by page', async () => {
+    await apply(
+      changed((all) => {
+        all.views[0]!.tags = ['money', 'spend'];
+        all.views[2]!.owner = 'rank@shop.example';
+      }),
+    );
+    const ofOrders = [`user_orders@1:${AMOUNT} live`, `user_orders@1:${COUNT} live`];
+    const now = 'user_now@1:user_has_ordered live';
+    const rank = 'user_rank@1:user_spend_rank live';
+    expect(await listed()).toEqual([now, ...ofOrders, rank]);
+    expect(await listed({ view: 'user_orders' })).toEqual(ofOrders);
+    expect(await listed({ owner: 'rank@shop.example' })).toEqual([rank]);
+    expect(await listed({ tag: 'spend' })).toEqual(ofOrders);
+    expect(await listed({ entity: 'user' })).toEqual([now, ...ofOrders, rank]);
+    expect(await listed({ source: 'orders' })).toEqual([now, ...ofOrders]);
+    expect(await listed({ source: 'ranks' })).toEqual([rank]);
+    expect(await listed({ state: 'deprecated' })).toEqual([]);
+    const first = await listFeatures(pool, {}, { limit: 3 });
+    const second = await listFeatures(pool, {}, { limit: 3, after: first.next! });
+    expect([...first.items, ...second.items].map(({ feature }) => feature)).toEqual([
+      'user_has_ordered',
+      AMOUNT,
+      COUNT,
+      'user_spend_rank',
+    ]);
+    expect(second.next).toBeNull();
+  });
+
+  test('that are not there are refused with the nearest name', async () => {
+    await apply(definitions());
+    const refused = async (view: string, feature: string): Promise<unknown> =>
+      getFeature(view, feature).catch((error: unknown) => error);
+    expect(await refused('user_order', COUNT)).toMatchObject({
+      code: 'FS_NOT_FOUND',
+      details: { fix: 'did you mean "user_orders"?' },
+    });
+    expect(await refused('user_orders', 'user_user_orders_count_70d')).toMatchObject({
+      code: 'FS_NOT_FOUND',
+      details: { fix: `did you mean "${COUNT}"?` },
+    });
+    expect(await refused('user_orders@7', COUNT)).toMatchObject({ code: 'FS_NOT_FOUND' });
+  });
+});
+
+describe('lineage', () => {
+  const ends = async (
+    kind: 'column' | 'feature' | 'source' | 'service',
+    name: string,
+    direction: 'up' | 'down',
+  ) => {
+    const { edges } = await readLineage(pool, { kind, name }, direction);
+    const nodes = edges.map((edge) => (direction === 'down' ? edge.to : edge.from));
+    return [...new Set(nodes.map((node) => `${node.kind} ${node.name}`))].sort();
+  };
+
+  test('leads down to services and training sets, and up to columns and sources', async () => {
+    await apply(definitions());
+    await pool.query(`insert into training_set (id, manifest) values ('t1', $1)`, [
+      JSON.stringify({ service: null, features: [`user_orders@1:${AMOUNT}`] }),
+    ]);
+    expect(await ends('column', 'orders.amount_cents', 'down')).toEqual([
+      `feature user_orders:${AMOUNT}`,
+      'trainingSet t1',
+    ]);
+    expect(await ends('source', 'orders', 'down')).toEqual(
+      expect.arrayContaining(['feature user_now:user_has_ordered', 'service checkout', 'trainingSet t1']),
+    );
+    expect(await ends('service', 'checkout', 'up')).toEqual([
+      'column orders.known_at',
+      'column orders.order_id',
+      'column orders.ordered_at',
+      'column orders.user_id',
+      'entity user',
+      'feature user_now:user_has_ordered',
+      `feature user_orders:${COUNT}`,
+      'source orders',
+      'view user_now',
+      'view user_orders',
+    ]);
+    expect(await ends('source', 'orders', 'up')).toEqual([]);
+    const { edges } = await readLineage(pool, { kind: 'column', name: 'orders.amount_cents' }, 'down');
+    expect(edges.map(({ versions }) => versions)).toEqual([[1], [1]]);
+  });
+
+  test('leads to models, and from them to the versions that they pin', async () => {
+    await apply(definitions());
+    const reads = { services: ['checkout'] };
+    await registerModel(pool, { name: 'ranking', owner: 'ann', description: 'ranks', reads, by: 'ann' });
+    await apply(richer);
+    const { edges } = await readLineage(pool, { kind: 'model', name: 'ranking' }, 'up');
+    expect(edges).toContainEqual({
+      from: { kind: 'service', name: 'checkout' },
+      to: { kind: 'model', name: 'ranking' },
+      versions: [],
+    });
+    expect(edges).toContainEqual({
+      from: { kind: 'view', name: 'user_orders' },
+      to: { kind: 'feature', name: `user_orders:${COUNT}` },
+      versions: [1, 2],
+    });
+    await pool.query(
+      `insert into read_total (model, service, version_id, reads, last_read)
+       select 'ranking', 'checkout', id, 3, '2026-03-01T00:00:00Z' from view_version where view = 'user_orders' and version = 1`,
+    );
+    expect(await getFeature('user_orders@1', COUNT)).toMatchObject({
+      state: 'deprecated',
+      models: ['ranking'],
+      lastRead: '2026-03-01T00:00:00.000Z',
+    });
+    expect(await getFeature('user_orders@2', COUNT)).toMatchObject({ models: [], lastRead: null });
+  });
+
+  test('is of what is live: it follows versions, services and what views read', async () => {
+    await apply(definitions());
+    await apply(
+      changed((all) => {
+        const [first] = all.views as [AggregationView];
+        first.features[1]!.where = null;
+        first.features[1]!.aggregation = { op: 'distinct', value: { col: 'shop' }, limit: 9 };
+        all.services[0]!.features = ['user_now:user_has_ordered'];
+        all.views.push(aggregationView('user_more'));
+      }),
+    );
+    expect(await ends('column', 'orders.shop', 'down')).toEqual([`feature user_orders:${AMOUNT}`]);
+    expect(await ends('column', 'orders.amount_cents', 'down')).toEqual([
+      'feature user_more:user_user_more_amount_cents_all_time',
+    ]);
+    const { edges } = await readLineage(pool, { kind: 'service', name: 'checkout' }, 'up');
+    expect(edges).not.toContainEqual(expect.objectContaining({ from: { kind: 'feature', name: `user_orders:${COUNT}` }, to: { kind: 'service', name: 'checkout' } })); // biome-ignore format: short
+    expect(edges).toContainEqual({
+      from: { kind: 'view', name: 'user_orders' },
+      to: { kind: 'feature', name: `user_orders:${COUNT}` },
+      versions: [2],
+    });
+    await apply(changed((all) => void all.services.splice(0)));
+    await expect(ends('service', 'checkout', 'up')).rejects.toMatchObject({ code: 'FS_NOT_FOUND' });
+    expect((await pool.query('select from lineage where version_id is null')).rowCount).toBe(0);
+  });
+
+  test('of what is not there is refused with the nearest name', async () => {
+    await apply(definitions());
+    await expect(ends('column', 'orders.amount_cent', 'down')).rejects.toMatchObject({
+      code: 'FS_NOT_FOUND',
+      details: { fix: 'did you mean "orders.amount_cents"?' },
+    });
+  });
+});
+
+test('the watermark of a stream is its least, less the allowed lateness; of another view the last tick', async () => {
+  await apply(
+    changed((all) => {
+      all.sources[0]!.stream = { topic: 'orders', cutAtMs: 0 };
+      const streaming = aggregationView('user_live');
+      all.views.push({ ...streaming, mode: { type: 'streaming', rowsEveryMs: 3_600_000 } });
+    }),
+  );
+  await pool.query(
+    `insert into stream_offset (source, partition, topic, greatest_event_ms)
+     values ('orders', 0, 't', $1), ('orders', 1, 't', $2), ('orders', 2, 't', null)`,
+    [Date.UTC(2026, 2, 3), Date.UTC(2026, 2, 5)],
+  );
+  await pool.query(
+    `insert into view_progress (version_id, last_tick_ms) select id, $1 from view_version where view = 'user_orders'`,
+    [Date.UTC(2026, 2, 4)],
+  );
+  const watermark = async (view: string): Promise<string | null> =>
+    (await getFeature(view, `user_${view}_count_7d`)).progress.watermark;
+  expect(await watermark('user_live')).toBe('2026-03-02T00:00:00.000Z'); // a day before
+  expect(await watermark('user_orders')).toBe('2026-03-04T00:00:00.000Z');
+  expect((await getFeature('user_now', 'user_has_ordered')).progress.watermark).toBeNull();
+});
