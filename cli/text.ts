@@ -73,16 +73,3 @@ export function formatValue(value: unknown): string {
     .map(([key, item]) => `${key}: ${formatValue(item)}`)
     .join(', ')}}`;
 }
-
-/** A line of at most `width` characters, broken at spaces where there are any; what follows stands four deeper. */
-export function wrapLine(text: string, width = 80): string {
-  const lines: string[] = [];
-  for (let rest = text, margin = ''; ; margin = '    ') {
-    const room = width - margin.length;
-    const space = rest.length <= room ? -1 : rest.lastIndexOf(' ', room);
-    const end = space > room / 2 ? space : room;
-    lines.push(`${margin}${rest.slice(0, end).trimEnd()}\n`);
-    rest = rest.slice(end).trimStart();
-    if (rest === '') return lines.join('');
-  }
-}

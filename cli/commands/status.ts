@@ -1,12 +1,13 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import type { Schemas } from '../../clients/typescript/index.js';
 import { FeatureStoreError } from '../../core/error.js';
+import { wrap } from '../../core/render-plan.js';
 import { formatDuration, WEEK } from '../../core/time.js';
 import { connect } from '../address.js';
 import { UsageError } from '../errors.js';
 import { findRunningStack } from '../local.js';
 import type { Call } from '../program.js';
-import { type Cell, formatTable, wrapLine } from '../text.js';
+import { type Cell, formatTable } from '../text.js';
 
 export default async function status(
   call: Call<{ registry?: string; env?: boolean; name?: string; watch?: boolean }>,
@@ -55,7 +56,7 @@ export function renderStatus(status: Status): string {
       : `revision ${revision}, applied by ${appliedBy} at ${instant(appliedAt)}`;
   const parts = [`${environment}: ${applied}\n`];
   for (const [server, said] of [['postgres', postgres], ['temporal', temporal]]) // biome-ignore format: pairs
-    if (said !== 'ok') parts.push(`!! ${server}: ${said}\n`);
+    if (said !== 'ok') parts.push(alarm(`${server}: ${said}`));
   const add = (headings: string[], rows: Cell[][], width?: number): void => {
     if (rows.length > 0) parts.push(`\n${formatTable(headings, rows, width)}`);
   };
@@ -87,10 +88,11 @@ export function renderStatus(status: Status): string {
     80, // the table before has the whole names
   );
   for (const { source, partition, state, reason, seenAt, owed } of status.streams) {
-    if (reason !== null) parts.push(wrapLine(`!! ${source}/${partition}: paused: ${reason}`));
-    if (state === 'silent') parts.push(`!! ${source}/${partition}: its reader was last seen at ${seenAt}\n`);
+    if (reason !== null) parts.push(alarm(`${source}/${partition}: paused: ${reason}`));
+    if (state === 'silent')
+      parts.push(alarm(`${source}/${partition}: its reader was last seen at ${seenAt}`));
     if (owed > 0)
-      parts.push(`!! ${source}/${partition}: Redis missed ${owed} ranges; dual-write/… writes them\n`);
+      parts.push(alarm(`${source}/${partition}: Redis missed ${owed} ranges; dual-write/… writes them`));
   }
   add(
     ['view', 'state', 'entities', 'last tick', 'last event', 'backfill'],
@@ -104,12 +106,15 @@ export function renderStatus(status: Status): string {
     ]),
   );
   for (const { view, version, expectation, severity, what, reference, said } of status.failedExpectations)
-    parts.push(
-      wrapLine(`!! ${view}@${version}: ${expectation} (${severity}), ${what} ${reference}: ${said}`),
-    );
+    parts.push(alarm(`${view}@${version}: ${expectation} (${severity}), ${what} ${reference}: ${said}`));
   add(['service', 'features', 'owner'], status.services.map((each) => [each.service, each.features, each.owner])); // biome-ignore format: a table
   add(['run', 'since'], status.runs.map(({ id, startedAt }) => [id, instant(startedAt)])); // biome-ignore format: a table
   return parts.join('');
+}
+
+/** What somebody should look at. */
+function alarm(text: string): string {
+  return `${wrap(`!! ${text}`, '').join('\n')}\n`;
 }
 
 /** How far each partition is. */

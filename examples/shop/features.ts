@@ -10,6 +10,7 @@ import {
   define,
   distinct,
   entity,
+  expect,
   file,
   last,
   lastN,
@@ -157,6 +158,10 @@ export const userOrders = aggregationView('user_orders', {
   entity: user,
   source: orders,
   mode: batch('1d'),
+  expectations: [
+    expect.range('user_return_rate', { min: 0, max: 1 }),
+    expect.nullRate('user_avg_order_value', { max: 0.5 }),
+  ],
   features: {
     user_total_purchases: {
       description: 'Lines bought, of at least one piece.',
@@ -217,6 +222,7 @@ export const itemRatings = aggregationView('item_ratings', {
   source: ratings,
   mode: batch('1h'),
   minEvents: 3,
+  expectations: [expect.range('item_avg_rating', { min: 1, max: 5 })],
   features: {
     item_avg_rating: {
       description: 'Mean of the stars; 3.5 for items with fewer than three ratings.',
@@ -276,6 +282,7 @@ export const itemPrices = sqlView('item_prices', {
   connection: database,
   every: '1h',
   reads: { 'shop.prices': 'append' },
+  expectations: [expect.range('item_price_percentile', { min: 0, max: 1, severity: 'block' })],
   query: `
     with current as (
       select distinct on (item_id) item_id, category, price_cents, valid_from
@@ -302,6 +309,7 @@ export const userActivity = aggregationView('user_activity', {
   entity: user,
   source: interactions,
   mode: streaming(),
+  expectations: [expect.freshness({ maxAge: '6h' })],
   features: {
     user_clicks_last_30min: {
       description: 'Items viewed in the last 30 minutes.',
