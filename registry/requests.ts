@@ -23,6 +23,8 @@ export const Text = z
     (text) => !/\p{Cc}/u.test(text) && text.isWellFormed(),
     'holds control characters or no valid Unicode',
   );
+/** Who asks, for the audit. */
+export const By = Text.exactOptional();
 export const Sha256 = z.string().regex(/^[0-9a-f]{64}$/, 'is no SHA-256 in lower-case hex');
 export const Version = z.number().int().min(1).max(999_999_999);
 /** As it comes; readInstant says what is wrong with it. */

@@ -82,9 +82,12 @@ export function retireVersion(pool: Pool, retirement: Retirement): Promise<{ ver
     if (state === 'retired') return { versionId: id };
     await assertRetirable(client, retirement);
     await client.query(`update view_version set state = 'retired' where id = $1`, [id]);
-    const after = { state: 'retired' };
+    const [before, after] = [
+      { version, state },
+      { version, state: 'retired' },
+    ];
     await record(client, [
-      { who, action: 'retire', kind: 'view', name, before: { state }, after, workflow: retireRun(name) },
+      { who, action: 'retire', kind: 'view', name: view, before, after, workflow: retireRun(name) },
     ]);
     return { versionId: id };
   });

@@ -1,4 +1,3 @@
-import { userInfo } from 'node:os';
 import { createInterface } from 'node:readline/promises';
 import { type Plan, removals } from '../../core/plan.js';
 import { renderPlan } from '../../core/render-plan.js';
@@ -6,7 +5,7 @@ import { connect } from '../address.js';
 import type { Client } from '../client.js';
 import { EXIT, isFeatureStoreError, UsageError } from '../errors.js';
 import type { Call } from '../program.js';
-import { followRun, type Started } from '../run.js';
+import { followRun, startRun } from '../run.js';
 import { type Planned, readPlanned, requestPlan } from './definitions.js';
 
 type ApplyCall = Call<{ registry?: string; yes?: boolean; by?: string; remove: string[] }>;
@@ -42,10 +41,9 @@ async function start(
   { definitions, plan }: Planned,
   remove: readonly string[],
 ): Promise<string> {
-  const by = options.by ?? userInfo().username;
+  const by = options.by === undefined ? {} : { by: options.by };
   try {
-    const { run } = await client.post<Started>('/v1/apply', { definitions, planHash: plan.hash, by, remove });
-    return run;
+    return await startRun(client, '/v1/apply', { definitions, planHash: plan.hash, remove, ...by });
   } catch (error) {
     if (isFeatureStoreError(error) && error.code === 'FS_PLAN_STALE' && error.details.plan)
       out.note(`the plan of now, of which nothing was applied:\n${renderPlan(error.details.plan as Plan)}`);

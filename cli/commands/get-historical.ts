@@ -7,7 +7,7 @@ import type { Client, Run } from '../client.js';
 import { UsageError } from '../errors.js';
 import type { Output } from '../output.js';
 import type { Call } from '../program.js';
-import { followRun, type Started } from '../run.js';
+import { followRun, startRun } from '../run.js';
 import { formatFacts } from '../text.js';
 import { featuresOption } from './arguments.js';
 import { fileFormat, upload } from './import.js';
@@ -68,7 +68,7 @@ export async function makeTrainingSet(
 ): Promise<MadeTrainingSet> {
   const sha256 = await upload(client, dataframe, out);
   const run = await out.step(`joining features, ${mode}`, async (step) => {
-    const { run } = await client.post<Started>('/v1/training-sets', {
+    const started = await startRun(client, '/v1/training-sets', {
       dataframe: sha256,
       dataframeFormat: fileFormat(dataframe),
       ...what,
@@ -76,7 +76,7 @@ export async function makeTrainingSet(
       strict,
       output: outputFormat(target),
     });
-    const finished = await followRun(client, run, step);
+    const finished = await followRun(client, started, step);
     if (finished.progress) step.done(`${finished.progress.done} ${finished.progress.unit}`);
     return finished;
   });

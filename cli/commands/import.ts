@@ -6,7 +6,7 @@ import type { Client, Run } from '../client.js';
 import { UsageError } from '../errors.js';
 import type { Output } from '../output.js';
 import type { Call } from '../program.js';
-import { followRun, type Started } from '../run.js';
+import { followRun, startRun } from '../run.js';
 import { formatFacts } from '../text.js';
 import { instantOption } from './arguments.js';
 
@@ -48,7 +48,7 @@ export async function runImport(client: Client, request: ImportRequest, out: Out
   const uploaded = file === undefined ? null : await upload(client, file, out);
   const body = uploaded === null ? rest : { ...rest, file: uploaded, name: rest.name ?? importName(file!) };
   return out.step(`importing ${request.source}`, async (step) => {
-    const { run } = await client.post<Started>('/v1/imports', body);
+    const run = await startRun(client, '/v1/imports', body);
     const finished = await followRun(client, run, step);
     step.done(
       Object.entries(outcomes(finished))

@@ -1,5 +1,4 @@
 import { readFile } from 'node:fs/promises';
-import { userInfo } from 'node:os';
 import type { Schemas } from '../../clients/typescript/index.js';
 import { type Lock, readLock } from '../../core/lock.js';
 import { connect } from '../address.js';
@@ -7,7 +6,7 @@ import { ask } from '../ask.js';
 import type { Client } from '../client.js';
 import { UsageError } from '../errors.js';
 import type { Call } from '../program.js';
-import { followRun, type Started } from '../run.js';
+import { followRun, startRun } from '../run.js';
 import { formatTable } from '../text.js';
 
 type Model = Schemas['Model'];
@@ -132,11 +131,8 @@ export async function started(
   body: object,
   headers: Readonly<Record<string, string>> = {},
 ): Promise<Schemas['Run']> {
-  const { run } = await client.post<Started>(
-    path,
-    { ...body, by: options.by ?? userInfo().username },
-    headers,
-  );
+  const by = options.by === undefined ? {} : { by: options.by };
+  const run = await startRun(client, path, { ...body, ...by }, headers);
   return out.step(run, (step) => followRun(client, run, step));
 }
 

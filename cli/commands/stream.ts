@@ -1,4 +1,3 @@
-import { userInfo } from 'node:os';
 import { setTimeout as delay } from 'node:timers/promises';
 import { FeatureStoreError } from '../../core/error.js';
 import { connect } from '../address.js';
@@ -6,7 +5,7 @@ import type { Client, Run } from '../client.js';
 import { UsageError } from '../errors.js';
 import type { Step } from '../output.js';
 import type { Call } from '../program.js';
-import { finished } from '../run.js';
+import { finished, startRun } from '../run.js';
 import { formatTable } from '../text.js';
 import { type Status, streamRows } from './status.js';
 
@@ -29,11 +28,7 @@ export default async function stream(call: Call<{ registry?: string }>): Promise
   const client = connect(call);
   const { title, done } = ORDERS[order as Order];
   const streams = await call.out.step(`${title} ${source}`, async (step) => {
-    const { run } = await client.post<{ run: string }>('/v1/streams', {
-      source,
-      order,
-      by: userInfo().username,
-    });
+    const run = await startRun(client, '/v1/streams', { source, order });
     return untilAll(client, source, done, run, step);
   });
   call.out.result({ source, streams }, () => formatTable(...streamRows(streams)));

@@ -3,7 +3,7 @@ import type { Client } from '../client.js';
 import { EXIT, isFeatureStoreError } from '../errors.js';
 import type { Output } from '../output.js';
 import type { Call } from '../program.js';
-import { followRun, type Started } from '../run.js';
+import { followRun, startRun } from '../run.js';
 import { formatCount, formatFacts, formatValue } from '../text.js';
 
 interface Options {
@@ -69,7 +69,7 @@ export interface Difference {
 /** A run that found differences fails with FS_PARITY; here that is a result. */
 export async function runVerify(client: Client, request: VerifyRequest, out: Output): Promise<Verified> {
   return out.step('verifying against the oracle', async (step) => {
-    const { run } = await client.post<Started>('/v1/verifications', request);
+    const run = await startRun(client, '/v1/verifications', request);
     try {
       await followRun(client, run, step);
     } catch (error) {

@@ -2,7 +2,7 @@
 import type { Client, Run } from '../client.js';
 import { UsageError } from '../errors.js';
 import type { Output } from '../output.js';
-import { followRun, type Started } from '../run.js';
+import { followRun, startRun } from '../run.js';
 import { formatCount, formatSeconds } from '../text.js';
 import { viewArgument } from './arguments.js';
 import type { Status } from './status.js';
@@ -95,7 +95,7 @@ export async function runEach(
         const began = performance.now();
         under.set(request.view, 0);
         show();
-        const { run } = await client.post<Started>(path, request);
+        const run = await startRun(client, path, request);
         runs[index] = await followRun(client, run, {
           ...step,
           progress: ({ done, total }) => {
@@ -132,11 +132,11 @@ export async function runOne(
   client: Client,
   title: string,
   path: string,
-  body: unknown,
+  body: object,
   out: Output,
 ): Promise<Run> {
   return out.step(title, async (step) => {
-    const { run } = await client.post<Started>(path, body);
+    const run = await startRun(client, path, body);
     const finished = await followRun(client, run, step);
     const { progress } = finished;
     if (progress && progress.done > 0) step.done(`${progress.done} ${progress.unit}`);

@@ -5,7 +5,6 @@
 
 import { existsSync } from 'node:fs';
 import { mkdir, writeFile } from 'node:fs/promises';
-import { userInfo } from 'node:os';
 import { join } from 'node:path';
 import type { Definitions, StoredView } from '../../core/definition.js';
 import { FeatureStoreError } from '../../core/error.js';
@@ -22,7 +21,7 @@ import { isFeatureStoreError, UsageError } from '../errors.js';
 import { loadDefinitions } from '../load.js';
 import { stackLinks, stopCommand, wipeStack } from '../local.js';
 import type { Output } from '../output.js';
-import { followRun, type Started } from '../run.js';
+import { followRun, startRun } from '../run.js';
 import { doctor } from '../stack/doctor.js';
 import { packageDir } from '../stack/places.mjs';
 import { stackEnv, startStack, stopStack } from '../stack/stack.js';
@@ -349,11 +348,7 @@ async function applyShop(client: Client, cutAtMs: number, out: Output): Promise<
   const plan = await client.post<Parameters<typeof renderPlan>[0]>('/v1/plan', { definitions });
   out.note(renderPlan(plan).split('\n')[0]!);
   await out.step('applying', async (step) => {
-    const { run } = await client.post<Started>('/v1/apply', {
-      definitions,
-      planHash: plan.hash,
-      by: userInfo().username,
-    });
+    const run = await startRun(client, '/v1/apply', { definitions, planHash: plan.hash });
     await followRun(client, run, step);
   });
   return definitions;

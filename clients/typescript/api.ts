@@ -689,19 +689,6 @@ export interface paths {
 export type webhooks = Record<string, never>;
 export interface components {
     schemas: {
-        Started: {
-            run: string;
-        };
-        Problem: {
-            type: string;
-            title: string;
-            status: number;
-            /** @enum {string} */
-            code: "FS_CONFIG_MISSING" | "FS_CONFIG_INVALID" | "FS_UNAVAILABLE" | "FS_DEADLINE" | "FS_DISK_FULL" | "FS_INTERNAL" | "FS_REQUEST_INVALID" | "FS_REQUEST_TOO_LARGE" | "FS_NOT_FOUND" | "FS_CONFLICT" | "FS_PRECONDITION_FAILED" | "FS_DEFINITION_INVALID" | "FS_NAME_INVALID" | "FS_LOCK_INVALID" | "FS_DATA_INVALID" | "FS_TIMESTAMP_INVALID" | "FS_KEY_INVALID" | "FS_BEHIND_BASELINE" | "FS_EXPECTATION_FAILED" | "FS_LAYOUT_UNKNOWN" | "FS_RECORD_CORRUPT" | "FS_FENCED" | "FS_PLAN_STALE" | "FS_NOT_READY" | "FS_PARITY" | "FS_RUN_FAILED";
-            fix: string;
-        } & {
-            [key: string]: unknown;
-        };
         AuditItem: {
             id: number;
             /** Format: date-time */
@@ -714,6 +701,19 @@ export interface components {
             after: unknown;
             planHash: string | null;
             workflow: string | null;
+        };
+        Started: {
+            run: string;
+        };
+        Problem: {
+            type: string;
+            title: string;
+            status: number;
+            /** @enum {string} */
+            code: "FS_CONFIG_MISSING" | "FS_CONFIG_INVALID" | "FS_UNAVAILABLE" | "FS_DEADLINE" | "FS_DISK_FULL" | "FS_INTERNAL" | "FS_REQUEST_INVALID" | "FS_REQUEST_TOO_LARGE" | "FS_NOT_FOUND" | "FS_CONFLICT" | "FS_PRECONDITION_FAILED" | "FS_DEFINITION_INVALID" | "FS_NAME_INVALID" | "FS_LOCK_INVALID" | "FS_DATA_INVALID" | "FS_TIMESTAMP_INVALID" | "FS_KEY_INVALID" | "FS_BEHIND_BASELINE" | "FS_EXPECTATION_FAILED" | "FS_LAYOUT_UNKNOWN" | "FS_RECORD_CORRUPT" | "FS_FENCED" | "FS_PLAN_STALE" | "FS_NOT_READY" | "FS_PARITY" | "FS_RUN_FAILED";
+            fix: string;
+        } & {
+            [key: string]: unknown;
         };
         CatalogFeature: {
             view: string;
@@ -1837,6 +1837,7 @@ export interface components {
             format?: "csv" | "arrow";
             shiftMs?: number;
             until?: string;
+            by?: string;
         };
         ListImportsAnswer: {
             items: components["schemas"]["ImportStatus"][];
@@ -1849,17 +1850,20 @@ export interface components {
         StartBackfillBody: {
             view: string;
             version?: number;
+            by?: string;
             start?: string;
             end?: string;
         };
         StartMaterializationBody: {
             view: string;
             version?: number;
+            by?: string;
             tick?: string;
         };
         StartRefillBody: {
             view: string;
             version?: number;
+            by?: string;
         };
         RetireVersionBody: {
             name: string;
@@ -1939,6 +1943,7 @@ export interface components {
             strict: boolean;
             /** @enum {string} */
             output: "arrow" | "parquet";
+            by?: string;
         };
         ListTrainingSetsAnswer: {
             items: components["schemas"]["TrainingSetItem"][];
@@ -1953,6 +1958,7 @@ export interface components {
             seed: number;
             trainingSets?: string[];
             views?: string[];
+            by?: string;
         };
         ListVerificationsAnswer: {
             items: {
@@ -1982,6 +1988,7 @@ export interface components {
             id: string;
             /** @enum {string} */
             update: "pause" | "resume" | "drain";
+            by?: string;
         };
         OrderStreamBody: {
             source: string;

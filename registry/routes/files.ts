@@ -4,11 +4,11 @@ import { FeatureStoreError } from '../../core/error.js';
 import { formatTimestamp } from '../../core/time.js';
 import { assertFile, keepFile } from '../files.js';
 import { PageQuery, pageOf } from '../page.js';
-import { Count, Instant, readInstant, Sha256, Text } from '../requests.js';
+import { By, Count, Instant, readInstant, Sha256, Text } from '../requests.js';
 import { findRevision, getSource } from '../resolve.js';
 import type { StartRun } from '../runs.js';
 import { ImportStatus, listImports } from '../status.js';
-import { type RouteDeps, route, Started, startRun, Upload } from './route.js';
+import { type RouteDeps, route, Started, startAsked, Upload } from './route.js';
 
 const upload = route({
   id: 'uploadFile',
@@ -27,6 +27,7 @@ const ImportBody = z.strictObject({
   format: z.enum(['csv', 'arrow']).exactOptional(),
   shiftMs: Count.exactOptional(),
   until: Instant.exactOptional(),
+  by: By,
 });
 
 const startImport = route({
@@ -42,7 +43,7 @@ const startImport = route({
   },
   response: Started,
   status: 202,
-  handle: async ({ body }, deps) => startRun(deps.runs, await importRun(deps, body)),
+  handle: async ({ body }, deps) => startAsked(deps, body.by, await importRun(deps, body)),
 });
 
 const list = route({

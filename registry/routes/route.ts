@@ -8,10 +8,11 @@ import { Registry as Metrics } from 'prom-client';
 import { z } from 'zod';
 import type { Config, Environment } from '../../core/config.js';
 import { formatTimestamp } from '../../core/time.js';
+import { record } from '../audit.js';
 import type { OpenApi } from '../openapi.js';
 import type { EventProducer } from '../push.js';
 import type { Runs, StartRun } from '../runs.js';
-import type { Pool } from '../sql.js';
+import { type Pool, transaction } from '../sql.js';
 
 /** What handlers have. */
 export interface RouteDeps {
@@ -100,9 +101,35 @@ export function mediaTypeOf(schema: z.ZodType): string {
 /** The answer of a route that starts a run. */
 export const Started = z.strictObject({ run: z.string() }).meta({ id: 'Started' });
 
+/** A run whose change stands in the audit already. */
 export async function startRun(runs: Runs, run: StartRun): Promise<{ run: string }> {
   await runs.start(run);
   return { run: run.id };
+}
+
+/** A run that somebody asks for, written down before it starts: nothing runs that nobody asked for. */
+export async function startAsked(
+  { pool, runs }: Pick<RouteDeps, 'pool' | 'runs'>,
+  by: string | undefined,
+  run: StartRun,
+): Promise<{ run: string }> {
+  await recordAsked(pool, { by, action: 'start', run: run.id, asked: run.input });
+  return startRun(runs, run);
+}
+
+/** What was asked of a run. */
+export function recordAsked(
+  pool: Pool,
+  {
+    by: who = 'unknown',
+    action,
+    run,
+    asked,
+  }: { by: string | undefined; action: string; run: string; asked?: unknown },
+): Promise<void> {
+  return transaction(pool, (client) =>
+    record(client, [{ who, action, kind: 'run', name: run, after: asked, workflow: run }]),
+  );
 }
 
 /** Sorts by time, clashes with none: 20261121T033000Z-1f0c9a2b. */

@@ -1,9 +1,9 @@
 /** What runs, and the streams among it. */
 import { z } from 'zod';
-import { Text } from '../requests.js';
+import { By, Text } from '../requests.js';
 import { Run } from '../runs.js';
 import { findStreamProgress, Order, orderStream, Wanted } from '../streams.js';
-import { route } from './route.js';
+import { recordAsked, route } from './route.js';
 
 const get = route({
   id: 'getRun',
@@ -23,11 +23,12 @@ const update = route({
   method: 'POST',
   path: '/v1/runs/updates',
   summary: 'pause or resume it, drain a stream',
-  body: z.strictObject({ id: Text, update: Order }),
+  body: z.strictObject({ id: Text, update: Order, by: By }),
   example: { id: 'refill/user_orders@2', update: 'pause' },
   response: Run,
-  async handle({ body: { id, update } }, { runs }) {
+  async handle({ body: { id, update, by } }, { pool, runs }) {
     await runs.update(id, update);
+    await recordAsked(pool, { by, action: update, run: id });
     return runs.get(id);
   },
 });
@@ -37,7 +38,7 @@ const order = route({
   method: 'POST',
   path: '/v1/streams',
   summary: 'pause, resume, drain the stream of a source',
-  body: z.strictObject({ source: Text, order: Order, by: Text.exactOptional() }),
+  body: z.strictObject({ source: Text, order: Order, by: By }),
   example: { source: 'clicks', order: 'pause', by: 'ada' },
   response: z.strictObject({ source: z.string(), wanted: Wanted, run: z.string() }),
   handle: ({ body: { source, order, by = 'unknown' } }, deps) => orderStream(deps, source, order, by),

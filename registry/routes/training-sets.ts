@@ -4,10 +4,10 @@ import { FeatureStoreError } from '../../core/error.js';
 import { formatTimestamp } from '../../core/time.js';
 import { assertFile, readKeptFile } from '../files.js';
 import { PageQuery, pageOf, readPage } from '../page.js';
-import { Count, Reference, Sha256, Text, Timestamp } from '../requests.js';
+import { By, Count, Reference, Sha256, Text, Timestamp } from '../requests.js';
 import { findRevision, unknownName } from '../resolve.js';
 import type { Pool } from '../sql.js';
-import { Download, newId, route, Started, startRun } from './route.js';
+import { Download, newId, route, Started, startAsked } from './route.js';
 
 const TrainingSet = z
   .strictObject({
@@ -45,6 +45,7 @@ const start = route({
       mode: z.enum(['known-then', 'event-time']),
       strict: z.boolean().default(false),
       output: z.enum(['arrow', 'parquet']),
+      by: By,
     })
     .refine((body) => (body.service === undefined) !== (body.features === undefined), {
       path: ['service'],
@@ -59,11 +60,11 @@ const start = route({
   },
   response: Started,
   status: 202,
-  async handle({ body }, { config, pool, runs, now }) {
+  async handle({ body: { by, ...body } }, { config, pool, runs, now }) {
     await assertFile(config.filesDir, body.dataframe);
     await assertFeatures(pool, body);
     const id = newId(now());
-    return startRun(runs, {
+    return startAsked({ pool, runs }, by, {
       workflow: 'trainingSet',
       id: `training-set/${id}`,
       input: { id, ...body },

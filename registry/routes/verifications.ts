@@ -2,10 +2,10 @@
 import { z } from 'zod';
 import { formatTimestamp } from '../../core/time.js';
 import { PageQuery, pageOf, readPage } from '../page.js';
-import { Count, Text, Timestamp } from '../requests.js';
+import { By, Count, Text, Timestamp } from '../requests.js';
 import { resolveStoredView, unknownName } from '../resolve.js';
 import type { Pool } from '../sql.js';
-import { newId, route, Started, startRun } from './route.js';
+import { newId, route, Started, startAsked } from './route.js';
 import { getTrainingSet } from './training-sets.js';
 
 const start = route({
@@ -19,16 +19,17 @@ const start = route({
     seed: z.number().int().min(0).max(0xffff_ffff).default(1),
     trainingSets: z.array(Text).max(100).exactOptional(),
     views: z.array(Text).min(1).max(1_000).exactOptional(),
+    by: By,
   }),
   example: { entities: 500, moments: 3, seed: 1 },
   response: Started,
   status: 202,
-  async handle({ body }, { pool, runs, now }) {
+  async handle({ body: { by, ...body } }, { pool, runs, now }) {
     for (const view of body.views ?? []) await resolveStoredView(pool, view);
     for (const id of body.trainingSets ?? []) await getTrainingSet(pool, id);
     const id = newId(now());
     const what = body.views?.join(', ') ?? 'every view';
-    return startRun(runs, {
+    return startAsked({ pool, runs }, by, {
       workflow: 'verify',
       id: `verify/${id}`,
       input: { id, ...body },

@@ -5,6 +5,7 @@ import { VERSION_STATES } from '../../core/plan.js';
 import { floorTo, formatTimestamp } from '../../core/time.js';
 import { PageQuery, pageOf, readPage } from '../page.js';
 import {
+  By,
   Count,
   Instant,
   readInstant,
@@ -19,10 +20,10 @@ import { resolveOnlineView, resolveStoredView, resolveView, type StoredVersion }
 import { assertRetirable, retireRun } from '../retire.js';
 import type { Pool } from '../sql.js';
 import { readViewProgress, ViewProgress } from '../status.js';
-import { route, Started, startRun } from './route.js';
+import { route, Started, startAsked, startRun } from './route.js';
 
 /** A name, with a version in it or beside it. */
-const OfView = z.strictObject({ view: Text, version: Version.exactOptional() });
+const OfView = z.strictObject({ view: Text, version: Version.exactOptional(), by: By });
 
 const VersionItem = z
   .strictObject({
@@ -82,7 +83,7 @@ const backfill = route({
   example: { view: 'user_orders', start: '2026-11-01T00:00:00Z' },
   response: Started,
   status: 202,
-  async handle({ body: { start, end, ...reference } }, { pool, runs }) {
+  async handle({ body: { start, end, by, ...reference } }, { pool, runs }) {
     const found = await resolve(pool, reference);
     const startMs = start === undefined ? null : readInstant('start', start);
     const endMs = end === undefined ? null : readInstant('end', end);
@@ -92,7 +93,7 @@ const backfill = route({
         field: 'end',
       });
     const range = `${startMs === null ? 'beginning' : shortInstant(startMs)}..${endMs === null ? 'now' : shortInstant(endMs)}`;
-    return startRun(runs, {
+    return startAsked({ pool, runs }, by, {
       workflow: 'backfill',
       id: `backfill/${found.view.name}@${found.version}/${range}`,
       input: {
@@ -116,7 +117,7 @@ const materialize = route({
   example: { view: 'user_orders', tick: '2026-11-20T00:00:00Z' },
   response: Started,
   status: 202,
-  async handle({ body: { tick, ...reference } }, { pool, runs, now }) {
+  async handle({ body: { tick, by, ...reference } }, { pool, runs, now }) {
     const found = await resolve(pool, reference);
     const { cadenceMs, settleMs } = cadenceOf(found);
     const tickMs = tick === undefined ? floorTo(now() - settleMs, cadenceMs) : readInstant('tick', tick);
@@ -129,7 +130,7 @@ const materialize = route({
           field: 'tick',
         },
       );
-    return startRun(runs, {
+    return startAsked({ pool, runs }, by, {
       workflow: 'materialize',
       id: `materialize/${found.view.name}@${found.version}/${shortInstant(tickMs)}`,
       input: { view: found.view.name, version: found.version, tick: formatTimestamp(tickMs) },
@@ -148,9 +149,9 @@ const refill = route({
   example: { view: 'user_orders@2' },
   response: Started,
   status: 202,
-  async handle({ body }, { pool, runs }) {
-    const found = await resolve(pool, body, resolveOnlineView);
-    return startRun(runs, {
+  async handle({ body: { by, ...reference } }, { pool, runs }) {
+    const found = await resolve(pool, reference, resolveOnlineView);
+    return startAsked({ pool, runs }, by, {
       workflow: 'refill',
       id: `refill/${found.view.name}@${found.version}`,
       input: { view: found.view.name, version: found.version },
@@ -171,7 +172,7 @@ const retire = route({
     name: Text,
     /** Nobody may have read it for so long; 0: that is not asked. */
     unreadDays: z.number().int().min(0).max(3_650).default(7),
-    by: Text.exactOptional(),
+    by: By,
   }),
   example: { name: 'user_orders@1' },
   response: Started,
@@ -207,7 +208,7 @@ export default [versions, progress, backfill, materialize, refill, retire];
 
 function resolve(
   pool: Pool,
-  { view, version }: z.infer<typeof OfView>,
+  { view, version }: Omit<z.infer<typeof OfView>, 'by'>,
   by = resolveStoredView,
 ): Promise<StoredVersion> {
   return by(pool, version === undefined ? view : `${view}@${version}`);

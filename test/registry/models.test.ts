@@ -352,7 +352,13 @@ test('every change stands in the audit, with its run, and what was refused does 
     ['pin/churn/6', 'unknown', 'remove', true, false],
     ['pin/churn/7', 'anna', 'register', false, true],
   ]);
-  expect((await call('/v1/audit?kind=view&name=user_orders@1')).body.items).toMatchObject([
-    { action: 'retire', before: { state: 'deprecated' }, after: { state: 'retired' } },
+  const retired = await call('/v1/audit?kind=view&name=user_orders&action=retire');
+  expect(retired.body.items).toMatchObject([
+    {
+      who: 'anna',
+      before: { version: 1, state: 'deprecated' },
+      after: { version: 1, state: 'retired' },
+      workflow: 'retire/user_orders@1',
+    },
   ]);
 });

@@ -73,6 +73,14 @@ async function runOf(id: string, until: (run: Run) => boolean): Promise<Run> {
 }
 const ended = (id: string): Promise<Run> => runOf(id, ({ state }) => state !== 'running');
 
+/** What the audit says of a run, oldest first. */
+async function asked(run: string): Promise<string[]> {
+  const { body } = await get(`/v1/audit?kind=run&name=${encodeURIComponent(run)}`);
+  return (body.items as Array<{ who: string; action: string }>)
+    .map(({ who, action }) => `${who}: ${action}`)
+    .reverse();
+}
+
 const everything = (): Definitions =>
   changed((all) => {
     all.sources.push({
@@ -486,8 +494,9 @@ describe('runs', () => {
       },
     },
   ])('$why', async ({ path, body, id, input }) => {
-    const { status, body: answer } = await post(path, body());
+    const { status, body: answer } = await post(path, { ...body(), by: 'ann' });
     expect(status).toBe(202);
+    expect(await asked(answer.run)).toEqual(['ann: start']);
     if (typeof id === 'string') expect(answer.run).toBe(id);
     else expect(answer.run).toMatch(id);
     await finish(answer.run);
@@ -689,7 +698,7 @@ describe('runs', () => {
   test('are paused and go on', async () => {
     const { body } = await post('/v1/backfills', { view: 'user_orders', start: '2026-01-01T00:00:00Z' });
     const update = (name: string): Promise<Answer> =>
-      post('/v1/runs/updates', { id: body.run, update: name });
+      post('/v1/runs/updates', { id: body.run, update: name, by: 'bob' });
     expect(await update('pause')).toMatchObject({ status: 200, body: { progress: { message: 'paused' } } });
     expect(await update('resume')).toMatchObject({ status: 200, body: { progress: { message: 'running' } } });
     expect(await update('resume')).toMatchObject({ status: 409, body: { code: 'FS_CONFLICT' } });
@@ -697,6 +706,7 @@ describe('runs', () => {
     await finish(body.run);
     await ended(body.run);
     expect(await update('pause')).toMatchObject({ status: 409, body: { code: 'FS_CONFLICT' } });
+    expect(await asked(body.run)).toEqual(['unknown: start', 'bob: pause', 'bob: resume']);
   });
 
   test.each([
