@@ -8,10 +8,13 @@ import type { AggregationView, Definitions } from '../../core/definition.js';
 import { type OpenApi, Problem } from '../../registry/openapi.js';
 import { routes } from '../../registry/routes/index.js';
 import { mediaTypeOf, type Route } from '../../registry/routes/route.js';
+import { createDatabase } from './database.js';
 import { changed, source } from './definitions.js';
 import { serve } from './serve.js';
 
-const { pool, url, filesDir, finish, applyDirectly } = await serve();
+const { pool, url, filesDir, finish, applyDirectly, start } = await serve();
+/** Another, in which there is nothing. */
+const empty = await start({ pool: (await createDatabase()).pool });
 
 const ajv = new Ajv2020({ strict: false, validateFormats: false });
 /** Throws what does not fit the component. */
@@ -21,6 +24,8 @@ function assertFits(reference: string, value: unknown): void {
 }
 
 interface Asked {
+  /** Of a registry; left out: the one that is filled. */
+  at?: string;
   params?: Record<string, string>;
   query?: Record<string, string>;
   body?: unknown;
@@ -40,6 +45,7 @@ const changedAgain = (): Definitions =>
 let file = '';
 let planHash = '';
 let lock: unknown;
+let bundle = '';
 /** By operation: requests that go well. */
 const asks: Record<string, () => Asked[]> = {
   getDefinitions: () => [{}],
@@ -57,7 +63,7 @@ const asks: Record<string, () => Asked[]> = {
     })),
   listAudit: () => [{}, { query: { kind: 'view', name: 'user_orders', limit: '1' } }],
   exportRegistry: () => [{}],
-  restoreRegistry: () => [], // goes well in an empty registry alone
+  restoreRegistry: () => [{ at: empty, body: { file: bundle } }],
   uploadFile: () => [{ body: new TextEncoder().encode('a,b\n1,2\n') }],
   startImport: () => [{ body: { source: 'orders', file } }],
   listImports: () => [{}],
@@ -103,11 +109,11 @@ const asks: Record<string, () => Asked[]> = {
 
 async function ask(
   route: Route,
-  { params = {}, query = {}, body }: Asked,
+  { at = url, params = {}, query = {}, body }: Asked,
 ): Promise<{ status: number; type: string | null; text: string }> {
   const path = route.path.replaceAll(/\{(\w+)\}/g, (_, name: string) => encodeURIComponent(params[name]!));
   const type = route.body === null ? null : mediaTypeOf(route.body);
-  const response = await fetch(`${url}${path}?${new URLSearchParams(query).toString()}`, {
+  const response = await fetch(`${at}${path}?${new URLSearchParams(query).toString()}`, {
     method: route.method,
     ...(type !== null && {
       headers: { 'content-type': type },
@@ -127,6 +133,9 @@ beforeAll(async () => {
   planHash = (await pool.query<{ hash: string }>('select plan_hash as hash from revision')).rows[0]!.hash;
   const { text } = await ask(routeOf('uploadFile'), asks.uploadFile!()[0]!);
   ({ sha256: file } = JSON.parse(text) as { sha256: string });
+  const { text: registry } = await ask(routeOf('exportRegistry'), {});
+  const kept = await ask(routeOf('uploadFile'), { body: new TextEncoder().encode(registry) });
+  ({ sha256: bundle } = JSON.parse(kept.text) as { sha256: string });
   await writeFile(join(filesDir, 'set.arrow'), 'the bytes');
   const { rows } = await pool.query<{ id: number }>(`select id from view_version where view = 'user_orders'`);
   const [{ id } = { id: 0 }] = rows;
