@@ -5,7 +5,8 @@
  *   savePlan ─→ openRevision ─→ (backfills) ─→ activate        whoever reads sees the old revision until activate, the new one after
  *                    └───────────────┴──────→ abandonPlan      and the old one for ever
  *
- * At most one plan is open. The second to come, and one whose base has moved, gets FS_PLAN_STALE and changes nothing.
+ * From savePlan on a plan has its turn, until it is activated or abandoned. Whoever comes meanwhile, and a plan whose base has moved,
+ * gets FS_PLAN_STALE and changes nothing.
  */
 import type { Definitions, Entity, Source, View } from '../core/definition.js';
 import { FeatureStoreError } from '../core/error.js';
@@ -24,6 +25,7 @@ import { type Entry, record } from './audit.js';
 import { writeCatalog } from './catalog.js';
 import { listFirstRead, lockDefinitions, turnOff, turnOn } from './online.js';
 import { findRevision, LIVE, listLocks, listVersions } from './resolve.js';
+import type { Runs, StartRun } from './runs.js';
 import { type Pool, type PoolClient, transaction } from './sql.js';
 import { createArchive, createKeyIndex, createRows, dropRows, findArchiveConflicts } from './tables.js';
 
@@ -157,25 +159,67 @@ export async function readArchived(client: Pool | PoolClient): Promise<Archived>
   );
 }
 
-/** Keeps the plan and its definitions under its hash, for a workflow that carries the hash alone. */
-export function savePlan(
+/**
+ * Keeps the plan and its definitions under its hash, for a workflow that carries the hash alone, gives it its turn and begins its run.
+ * One that has its turn, or was activated, keeps it: its run goes on, or another follows. Throws FS_PLAN_STALE when the base has moved,
+ * or another plan is being applied; one whose run has ended without activating or abandoning it (terminated by hand) is given up.
+ *
+ * The run begins inside the transaction, under the lock that its first step waits for: a plan that has its turn has a run, or had one.
+ * Hence one without a run is never about to get it from another request, and nobody's death leaves a turn that is not used. A run
+ * whose plan was not committed finds none, and ends.
+ * @param runs left out: the caller begins the run
+ */
+export async function savePlan(
   pool: Pool,
   plan: Plan,
   definitions: Definitions,
   by: string = 'unknown',
+  runs?: Pick<Runs, 'isRunning' | 'start'>,
 ): Promise<void> {
+  await findLeft(pool, plan.hash, runs); // at once: a step of the other may hold the lock for minutes
   return transaction(pool, async (client) => {
-    const { rowCount } = await client.query(
-      `insert into plan (hash, base_revision, definitions, plan, saved_by) values ($1, $2, $3, $4, $5)
-       on conflict (hash) do nothing`,
-      [plan.hash, plan.baseRevision, JSON.stringify(definitions), JSON.stringify(plan), by],
-    );
-    if (rowCount === 1) await record(client, [planEntry('save', plan, by)]);
+    await lockDefinitions(client);
+    const state = (await findPlanState(client, plan.hash))?.state ?? 'abandoned';
+    if (state === 'abandoned') {
+      await assertBase(client, plan);
+      const left = await findLeft(client, plan.hash, runs);
+      if (left !== null) await giveUp(client, await readPlan(client, left), by);
+      // Abandoned just now, by a run that has not ended: it must not be taken for the next.
+      if (await runs?.isRunning(applyId(plan.hash))) throw beingApplied(plan.hash);
+      await client.query(
+        `insert into plan (hash, base_revision, definitions, plan, saved_by) values ($1, $2, $3, $4, $5)
+         on conflict (hash) do update set plan = excluded.plan, saved_by = excluded.saved_by, state = 'saved', opened = '[]'`,
+        [plan.hash, plan.baseRevision, JSON.stringify(definitions), JSON.stringify(plan), by],
+      );
+      await record(client, [planEntry('save', plan, by)]);
+    }
+    await runs?.start(applyRun(plan, by));
   });
+}
+
+/** The other plan that has its turn, if its run has ended. Throws FS_PLAN_STALE when that goes on. */
+async function findLeft(
+  db: Pool | PoolClient,
+  planHash: string,
+  runs?: Pick<Runs, 'isRunning'>,
+): Promise<string | null> {
+  const other = await findOther(db, planHash);
+  if (other === null || (runs && !(await runs.isRunning(applyId(other))))) return other;
+  throw beingApplied(other);
 }
 
 /** The run that applies a plan. */
 export const applyId = (planHash: string): string => `apply/${short(planHash)}`;
+
+export function applyRun({ hash, baseRevision, changes }: Plan, by: string): StartRun {
+  return {
+    workflow: 'applyPlan',
+    id: applyId(hash),
+    input: { planHash: hash, by },
+    summary: `apply on revision ${baseRevision}: ${changes.length} changes`,
+    ...(by === 'unknown' ? {} : { owner: by }),
+  };
+}
 
 /** What was done with a plan; what it did to each thing stands in rows of its own. */
 function planEntry(action: string, { hash, baseRevision }: Plan, who: string, after: object = {}): Entry {
@@ -192,16 +236,19 @@ function planEntry(action: string, { hash, baseRevision }: Plan, who: string, af
 
 /**
  * Makes the plan's new versions, their tables and the indexes they need; nobody reads them yet. Throws FS_NOT_FOUND for an unknown
- * plan, FS_PLAN_STALE when the registry moved on or another plan is being applied.
+ * plan, FS_PLAN_STALE for one that was given up.
  */
 export function openRevision(pool: Pool, planHash: string): Promise<OpenedRevision> {
   return transaction(pool, async (client) => {
     const saved = await lockPlan(client, planHash);
     const revision = saved.plan.baseRevision + (saved.plan.empty ? 0 : 1);
     if (saved.state === 'applied') return { revision, applied: true, opened: saved.opened, firstRead: [] };
-    await assertBase(client, saved);
     if (saved.state === 'open') return openedOf(client, saved, revision);
-    await assertNoOther(client, planHash);
+    if (saved.state === 'abandoned')
+      throw new FeatureStoreError('FS_PLAN_STALE', `plan ${short(planHash)} was given up`, {
+        fix: 'plan again and apply that',
+        plan: planHash,
+      });
     for (const source of saved.definitions.sources) await createArchive(client, source);
     const opened: OpenedVersion[] = [];
     for (const change of saved.plan.changes)
@@ -225,10 +272,7 @@ async function openedOf(client: PoolClient, saved: SavedPlan, revision: number):
   return { revision, applied: false, opened: saved.opened, firstRead: await listFirstRead(client, saved) };
 }
 
-/**
- * Makes the plan the present revision: one transaction moves every reader. Throws FS_PLAN_STALE like openRevision, FS_CONFLICT for a
- * plan that is not open.
- */
+/** Makes the plan the present revision: one transaction moves every reader. Throws FS_CONFLICT for a plan that is not open. */
 export function activate(pool: Pool, planHash: string, by: string): Promise<{ revision: number }> {
   return transaction(pool, async (client) => {
     const saved = await lockPlan(client, planHash);
@@ -239,7 +283,6 @@ export function activate(pool: Pool, planHash: string, by: string): Promise<{ re
         fix: 'apply the definitions again',
         plan: planHash,
       });
-    await assertBase(client, saved);
     const before = (await findRevision(client))?.definitions;
     if (!saved.plan.empty)
       await client.query(
@@ -267,29 +310,7 @@ export function activate(pool: Pool, planHash: string, by: string): Promise<{ re
 export function abandonPlan(pool: Pool, planHash: string, by?: string): Promise<{ versionIds: number[] }> {
   return transaction(pool, async (client) => {
     const saved = await lockPlan(client, planHash);
-    if (saved.state !== 'open' && saved.state !== 'abandoned') return { versionIds: [] };
-    const versionIds: number[] = [];
-    for (const { versionId, before } of saved.opened) {
-      if (before === null || before === 'abandoned') versionIds.push(versionId);
-      // Asked again, the state may be another's: a later plan opened or activated the version.
-      if (saved.state === 'abandoned') continue;
-      await client.query('update view_version set state = $2 where id = $1', [
-        versionId,
-        before ?? 'abandoned',
-      ]);
-      if (before === null || before === 'abandoned') await dropVersion(client, versionId);
-    }
-    if (saved.state === 'open') {
-      await client.query(`update plan set state = 'abandoned' where hash = $1`, [planHash]);
-      await turnOff(client);
-      await record(client, [planEntry('abandon', saved.plan, by ?? saved.by)]);
-    }
-    if (versionIds.length === 0) return { versionIds };
-    const { rows } = await client.query<{ id: number }>(
-      `select id from view_version where id = any ($1) and state = 'abandoned' order by id`,
-      [versionIds],
-    );
-    return { versionIds: rows.map(({ id }) => id) };
+    return saved.state === 'applied' ? { versionIds: [] } : giveUp(client, saved, by ?? saved.by);
   });
 }
 
@@ -301,18 +322,12 @@ export function settleOnline(pool: Pool): Promise<void> {
   });
 }
 
-/** The plan being applied, if there is one. */
-export async function findOpenPlan(pool: Pool): Promise<{ hash: string } | null> {
-  const { rows } = await pool.query<{ hash: string }>(`select hash from plan where state = 'open'`);
-  return rows[0] ?? null;
-}
-
 /** A saved plan and how far it came. */
 export async function findPlanState(
-  pool: Pool,
+  db: Pool | PoolClient,
   planHash: string,
 ): Promise<{ plan: Plan; state: SavedPlan['state'] } | null> {
-  const { rows } = await pool.query<{ plan: Plan; state: SavedPlan['state'] }>(
+  const { rows } = await db.query<{ plan: Plan; state: SavedPlan['state'] }>(
     'select plan, state from plan where hash = $1',
     [planHash],
   );
@@ -331,6 +346,10 @@ interface SavedPlan {
 
 async function lockPlan(client: PoolClient, planHash: string): Promise<SavedPlan> {
   await lockDefinitions(client);
+  return readPlan(client, planHash);
+}
+
+async function readPlan(client: PoolClient, planHash: string): Promise<SavedPlan> {
   const { rows } = await client.query<SavedPlan>(
     'select plan, definitions, state, opened, saved_by as by from plan where hash = $1',
     [planHash],
@@ -342,7 +361,7 @@ async function lockPlan(client: PoolClient, planHash: string): Promise<SavedPlan
   });
 }
 
-async function assertBase(client: PoolClient, { plan }: SavedPlan): Promise<void> {
+async function assertBase(client: PoolClient, plan: Plan): Promise<void> {
   const { rows } = await client.query<{ revision: number }>(
     'select coalesce(max(revision), 0)::bigint as revision from revision',
   );
@@ -360,20 +379,45 @@ async function assertBase(client: PoolClient, { plan }: SavedPlan): Promise<void
   );
 }
 
-async function assertNoOther(client: PoolClient, planHash: string): Promise<void> {
-  const { rows } = await client.query<{ hash: string }>(
-    `select hash from plan where state = 'open' and hash <> $1`,
+/** Another plan that has its turn. */
+async function findOther(db: Pool | PoolClient, planHash: string): Promise<string | null> {
+  const { rows } = await db.query<{ hash: string }>(
+    `select hash from plan where state in ('saved', 'open') and hash <> $1`,
     [planHash],
   );
-  if (!rows[0]) return;
-  throw anotherIsOpen(rows[0].hash);
+  return rows[0]?.hash ?? null;
 }
 
-export function anotherIsOpen(planHash: string): FeatureStoreError {
+function beingApplied(planHash: string): FeatureStoreError {
   return new FeatureStoreError('FS_PLAN_STALE', `plan ${short(planHash)} is being applied`, {
     fix: `wait for ${applyId(planHash)} to end, then plan again`,
     plan: planHash,
   });
+}
+
+async function giveUp(client: PoolClient, saved: SavedPlan, by: string): Promise<{ versionIds: number[] }> {
+  const versionIds: number[] = [];
+  for (const { versionId, before } of saved.opened) {
+    if (before === null || before === 'abandoned') versionIds.push(versionId);
+    // Asked again, the state may be another's: a later plan opened or activated the version.
+    if (saved.state === 'abandoned') continue;
+    await client.query('update view_version set state = $2 where id = $1', [
+      versionId,
+      before ?? 'abandoned',
+    ]);
+    if (before === null || before === 'abandoned') await dropVersion(client, versionId);
+  }
+  if (saved.state !== 'abandoned') {
+    await client.query(`update plan set state = 'abandoned' where hash = $1`, [saved.plan.hash]);
+    await turnOff(client);
+    await record(client, [planEntry('abandon', saved.plan, by)]);
+  }
+  if (versionIds.length === 0) return { versionIds };
+  const { rows } = await client.query<{ id: number }>(
+    `select id from view_version where id = any ($1) and state = 'abandoned' order by id`,
+    [versionIds],
+  );
+  return { versionIds: rows.map(({ id }) => id) };
 }
 
 async function openVersion(

@@ -136,7 +136,7 @@ export function readStatus(pool: Pool): Promise<Status> {
         'select generation::text from generation',
       );
       const { rows: open } = await client.query<{ hash: string }>(
-        `select hash from plan where state = 'open'`,
+        `select hash from plan where state in ('saved', 'open')`,
       );
       return {
         revision: revision?.revision ?? 0,

@@ -14,14 +14,14 @@ import {
 import { FeatureStoreError } from '../../core/error.js';
 import { type Change, hashDefinitions, type Plan as PlanType, removals } from '../../core/plan.js';
 import { formatTimestamp } from '../../core/time.js';
-import { abandonPlan, anotherIsOpen, applyId, findOpenPlan, findPlanState, savePlan } from '../apply.js';
+import { applyId, applyRun, findPlanState, savePlan } from '../apply.js';
 import { namesTag } from '../etag.js';
 import { planNow } from '../inspect.js';
 import { PageQuery, pageOf, readPage } from '../page.js';
 import { Count, Sha256, Text, Timestamp } from '../requests.js';
 import { findRevision, type Revision } from '../resolve.js';
 import type { Pool } from '../sql.js';
-import { type RouteDeps, route, Started, startRun } from './route.js';
+import { route, Started, startRun } from './route.js';
 
 const FieldChange = z.strictObject({
   path: z.string(),
@@ -164,19 +164,9 @@ const apply = route({
     if (ifMatch !== undefined) await assertBase(pool, plan, ifMatch);
     if (planHash !== undefined && plan.hash !== planHash) throw stale(planHash, plan);
     assertRemovals(plan, remove);
-    if (!repeated) {
-      await clearOpenPlan({ pool, runs }, plan.hash, by);
-      await savePlan(pool, plan, assertDefinitions(definitions), by);
-    }
-    const id = applyId(plan.hash);
-    if (repeated?.state === 'applied') return { run: id };
-    return startRun(runs, {
-      workflow: 'applyPlan',
-      id,
-      input: { planHash: plan.hash, by },
-      summary: `apply on revision ${plan.baseRevision}: ${plan.changes.length} changes`,
-      ...(by === 'unknown' ? {} : { owner: by }),
-    });
+    if (repeated) return startRun(runs, applyRun(plan, by));
+    await savePlan(pool, plan, assertDefinitions(definitions), by, runs);
+    return { run: applyId(plan.hash) };
   },
 });
 
@@ -240,7 +230,7 @@ async function findRepeated(
 ): ReturnType<typeof findPlanState> {
   const found = await findPlanState(pool, planHash);
   if (!found || found.plan.definitionsHash !== hashDefinitions(assertDefinitions(definitions))) return null;
-  if (found.state === 'open') return found;
+  if (found.state === 'saved' || found.state === 'open') return found;
   const revision = await findRevision(pool);
   const isPresent = found.plan.empty
     ? revision?.revision === found.plan.baseRevision
@@ -298,16 +288,4 @@ function assertRemovals(plan: PlanType, named: readonly string[]): void {
     field: 'remove',
     removes: [...removed],
   });
-}
-
-/** A plan whose run has ended without activating or abandoning it (terminated by hand) is given up; one that runs keeps its turn. */
-async function clearOpenPlan(
-  { pool, runs }: Pick<RouteDeps, 'pool' | 'runs'>,
-  planHash: string,
-  by: string,
-): Promise<void> {
-  const open = await findOpenPlan(pool);
-  if (!open || open.hash === planHash) return;
-  if (await runs.isRunning(applyId(open.hash))) throw anotherIsOpen(open.hash);
-  await abandonPlan(pool, open.hash, by);
 }

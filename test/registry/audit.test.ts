@@ -94,7 +94,7 @@ describe('every change has its row', () => {
     await openRevision(pool, plan.hash);
     await abandonPlan(pool, plan.hash);
     expect(await said({ action: 'abandon' })).toEqual([`ann: abandon plan ${plan.hash.slice(0, 16)}`]);
-    await openRevision(pool, plan.hash);
+    await savePlan(pool, plan, assertDefinitions(definitions()), 'ann');
     await abandonPlan(pool, plan.hash, 'bob');
     expect((await said({ action: 'abandon' }))[1]).toBe(`bob: abandon plan ${plan.hash.slice(0, 16)}`);
   });
@@ -137,10 +137,10 @@ describe('what changes nothing has none', () => {
 
   test('when it is rolled back', async () => {
     const plan = await computePlan(pool, definitions());
-    await savePlan(pool, plan, assertDefinitions(definitions()));
     await applyTo(pool, other);
     const before = await rows();
-    await expect(openRevision(pool, plan.hash)).rejects.toMatchObject({ code: 'FS_PLAN_STALE' });
+    const saving = savePlan(pool, plan, assertDefinitions(definitions()));
+    await expect(saving).rejects.toMatchObject({ code: 'FS_PLAN_STALE' });
     const failed = transaction(pool, async (client) => {
       await record(client, [{ who: 'ann', action: 'try', kind: 'plan', name: 'x' }]);
       throw new Error('no');

@@ -7,6 +7,7 @@ import { beforeAll, describe, expect, test } from 'vitest';
 import { saveStatistics, saveVerdicts } from '../../activities/statistics.js';
 import { assertDefinitions } from '../../core/check.js';
 import type { AggregationView, Definitions } from '../../core/definition.js';
+import { FeatureStoreError } from '../../core/error.js';
 import type { Plan } from '../../core/plan.js';
 import { addValue, createSummary } from '../../core/statistics.js';
 import { createRuns, type Run, type Runs } from '../../registry/runs.js';
@@ -251,50 +252,112 @@ describe('plan and apply', () => {
     );
     expect((await get('/v1/definitions')).body).toEqual(before);
   });
-  const variants = [4, 5, 6].map((minEvents) =>
+  const variant = (minEvents: number): Definitions =>
     changed((all) => {
       (all.views[0] as AggregationView).minEvents = minEvents;
-    }, everything()),
-  );
-  test('while one plan is applied another is told to wait; once it was ended by hand, it gives way', async () => {
-    const first = await post('/v1/apply', { definitions: variants[2], by: 'waits while open' });
-    await runOf(first.body.run, ({ progress }) => progress !== null);
-    expect(await post('/v1/apply', { definitions: variants[0] })).toMatchObject({
-      status: 409,
-      body: { code: 'FS_PLAN_STALE' },
-    });
-    await temporal.workflow.getHandle(first.body.run).terminate('by hand');
-    const second = await post('/v1/apply', { definitions: variants[0] });
-    expect(second.status).toBe(202);
-    expect(await ended(second.body.run)).toMatchObject({ state: 'completed', result: { revision: 2 } });
-    expect((await get(`/v1/runs?id=${encodeURIComponent(first.body.run)}`)).body).toMatchObject({
-      state: 'terminated',
-    });
+    }, everything());
+  const planned = async (
+    definitions: Definitions,
+  ): Promise<{ definitions: Definitions; planHash: string }> => ({
+    definitions,
+    planHash: (await post('/v1/plan', { definitions })).body.hash,
   });
-  test('twenty at once, of two plans: one wins, the others are told', async () => {
-    const answers = await Promise.all(
-      Array.from({ length: 20 }, (_, index) => post('/v1/apply', { definitions: variants[1 + (index % 2)] })),
-    );
-    const runs = await Promise.all(
-      [...new Set(answers.filter(({ status }) => status === 202).map(({ body }) => body.run as string))].map(
-        ended,
-      ),
-    );
-    for (const { status, body } of answers)
-      if (status !== 202) expect([status, body.code]).toEqual([409, 'FS_PLAN_STALE']);
-    const won = runs.filter(({ state }) => state === 'completed');
-    expect(won).toHaveLength(1);
-    for (const lost of runs.filter((run) => run !== won[0]))
-      expect(lost).toMatchObject({ state: 'failed', error: { code: 'FS_PLAN_STALE' } });
-    const { body: present } = await get('/v1/definitions');
-    expect(present.revision).toBe(3);
-    // The winner's run is called after its plan: what is applied is that plan's definitions, whole.
-    const { rows } = await pool.query<{ definitions: Definitions }>(
-      `select definitions from plan where 'apply/' || left(hash, 16) = $1`,
-      [won[0]!.id],
-    );
-    expect(present.definitions).toEqual(rows[0]!.definitions);
-    expect(variants.slice(1).map((each) => assertDefinitions(each))).toContainEqual(present.definitions);
+  const told = { status: 409, body: { code: 'FS_PLAN_STALE' } };
+  test.each(['waits', 'waits while open'])(
+    'while one plan is applied (%s) another is told to wait; once it was ended by hand, it gives way',
+    async (by) => {
+      const { revision } = (await get('/v1/definitions')).body;
+      const [first, second] = [await planned(variant(4)), variant(5 + revision)];
+      const { run } = (await post('/v1/apply', { ...first, by })).body;
+      await runOf(run, ({ progress }) => progress !== null);
+      expect(await post('/v1/apply', { definitions: second })).toMatchObject(told);
+      expect(await post('/v1/apply', first)).toEqual({ status: 202, body: { run } });
+      await temporal.workflow.getHandle(run).terminate('by hand');
+      const after = await post('/v1/apply', { definitions: second });
+      expect(after.status).toBe(202);
+      expect(await ended(after.body.run)).toMatchObject({
+        state: 'completed',
+        result: { revision: revision + 1 },
+      });
+      expect((await get(`/v1/runs?id=${encodeURIComponent(run)}`)).body).toMatchObject({
+        state: 'terminated',
+      });
+    },
+  );
+  test('twenty at once, of two plans: all answers are one run or a refusal, and its plan is applied, whole', async () => {
+    for (let round = 0; round < 5; round++) {
+      const { revision } = (await get('/v1/definitions')).body;
+      const plans = [await planned(variant(10 + 2 * round)), await planned(variant(11 + 2 * round))];
+      const answers = await Promise.all(
+        Array.from({ length: 20 }, (_, index) => post('/v1/apply', plans[index % 2])),
+      );
+      const runs = new Set<string>();
+      for (const { status, body } of answers)
+        if (status === 202) runs.add(body.run);
+        else expect({ status, body }).toMatchObject(told);
+      expect(runs.size).toBe(1);
+      const [run] = [...runs];
+      expect(await ended(run!)).toMatchObject({ state: 'completed', result: { revision: revision + 1 } });
+      const winner = plans.find(({ planHash }) => run === `apply/${planHash.slice(0, 16)}`)!;
+      expect((await get('/v1/definitions')).body).toMatchObject({
+        revision: revision + 1,
+        definitions: assertDefinitions(winner.definitions),
+      });
+      const { rows } = await pool.query<{ version: number; minEvents: number }>(
+        `select version, (definition ->> 'minEvents')::int as "minEvents" from view_version
+          where view = 'user_orders' and state not in ('deprecated', 'abandoned')`,
+      );
+      expect(rows).toMatchObject([{ minEvents: (winner.definitions.views[0] as AggregationView).minEvents }]);
+      expect((await get('/v1/status')).body.openPlan).toBeNull();
+    }
+  });
+  test('a plan whose run is about to begin keeps its turn', async () => {
+    const runs = createRuns({ environment, temporalAddress, temporalNamespace, temporalUiUrl: null });
+    const gate = () => {
+      let open = (): void => {};
+      const opened = new Promise<void>((resolve) => {
+        open = resolve;
+      });
+      return { open, opened };
+    };
+    const [reached, begun] = [gate(), gate()];
+    const slow = await start({
+      runs: {
+        ...runs,
+        async start(run) {
+          reached.open();
+          await begun.opened;
+          await runs.start(run);
+        },
+      },
+    });
+    const first = post('/v1/apply', { definitions: variant(30) }, slow);
+    await reached.opened;
+    const second = post('/v1/apply', { definitions: variant(31) });
+    const waiting = `select from pg_locks where locktype = 'advisory' and not granted
+                        and (classid::bigint << 32 | objid::bigint) = hashtextextended('almanac definitions ' || current_schema(), 0)`;
+    await expect.poll(async () => (await pool.query(waiting)).rowCount).toBe(1);
+    begun.open();
+    const { status, body } = await first;
+    expect(status).toBe(202);
+    expect(await second).toMatchObject({ ...told, body: { ...told.body, plan: expect.anything() } });
+    expect(await ended(body.run)).toMatchObject({ state: 'completed' });
+  });
+  test('a run that began, but whose plan was not committed, ends; nobody has the turn', async () => {
+    const runs = createRuns({ environment, temporalAddress, temporalNamespace, temporalUiUrl: null });
+    const lost = new FeatureStoreError('FS_UNAVAILABLE', 'the answer was lost', { fix: 'try again' });
+    const dying = await start({
+      runs: { ...runs, start: (run) => runs.start(run).then(() => Promise.reject(lost)) },
+    });
+    const plan = await planned(variant(32));
+    expect((await post('/v1/apply', plan, dying)).status).toBe(503);
+    expect(await ended(`apply/${plan.planHash.slice(0, 16)}`)).toMatchObject({
+      state: 'failed',
+      error: { code: 'FS_NOT_FOUND' },
+    });
+    const { status, body } = await post('/v1/apply', { definitions: variant(33) });
+    expect(status).toBe(202);
+    expect(await ended(body.run)).toMatchObject({ state: 'completed' });
   });
 });
 
