@@ -19,11 +19,12 @@ import {
   planDefinitions,
   type ViewChange,
 } from '../core/plan.js';
+import type { Edition } from '../core/serving-plan.js';
 import { streamOf } from '../core/stream.js';
 import { type Entry, record } from './audit.js';
 import { writeCatalog } from './catalog.js';
 import { listFirstRead, lockDefinitions, turnOff, turnOn } from './online.js';
-import { findRevision, LIVE, listLocks, listVersions } from './resolve.js';
+import { findRevision, LIVE, listLocks, listVersions, readEdition } from './resolve.js';
 import { type Pool, type PoolClient, transaction } from './sql.js';
 import { createArchive, createKeyIndex, createRows, dropRows, findArchiveConflicts } from './tables.js';
 
@@ -281,7 +282,7 @@ export function abandonPlan(pool: Pool, planHash: string, by?: string): Promise<
     }
     if (saved.state === 'open') {
       await client.query(`update plan set state = 'abandoned' where hash = $1`, [planHash]);
-      await turnOff(client);
+      await turnOff(client, false);
       await record(client, [planEntry('abandon', saved.plan, by ?? saved.by)]);
     }
     if (versionIds.length === 0) return { versionIds };
@@ -293,11 +294,15 @@ export function abandonPlan(pool: Pool, planHash: string, by?: string): Promise<
   });
 }
 
-/** Once serving reads the present revision: what nobody reads any more. */
-export function settleOnline(pool: Pool): Promise<void> {
+/**
+ * What nobody reads any more, once serving has the present plan. Where it has an older one, whoever made the change since publishes it,
+ * and settles then. @param published of the plan that serving has; null: it has none
+ */
+export function settleOnline(pool: Pool, published: Edition | null): Promise<void> {
   return transaction(pool, async (client) => {
     await lockDefinitions(client);
-    await turnOff(client);
+    const { revision, modelChanges } = await readEdition(client);
+    await turnOff(client, revision === published?.revision && modelChanges === published.modelChanges);
   });
 }
 
