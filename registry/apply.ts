@@ -19,6 +19,7 @@ import {
   planDefinitions,
   type ViewChange,
 } from '../core/plan.js';
+import { removedButLocked } from '../core/refused.js';
 import type { Edition } from '../core/serving-plan.js';
 import { streamOf } from '../core/stream.js';
 import { type Entry, record } from './audit.js';
@@ -193,7 +194,7 @@ function planEntry(action: string, { hash, baseRevision }: Plan, who: string, af
 
 /**
  * Makes the plan's new versions, their tables and the indexes they need; nobody reads them yet. Throws FS_NOT_FOUND for an unknown
- * plan, FS_PLAN_STALE when the registry moved on or another plan is being applied.
+ * plan, FS_PLAN_STALE when the registry moved on, a model reads what the plan removes, or another plan is being applied.
  */
 export function openRevision(pool: Pool, planHash: string): Promise<OpenedRevision> {
   return transaction(pool, async (client) => {
@@ -203,6 +204,7 @@ export function openRevision(pool: Pool, planHash: string): Promise<OpenedRevisi
     await assertBase(client, saved);
     if (saved.state === 'open') return openedOf(client, saved, revision);
     await assertNoOther(client, planHash);
+    await assertUnlocked(client, saved);
     for (const source of saved.definitions.sources) await createArchive(client, source);
     const opened: OpenedVersion[] = [];
     for (const change of saved.plan.changes)
@@ -241,6 +243,7 @@ export function activate(pool: Pool, planHash: string, by: string): Promise<{ re
         plan: planHash,
       });
     await assertBase(client, saved);
+    await assertUnlocked(client, saved);
     const before = (await findRevision(client))?.definitions;
     if (!saved.plan.empty)
       await client.query(
@@ -362,6 +365,21 @@ async function assertBase(client: PoolClient, { plan }: SavedPlan): Promise<void
       baseRevision: plan.baseRevision,
       revision,
     },
+  );
+}
+
+/** Models move while a plan waits and fills, and make no revision: what they read by now stays. */
+async function assertUnlocked(client: PoolClient, { plan, definitions }: SavedPlan): Promise<void> {
+  const before = (await findRevision(client))?.definitions;
+  const problems = before ? removedButLocked(before, definitions, await listLocks(client)) : [];
+  if (problems.length === 0) return;
+  throw new FeatureStoreError(
+    'FS_PLAN_STALE',
+    [
+      `plan ${short(plan.hash)} takes away what models read since`,
+      ...problems.map(({ path, message }) => `${path}: ${message}`),
+    ].join('\n'),
+    { fix: problems[0]!.fix, plan: plan.hash, problems },
   );
 }
 

@@ -45,6 +45,9 @@ async function apply(next: Definitions): Promise<string> {
   return hash;
 }
 
+const register = (reads: Registration['reads']) =>
+  registerModel(pool, { name: 'churn', owner: 'ml', description: '', reads, by: 'test' });
+
 /** Everything a reader can see. */
 async function seen(): Promise<unknown> {
   const revision = await findRevision(pool);
@@ -300,8 +303,6 @@ describe('the online set', () => {
     });
   const orders = 'user_orders:user_user_orders_count_7d';
   const rank = 'user_rank:user_spend_rank';
-  const register = (reads: Registration['reads']) =>
-    registerModel(pool, { name: 'churn', owner: 'ml', description: '', reads, by: 'test' });
   const fill = () =>
     pool.query('insert into view_progress (version_id) select id from view_version on conflict do nothing');
   const open = async (next: Definitions) => {
@@ -457,6 +458,36 @@ describe('two at once', () => {
       'user_orders@2 live',
     ]);
     expect(revision?.definitions).toEqual(assertDefinitions(winner === hashes[0] ? other : another));
+  });
+  test.each([
+    {
+      why: 'a view',
+      next: changed((all) => {
+        all.views = all.views.filter(({ name }) => name !== 'user_now');
+        all.services[0]!.features = ['user_orders:user_user_orders_count_7d'];
+      }),
+      says: 'views.user_now: is removed, but in the lock of model "churn" (v1, by checkout)',
+    },
+    {
+      why: 'a service',
+      next: changed((all) => {
+        all.services = [];
+      }),
+      says: 'services.checkout: is removed, but in the lock of model "churn"',
+    },
+  ])('$why that a model reads since the plan was made is not removed', async ({ next, says }) => {
+    const stale = { code: 'FS_PLAN_STALE', message: expect.stringContaining(says) };
+    await apply(definitions());
+    const hash = await save(next);
+    await openRevision(pool, hash);
+    await register({ services: ['checkout'] }); // while it fills
+    const before = await seen();
+    await expect(activate(pool, hash, 'test')).rejects.toMatchObject(stale);
+    await abandonPlan(pool, hash);
+    await expect(openRevision(pool, hash)).rejects.toMatchObject(stale);
+    expect(await seen()).toEqual(before);
+    await removeModel(pool, { model: 'churn', seen: null, by: 'test' });
+    expect(await apply(next)).toBe(hash);
   });
   test('a plan whose base has moved is refused', async () => {
     const [first, second] = [await save(definitions()), await save(other)];
