@@ -23,7 +23,7 @@ import { archiveTable } from '../registry/tables.js';
 import type { Deps } from './deps.js';
 import { beat, beating } from './heartbeat.js';
 import { beginsLive, cadenceOf } from './offline/ticks.js';
-import { publishOnlineSet } from './online/publish.js';
+import { publishOnlineSet, readPublished } from './online/publish.js';
 import { removeVersions } from './online/remove.js';
 import { assertOnline } from './output.js';
 import { assertNotEmptied, emptied, publishCurrentPlan } from './refill.js';
@@ -106,10 +106,8 @@ export function createApplyActivities(deps: Deps) {
       throw emptied(`revision ${revision} is live, but Redis was emptied`, missing);
     },
 
-    /** Serving has the present plan: streams, schedules and repairs leave what nobody reads any more alone. */
-    async settleOnline(): Promise<void> {
-      await beating(() => settleOnline(pool));
-    },
+    /** Once serving has the present plan, streams, schedules and repairs leave what nobody reads any more alone. */
+    settleOnline: () => beating(settle),
 
     /** Removes from Redis what nobody reads; an attempt that was cut off is ended by the next, of whichever plan. */
     async reclaim(): Promise<void> {
@@ -122,9 +120,14 @@ export function createApplyActivities(deps: Deps) {
       const versions: ViewVersion[] = [];
       for (const id of versionIds) versions.push(await getVersion(pool, id));
       await deleteSchedules(getClient().schedule, environment, versions);
+      await beating(settle);
       await beating(reclaim);
     },
   };
+
+  async function settle(): Promise<void> {
+    await settleOnline(pool, await readPublished(redis, environment));
+  }
 
   async function reclaim(): Promise<void> {
     const versionIds = await listReclaimable(pool);

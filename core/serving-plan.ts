@@ -5,13 +5,17 @@
 import type { AggregationView, Entity, OnDemandView, Service, Source, SqlView } from './definition.js';
 import type { VersionState } from './plan.js';
 
-export interface ServingPlan {
+/** What a plan was compiled from: it tells which of two is newer. */
+export interface Edition {
+  /** Of the registry. */
+  revision: number;
+  /** How many changes of models it has seen. */
+  modelChanges: number;
+}
+
+export interface ServingPlan extends Edition {
   /** Layout of this document; serving refuses one it does not know. */
   layout: 2;
-  /** Registry revision it was compiled from. */
-  revision: number;
-  /** How many changes of models it has seen: with the revision it tells which of two plans is newer. */
-  modelChanges: number;
   /** Equals the generation in Postgres. */
   generation: string;
   /** Every version that is live or locked, several of one view too. */

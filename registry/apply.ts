@@ -20,11 +20,13 @@ import {
   planDefinitions,
   type ViewChange,
 } from '../core/plan.js';
+import { removedButLocked } from '../core/refused.js';
+import type { Edition } from '../core/serving-plan.js';
 import { streamOf } from '../core/stream.js';
 import { type Entry, record } from './audit.js';
 import { writeCatalog } from './catalog.js';
 import { listFirstRead, lockDefinitions, turnOff, turnOn } from './online.js';
-import { findRevision, LIVE, listLocks, listVersions } from './resolve.js';
+import { findRevision, LIVE, listLocks, listVersions, readEdition } from './resolve.js';
 import type { Runs, StartRun } from './runs.js';
 import { type Pool, type PoolClient, transaction } from './sql.js';
 import { createArchive, createKeyIndex, createRows, dropRows, findArchiveConflicts } from './tables.js';
@@ -236,7 +238,7 @@ function planEntry(action: string, { hash, baseRevision }: Plan, who: string, af
 
 /**
  * Makes the plan's new versions, their tables and the indexes they need; nobody reads them yet. Throws FS_NOT_FOUND for an unknown
- * plan, FS_PLAN_STALE for one that was given up.
+ * plan, FS_PLAN_STALE for one that was given up, and when a model reads what the plan removes.
  */
 export function openRevision(pool: Pool, planHash: string): Promise<OpenedRevision> {
   return transaction(pool, async (client) => {
@@ -249,6 +251,7 @@ export function openRevision(pool: Pool, planHash: string): Promise<OpenedRevisi
         fix: 'plan again and apply that',
         plan: planHash,
       });
+    await assertUnlocked(client, saved);
     for (const source of saved.definitions.sources) await createArchive(client, source);
     const opened: OpenedVersion[] = [];
     for (const change of saved.plan.changes)
@@ -272,7 +275,10 @@ async function openedOf(client: PoolClient, saved: SavedPlan, revision: number):
   return { revision, applied: false, opened: saved.opened, firstRead: await listFirstRead(client, saved) };
 }
 
-/** Makes the plan the present revision: one transaction moves every reader. Throws FS_CONFLICT for a plan that is not open. */
+/**
+ * Makes the plan the present revision: one transaction moves every reader. Throws FS_CONFLICT for a plan that is not open, FS_PLAN_STALE
+ * when a model reads what it removes.
+ */
 export function activate(pool: Pool, planHash: string, by: string): Promise<{ revision: number }> {
   return transaction(pool, async (client) => {
     const saved = await lockPlan(client, planHash);
@@ -283,6 +289,7 @@ export function activate(pool: Pool, planHash: string, by: string): Promise<{ re
         fix: 'apply the definitions again',
         plan: planHash,
       });
+    await assertUnlocked(client, saved);
     const before = (await findRevision(client))?.definitions;
     if (!saved.plan.empty)
       await client.query(
@@ -314,11 +321,15 @@ export function abandonPlan(pool: Pool, planHash: string, by?: string): Promise<
   });
 }
 
-/** Once serving reads the present revision: what nobody reads any more. */
-export function settleOnline(pool: Pool): Promise<void> {
+/**
+ * What nobody reads any more, once serving has the present plan. Where it has an older one, whoever made the change since publishes it,
+ * and settles then. @param published of the plan that serving has; null: it has none
+ */
+export function settleOnline(pool: Pool, published: Edition | null): Promise<void> {
   return transaction(pool, async (client) => {
     await lockDefinitions(client);
-    await turnOff(client);
+    const { revision, modelChanges } = await readEdition(client);
+    await turnOff(client, revision === published?.revision && modelChanges === published.modelChanges);
   });
 }
 
@@ -379,6 +390,21 @@ async function assertBase(client: PoolClient, plan: Plan): Promise<void> {
   );
 }
 
+/** Models move while a plan waits and fills, and make no revision: what they read by now stays. */
+async function assertUnlocked(client: PoolClient, { plan, definitions }: SavedPlan): Promise<void> {
+  const before = (await findRevision(client))?.definitions;
+  const problems = before ? removedButLocked(before, definitions, await listLocks(client)) : [];
+  if (problems.length === 0) return;
+  throw new FeatureStoreError(
+    'FS_PLAN_STALE',
+    [
+      `plan ${short(plan.hash)} takes away what models read since`,
+      ...problems.map(({ path, message }) => `${path}: ${message}`),
+    ].join('\n'),
+    { fix: problems[0]!.fix, plan: plan.hash, problems },
+  );
+}
+
 /** Another plan that has its turn. */
 async function findOther(db: Pool | PoolClient, planHash: string): Promise<string | null> {
   const { rows } = await db.query<{ hash: string }>(
@@ -409,7 +435,7 @@ async function giveUp(client: PoolClient, saved: SavedPlan, by: string): Promise
   }
   if (saved.state !== 'abandoned') {
     await client.query(`update plan set state = 'abandoned' where hash = $1`, [saved.plan.hash]);
-    await turnOff(client);
+    await turnOff(client, false);
     await record(client, [planEntry('abandon', saved.plan, by)]);
   }
   if (versionIds.length === 0) return { versionIds };

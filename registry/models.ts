@@ -8,10 +8,10 @@ import { checkLock, Lock, type LockableVersion, lockOf, lockRefused } from '../c
 import { nameProblem } from '../core/naming.js';
 import { formatTimestamp } from '../core/time.js';
 import { record } from './audit.js';
-import { lockDefinitions } from './online.js';
+import { listRead, lockDefinitions } from './online.js';
 import { type Page, type PageQuery, readPage } from './page.js';
 import { Count, Timestamp } from './requests.js';
-import { findRevision, IN_USE, unknownName } from './resolve.js';
+import { findRevision, unknownName } from './resolve.js';
 import { type Pool, type PoolClient, transaction } from './sql.js';
 
 export interface Registration {
@@ -279,12 +279,14 @@ interface Lockable {
 
 async function readLockable(client: PoolClient): Promise<Lockable> {
   const revision = await findRevision(client);
+  // A live version that only a plan being applied reads is on its way to Redis.
   const { rows: versions } = await client.query<LockableVersion>(
     `select view, version, hash, state,
-            case when ${IN_USE} and online
+            case when state = 'live' and view || '@' || version = any ($1) or state = 'deprecated' and online
                  then json_build_object('definition', definition, 'entity', entity) end as kept
        from view_version
       order by view collate "C", version`,
+    [[...(await listRead(client))]],
   );
   return { versions, services: revision?.definitions.services ?? [] };
 }

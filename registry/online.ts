@@ -5,8 +5,7 @@
  */
 import type { Definitions } from '../core/definition.js';
 import type { Plan } from '../core/plan.js';
-import { versionsRead } from '../core/readers.js';
-import { findRevision, listLocks } from './resolve.js';
+import { findRevision, readBy, readLive } from './resolve.js';
 import type { Pool, PoolClient } from './sql.js';
 
 export interface OnlineSet {
@@ -56,17 +55,21 @@ export async function turnOn(client: PoolClient, applying: Applying): Promise<vo
   if (rowCount !== 0) await countChange(client);
 }
 
-/** Turns off what neither the present definitions read nor those being applied. Nothing is owed of it any more. Under the definitions' lock. */
-export async function turnOff(client: PoolClient): Promise<void> {
+/**
+ * Turns off what neither the present definitions read nor those being applied. Nothing is owed of it any more. Under the definitions' lock.
+ * @param hasServing serving reads by the present state; else it may read what that has left, and only versions that never were live go
+ */
+export async function turnOff(client: PoolClient, hasServing: boolean): Promise<void> {
   const { rows: open } = await client.query<Applying>(
     `select plan, definitions from plan where state = 'open'`,
   );
   const read = new Set([...(await listRead(client)), ...(open[0] ? await readNext(client, open[0]) : [])]);
   const { rowCount } = await client.query(
-    `with gone as (update view_version set online = false where online and not view || '@' || version = any ($1) returning id),
+    `with gone as (update view_version set online = false
+                    where online and not view || '@' || version = any ($1) and ($2 or state = 'abandoned') returning id),
           settled as (delete from owed using gone where version_id = gone.id)
      select 1 from gone`,
-    [[...read]],
+    [[...read], hasServing],
   );
   if (rowCount !== 0) await countChange(client);
 }
@@ -119,23 +122,6 @@ async function readNext(client: PoolClient, { plan, definitions }: Applying): Pr
       if (change.action === 'remove') live.delete(change.name);
       else live.set(change.name, change.version);
   return readBy(client, definitions, live);
-}
-
-async function readBy(
-  db: Pool | PoolClient,
-  definitions: Definitions,
-  live: ReadonlyMap<string, number>,
-): Promise<Set<string>> {
-  const locks = (await listLocks(db)).map(({ lock }) => lock);
-  return versionsRead(definitions, live, locks);
-}
-
-/** View → its live version. */
-async function readLive(db: Pool | PoolClient): Promise<Map<string, number>> {
-  const { rows } = await db.query<{ view: string; version: number }>(
-    `select view, version from view_version where state = 'live'`,
-  );
-  return new Map(rows.map(({ view, version }) => [view, version]));
 }
 
 async function countChange(client: PoolClient): Promise<void> {

@@ -15,7 +15,8 @@ import { FeatureStoreError } from '../core/error.js';
 import type { Lock } from '../core/lock.js';
 import { nearest } from '../core/nearest.js';
 import type { VersionState } from '../core/plan.js';
-import type { ServedLock, ServedModel, ServedView, ServingPlan } from '../core/serving-plan.js';
+import { versionsRead } from '../core/readers.js';
+import type { Edition, ServedLock, ServedModel, ServedView, ServingPlan } from '../core/serving-plan.js';
 import { type Pool, type PoolClient, transaction } from './sql.js';
 
 /** One version of a view. `id` names its Redis field and its rows table. */
@@ -187,13 +188,10 @@ export function compileServingPlan(pool: Pool): Promise<ServingPlan> {
         throw new FeatureStoreError('FS_NOT_READY', 'nothing was applied yet', {
           fix: 'apply definitions: almanac apply',
         });
-      const { rows } = await client.query<{ generation: string; modelChanges: number }>(
-        `select generation::text, (select coalesce(sum(change), 0)::bigint from model) as "modelChanges" from generation`,
-      );
+      const { rows } = await client.query<{ generation: string }>('select generation::text from generation');
       const plan: ServingPlan = {
         layout: 2,
-        revision: revision.revision,
-        modelChanges: rows[0]!.modelChanges,
+        ...(await readEdition(client)),
         generation: rows[0]!.generation,
         views: [],
         onDemand: [],
@@ -203,9 +201,11 @@ export function compileServingPlan(pool: Pool): Promise<ServingPlan> {
         models: await readServedModels(client),
         others: [],
       };
+      // Online is also what its last reader has just left, and what a plan being applied is about to read.
+      const read = await readBy(client, revision.definitions, await readLive(client));
       for (const each of await readServed(client)) {
-        const { id: versionId, version, hash, state, online } = each;
-        if (!online) {
+        const { id: versionId, version, hash, state } = each;
+        if (!read.has(`${each.view.name}@${version}`)) {
           plan.unread.push(each.view.name);
           continue;
         }
@@ -224,6 +224,15 @@ export function compileServingPlan(pool: Pool): Promise<ServingPlan> {
     },
     'repeatable read',
   );
+}
+
+/** Of the plan that would be compiled now. */
+export async function readEdition(client: PoolClient): Promise<Edition> {
+  const { rows } = await client.query<Edition>(
+    `select (select coalesce(max(revision), 0)::bigint from revision) as revision,
+            (select coalesce(sum(change), 0)::bigint from model) as "modelChanges"`,
+  );
+  return rows[0]!;
 }
 
 /** Versions that are live, and those that a model's lock names. */
@@ -278,6 +287,24 @@ export async function listLocks(
       order by name collate "C", number`,
   );
   return rows;
+}
+
+/** What definitions and the models' locks read, as view@version. @param live view → its live version */
+export async function readBy(
+  db: Pool | PoolClient,
+  definitions: Definitions,
+  live: ReadonlyMap<string, number>,
+): Promise<Set<string>> {
+  const locks = (await listLocks(db)).map(({ lock }) => lock);
+  return versionsRead(definitions, live, locks);
+}
+
+/** View → its live version. */
+export async function readLive(db: Pool | PoolClient): Promise<Map<string, number>> {
+  const { rows } = await db.query<{ view: string; version: number }>(
+    `select view, version from view_version where state = 'live'`,
+  );
+  return new Map(rows.map(({ view, version }) => [view, version]));
 }
 
 async function notFound(

@@ -55,23 +55,22 @@ export async function applyPlan({ planHash, by }: ApplyPlanInput): Promise<Apply
     );
     const fills = plan.backfills.length + plan.refills.length;
     await steps.createTopics({ planHash });
-    let later: Awaited<ReturnType<Activities['awaitStreams']>>['later'] = [];
     if (!plan.applied) {
       run.report({ done: 1, total: 5 + fills, message: 'making schedules' });
       await steps.createSchedules({ planHash });
       await fillAll(plan, run);
       await run.mayGoOn();
       run.report({ message: TAKEN_OVER });
-      ({ later } = await steps.awaitStreams({
+      await steps.awaitStreams({
         versions: plan.backfills.map(({ view, version }) => ({ view, version })),
-      }));
+      });
       run.report({ message: 'activating' });
       await steps.activatePlan({ planHash, by });
     }
     undo.length = 0; // readers have moved
     await CancellationScope.nonCancellable(async () => {
       run.report({ done: 3 + fills, total: 5 + fills, message: TAKEN_OVER });
-      if (later.length > 0) await steps.awaitStreams({ versions: later });
+      await steps.awaitStreams({}); // those that read columns which only this plan brought
       run.report({ message: 'publishing' });
       // Serving first: the versions it reads until then are kept up to date.
       await steps.publishServingPlan();

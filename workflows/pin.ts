@@ -1,7 +1,7 @@
 /**
  * Pin: serving reads by what the registry holds of models now. The registry has decided it already, whole, in one transaction.
- *   publish to serving → schedules → what nobody reads any more leaves
- * Every step is tried until it succeeds; a later pin does the same for an earlier one.
+ *   taken over by streams → publish to serving → schedules → what nobody reads any more leaves
+ * The first is of an apply that was activated just now, and has not published: its versions come with the same plan. Every step is tried until it succeeds; a later pin does the same for an earlier one.
  */
 import { proxyActivities } from '@temporalio/workflow';
 import type { Activities } from '../activities/index.js';
@@ -23,6 +23,7 @@ export async function pin({ model, change }: PinInput): Promise<{ revision: numb
   run.fact('Model', model);
   run.fact('Change', change);
   run.report({ total: 2, message: 'publishing' });
+  await steps.awaitStreams({});
   const { revision } = await steps.publishServingPlan();
   run.report({ done: 1, message: 'removing what nobody reads from Redis' });
   await steps.settleOnline();

@@ -34,6 +34,7 @@ export async function retire({
   run.report({ done: 1, message: 'asking who reads it' });
   await steps.retireVersion({ view, version, unreadDays, by });
   run.report({ done: 2, message: 'publishing' });
+  await steps.awaitStreams({}); // of an apply that has not published yet
   await steps.publishServingPlan();
   await steps.settleOnline();
   await steps.settleSchedules();

@@ -9,6 +9,7 @@
 import type { Redis } from 'ioredis';
 import { FeatureStoreError } from '../../core/error.js';
 import {
+  type Edition,
   generationKey,
   onlineSetKey,
   planKey,
@@ -64,6 +65,20 @@ export async function publishPlan(
   if (typeof answer === 'string') throw otherGeneration(answer, plan.generation, environment);
   const [published, missing] = answer;
   return { published: published === 1, missing };
+}
+
+const READ_PUBLISHED = script(`
+local stored = redis.call('GET', KEYS[2])
+if not stored then return {} end
+local plan = cjson.decode(stored)
+return { plan.revision, plan.modelChanges or 0 }
+`);
+
+/** Of the plan that serving answers with; null: there is none. */
+export async function readPublished(redis: Redis, environment: string): Promise<Edition | null> {
+  const found = (await evaluate(redis, READ_PUBLISHED, keysOf(environment), [])) as number[];
+  const [revision, modelChanges] = found;
+  return revision === undefined ? null : { revision, modelChanges: modelChanges! };
 }
 
 const IS_WHOLE = script(`if ${WHOLE} then return 1 end return 0`);

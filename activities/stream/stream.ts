@@ -84,19 +84,15 @@ export function createStreamActivities(deps: Deps) {
 
     /**
      * Returns when the streams that run have taken these versions over and published what came after their backfills, or when its
-     * patience is over: no stream stops an apply. Not waited for, and given back, are those that read other columns of their source
-     * than the present revision has: they are taken over when their plan is active.
+     * patience is over: no stream stops an apply. Not waited for are those that read other columns of their source than the present
+     * revision has: they are taken over when their plan is active.
+     * @param versions left out: all that are live and were filled
      */
-    async awaitStreams({ versions }: { versions: VersionName[] }): Promise<{ later: VersionName[] }> {
-      return beating(async () => {
+    async awaitStreams({ versions }: { versions?: VersionName[] }): Promise<void> {
+      await beating(async () => {
         const began = performance.now();
-        for (;;) {
-          const waiting = await listNotTakenOver(pool, versions);
-          const isOver = performance.now() - began > PATIENCE_MS;
-          if (isOver || waiting.every(({ isLater }) => isLater))
-            return { later: waiting.flatMap(({ isLater, ...name }) => (isLater ? [name] : [])) };
+        while ((await areWaiting(pool, versions)) && performance.now() - began < PATIENCE_MS)
           await sleep(250);
-        }
       });
     },
 
@@ -159,30 +155,33 @@ export function createStreamActivities(deps: Deps) {
   };
 }
 
-/** Those of running streams that are not taken over yet; once they are, `published` is at least where that was. */
-async function listNotTakenOver(
+/** Streams run that have not taken some of them over yet; once they are, `published` is at least where that was. */
+async function areWaiting(
   pool: Deps['pool'],
-  versions: readonly VersionName[],
-): Promise<Array<VersionName & { isLater: boolean }>> {
+  versions: readonly VersionName[] | undefined,
+): Promise<boolean> {
   const sources = (await findRevision(pool))?.definitions.sources ?? [];
-  const { rows } = await pool.query<VersionName & { isLater: boolean }>(
-    `select v.view, v.version, s.source -> 'columns' is distinct from v.source -> 'columns' as "isLater"
+  const { rowCount } = await pool.query(
+    `select 1
        from view_version v
-       join unnest($1::text[], $2::integer[]) as wanted (view, version) on wanted.view = v.view and wanted.version = v.version
        join stream_control c on c.source = v.source ->> 'name' and c.wanted = 'run'
        join stream_offset o on o.source = c.source and o.state = 'running'
-                           and o.seen_at > clock_timestamp() - make_interval(secs => $3)
-       left join jsonb_array_elements($4::jsonb) as s (source) on s.source ->> 'name' = c.source
+                           and o.seen_at > clock_timestamp() - make_interval(secs => $2)
+       join jsonb_array_elements($3::jsonb) as s (source)
+         on s.source ->> 'name' = c.source and s.source -> 'columns' = v.source -> 'columns'
        left join stream_attached a on a.version_id = v.id and a.partition = o.partition
-      where v.definition #>> '{mode,type}' = 'streaming' and coalesce(a.published < a.sequence, true)`,
+      where v.definition #>> '{mode,type}' = 'streaming' and coalesce(a.published < a.sequence, true)
+        and case when $1::text[] is null
+                 then v.state = 'live' and exists (select 1 from view_progress p where p.version_id = v.id)
+                 else v.view || '@' || v.version = any ($1) end
+      limit 1`,
     [
-      versions.map(({ view }) => view),
-      versions.map(({ version }) => version),
+      versions?.map(({ view, version }) => `${view}@${version}`) ?? null,
       SILENT_MS / 1000,
       JSON.stringify(sources),
     ],
   );
-  return rows;
+  return rowCount !== 0;
 }
 
 /** A run that goes on is left alone. */

@@ -3,6 +3,7 @@ import { beforeEach, describe, expect, test } from 'vitest';
 import { assertDefinitions, type Problem } from '../../core/check.js';
 import type { AggregationView, Definitions } from '../../core/definition.js';
 import { FeatureStoreError } from '../../core/error.js';
+import type { Lock } from '../../core/lock.js';
 import { nameProblem } from '../../core/naming.js';
 import { type Current, type Plan, planDefinitions } from '../../core/plan.js';
 import { versionsRead } from '../../core/readers.js';
@@ -15,6 +16,7 @@ import {
   settleOnline,
 } from '../../registry/apply.js';
 import { migrate } from '../../registry/migrate.js';
+import { type Registration, registerModel, removeModel } from '../../registry/models.js';
 import { listReclaimable, readOnlineSet, recordReclaimed } from '../../registry/online.js';
 import { compileServingPlan, findRevision, resolveView } from '../../registry/resolve.js';
 import { type Pool, quote, transaction } from '../../registry/sql.js';
@@ -48,6 +50,9 @@ async function apply(next: Definitions): Promise<string> {
   return hash;
 }
 
+const register = (reads: Registration['reads']) =>
+  registerModel(pool, { name: 'churn', owner: 'ml', description: '', reads, by: 'test' });
+
 /** Everything a reader can see. */
 async function seen(): Promise<unknown> {
   const revision = await findRevision(pool);
@@ -56,6 +61,11 @@ async function seen(): Promise<unknown> {
     definitions: revision?.definitions ?? null,
     serving: revision ? await compileServingPlan(pool) : null,
   };
+}
+
+/** As a run does that has published the present plan. */
+async function settle(): Promise<void> {
+  await settleOnline(pool, (await findRevision(pool)) && (await compileServingPlan(pool)));
 }
 
 async function versions(): Promise<string[]> {
@@ -331,7 +341,7 @@ describe('the online set', () => {
     await apply(reads(orders));
     expect(await online()).toEqual(['user_orders@1', 'user_rank@1']);
     await pool.query('insert into owed (version_id, after_sequence) values ($1, 0)', [id]);
-    await settleOnline(pool);
+    await settle();
     expect(await online()).toEqual(['user_orders@1']);
     expect((await pool.query('select * from owed')).rowCount).toBe(0);
     expect(await listReclaimable(pool)).toEqual([id]);
@@ -342,7 +352,7 @@ describe('the online set', () => {
     await apply(definitions());
     await apply(other);
     expect(await online()).toEqual(['user_now@1', 'user_orders@1', 'user_orders@2']);
-    await settleOnline(pool);
+    await settle();
     expect(await online()).toEqual(['user_now@1', 'user_orders@2']);
   });
   test('what another plan is about to read stays on, and so does what came back while it was removed', async () => {
@@ -350,13 +360,15 @@ describe('the online set', () => {
     const { id } = await resolveView(pool, 'user_rank');
     await apply(reads(orders));
     const { hash } = await open(reads(orders, rank));
-    await settleOnline(pool); // of the one before
+    await settle(); // of the one before
     expect(await online()).toContain('user_rank@1');
     await abandonPlan(pool, hash);
+    await settle();
     expect(await online()).toEqual(['user_orders@1']);
     await open(reads(orders, rank));
     await recordReclaimed(pool, [id]);
     await abandonPlan(pool, hash);
+    await settle();
     expect(await listReclaimable(pool)).toEqual([id]);
   });
   test('giving up turns off what only that plan would have read', async () => {
@@ -364,8 +376,66 @@ describe('the online set', () => {
     await fill();
     const { hash } = await open(reads(orders, rank));
     await abandonPlan(pool, hash);
+    await settle();
     expect(await online()).toEqual(['user_orders@1']);
     expect(await listReclaimable(pool)).toEqual([(await resolveView(pool, 'user_rank')).id]);
+  });
+  test('what serving reads by an older plan stays on, whoever settles or gives up meanwhile', async () => {
+    await apply(reads(orders, rank));
+    const served = await compileServingPlan(pool);
+    await apply(reads(orders));
+    await settleOnline(pool, served); // of a pin that published before
+    expect(await online()).toContain('user_rank@1');
+    const { hash } = await open(
+      changed(
+        (all) => {
+          (all.views[0] as AggregationView).minEvents = 2;
+        },
+        reads(orders, rank),
+      ),
+    );
+    expect(await online()).toEqual(['user_orders@1', 'user_orders@2', 'user_rank@1']);
+    await abandonPlan(pool, hash);
+    await settleOnline(pool, served);
+    expect(await online()).toEqual(['user_orders@1', 'user_rank@1']); // no plan ever read the new version
+    await settle();
+    expect(await online()).toEqual(['user_orders@1']);
+  });
+  test('what a model has left stays on until serving has left it too', async () => {
+    await apply(reads(orders));
+    await register({ services: ['checkout'] });
+    await apply(
+      changed((all) => {
+        (all.views[0] as AggregationView).minEvents = 2;
+      }, reads(orders)),
+    );
+    const served = await compileServingPlan(pool);
+    await removeModel(pool, { model: 'churn', seen: null, by: 'test' });
+    await settleOnline(pool, served); // of the apply
+    expect(await online()).toEqual(['user_orders@1', 'user_orders@2']);
+    await settle();
+    expect(await online()).toEqual(['user_orders@2']);
+  });
+  test('serving is told what is read: not what its last reader has left, nor what is on its way to its first', async () => {
+    const unread = async () => (await compileServingPlan(pool)).unread;
+    await apply(reads(orders, rank));
+    await apply(reads(orders));
+    expect(await online()).toContain('user_rank@1');
+    expect(await unread()).toEqual(['user_now', 'user_rank']);
+    await settle();
+    await open(reads(orders, rank));
+    expect(await online()).toContain('user_rank@1');
+    expect(await unread()).toEqual(['user_now', 'user_rank']);
+    const { version, hash } = await resolveView(pool, 'user_rank');
+    const lock: Lock = { lock: 1, model: 'churn', services: { checkout: { user_rank: { version, hash } } } };
+    await expect(register({ lock })).rejects.toMatchObject({
+      code: 'FS_LOCK_INVALID',
+      details: {
+        problems: expect.arrayContaining([
+          expect.objectContaining({ message: expect.stringContaining('nobody reads it') }),
+        ]),
+      },
+    });
   });
 });
 
@@ -397,6 +467,36 @@ describe('two at once', () => {
       'user_orders@2 live',
     ]);
     expect([other, another].map((each) => assertDefinitions(each))).toContainEqual(revision?.definitions);
+  });
+  test.each([
+    {
+      why: 'a view',
+      next: changed((all) => {
+        all.views = all.views.filter(({ name }) => name !== 'user_now');
+        all.services[0]!.features = ['user_orders:user_user_orders_count_7d'];
+      }),
+      says: 'views.user_now: is removed, but in the lock of model "churn" (v1, by checkout)',
+    },
+    {
+      why: 'a service',
+      next: changed((all) => {
+        all.services = [];
+      }),
+      says: 'services.checkout: is removed, but in the lock of model "churn"',
+    },
+  ])('$why that a model reads since the plan was made is not removed', async ({ next, says }) => {
+    const stale = { code: 'FS_PLAN_STALE', message: expect.stringContaining(says) };
+    await apply(definitions());
+    const hash = await save(next);
+    await openRevision(pool, hash);
+    await register({ services: ['checkout'] }); // while it fills
+    const before = await seen();
+    await expect(activate(pool, hash, 'test')).rejects.toMatchObject(stale);
+    await abandonPlan(pool, hash);
+    await expect(openRevision(pool, hash)).rejects.toMatchObject(stale);
+    expect(await seen()).toEqual(before);
+    await removeModel(pool, { model: 'churn', seen: null, by: 'test' });
+    expect(await apply(next)).toBe(hash);
   });
   test('a plan whose base has moved is refused', async () => {
     const [first, second] = [await save(definitions()), await planned(other)];
@@ -538,7 +638,7 @@ test('the tables do what the model does, through any edits; what is refused chan
         expect(await versions()).toEqual(
           model.versions.map(({ view, version, state }) => `${view}@${version} ${state}`).sort(),
         );
-        await settleOnline(pool);
+        await settle();
         const live = model.versions.filter(({ state }) => state === 'live');
         expect(await online()).toEqual(
           model.definitions === null

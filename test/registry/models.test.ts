@@ -292,7 +292,7 @@ test('of pins at once one wins, by what each has seen', async () => {
 });
 
 test('a deprecated version that nobody reads cannot be locked again, and can be retired', async () => {
-  await settleOnline(pool); // as the run of the pin does
+  await settleOnline(pool, await compileServingPlan(pool)); // as the run of the pin does
   expect(await pin('churn', { lock: first })).toMatchObject({
     status: 422,
     body: {

@@ -6,8 +6,10 @@ import type { Activities } from '../../activities/index.js';
 import { assertDefinitions } from '../../core/check.js';
 import type { AggregationView, Definitions } from '../../core/definition.js';
 import { computePlan, savePlan } from '../../registry/apply.js';
+import { pinRun, registerModel } from '../../registry/models.js';
 import { setWanted } from '../../registry/streams.js';
 import { applyPlan } from '../../workflows/apply-plan.js';
+import { pin } from '../../workflows/pin.js';
 import { createEnvironment } from './environment.js';
 import {
   buysNow,
@@ -24,6 +26,7 @@ const env = await createEnvironment();
 const { pool } = env.deps;
 let topic: Topic;
 let steps: string[] = [];
+let afterActivating = async (): Promise<void> => {};
 
 const takenOver = async (): Promise<string> => {
   const { rows } = await pool.query<{ name: string }>(
@@ -43,9 +46,11 @@ function noting(activities: Activities): Activities {
     };
   return {
     ...activities,
-    activatePlan: note('activate', (plan: Parameters<Activities['activatePlan']>[0]) =>
-      activities.activatePlan(plan),
-    ),
+    activatePlan: note('activate', async (plan: Parameters<Activities['activatePlan']>[0]) => {
+      const activated = await activities.activatePlan(plan);
+      await afterActivating();
+      return activated;
+    }),
     publishServingPlan: note('publish', () => activities.publishServingPlan()),
     settleSchedules: note('settle', () => activities.settleSchedules()),
   };
@@ -78,7 +83,7 @@ test('before readers move to it; serving hears of it before anything else', asyn
   expect(steps.slice(-3)).toEqual([`activate: ${both}`, `publish: ${both}`, `settle: ${both}`]);
 });
 
-test('columns that only the plan brings: once it is active, before serving hears of it', async () => {
+test('columns that only the plan brings: once it is active, before serving hears of it, also from a pin', async () => {
   const definitions = streamWorld([userNow, buysNow]);
   const [source] = definitions.sources;
   const columns = { ...source!.columns, color: { type: 'string' as const, nullable: true } };
@@ -87,7 +92,24 @@ test('columns that only the plan brings: once it is active, before serving hears
     where: { op: 'eq', args: [{ col: 'color' }, { lit: 'red' }] },
   };
   steps = [];
+  afterActivating = async () => {
+    const reads = { services: ['reads_user_now'] };
+    const change = await registerModel(pool, {
+      name: 'churn',
+      owner: 'ml',
+      description: '',
+      reads,
+      by: 'test',
+    });
+    await env.client.workflow.execute(pin, {
+      workflowId: pinRun(change),
+      taskQueue: env.controlQueue,
+      args: [change],
+    });
+    expect(steps.filter((step) => step.startsWith('publish'))).toHaveLength(1);
+  };
   await apply({ ...definitions, sources: [{ ...source!, columns }], views: [userNow, colors] });
+  afterActivating = async () => {};
   expect(steps.find((step) => step.startsWith('activate'))).not.toContain('user_buys@2');
   expect(steps.find((step) => step.startsWith('publish'))).toContain('user_buys@2');
 });
