@@ -471,6 +471,13 @@ async function refreshCopies(client: PoolClient, definitions: Definitions): Prom
       [view.name, JSON.stringify(view), json(source), json(entity)],
     );
   }
+  // What only models read goes on with its source: events are folded by the order of all columns.
+  for (const { name, columns } of definitions.sources)
+    await client.query(
+      `update view_version set source = jsonb_set(source, '{columns}', $2)
+        where kind = 'aggregation' and source ->> 'name' = $1 and state <> 'live' and online`,
+      [name, JSON.stringify(columns)],
+    );
 }
 
 function copiesFor(view: View, definitions: Definitions): { source: Source | null; entity: Entity | null } {
