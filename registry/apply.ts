@@ -23,7 +23,7 @@ import { streamOf } from '../core/stream.js';
 import { type Entry, record } from './audit.js';
 import { writeCatalog } from './catalog.js';
 import { listFirstRead, lockDefinitions, turnOff, turnOn } from './online.js';
-import { findRevision, LIVE, listLocks, listVersions } from './resolve.js';
+import { findRevision, LIVE, LOCKED, listLocks, listVersions } from './resolve.js';
 import { type Pool, type PoolClient, transaction } from './sql.js';
 import { createArchive, createKeyIndex, createRows, dropRows, findArchiveConflicts } from './tables.js';
 
@@ -138,6 +138,7 @@ async function readFacts(client: PoolClient): Promise<Facts> {
   return {
     archived,
     models: await listLocks(client),
+    locked: await listVersions(client, LOCKED),
     trainingSets,
     stored: Object.fromEntries(stored.map(({ view, ...of }) => [view, of])),
   };

@@ -356,3 +356,20 @@ test('every change stands in the audit, with its run, and what was refused does 
     { action: 'retire', before: { state: 'deprecated' }, after: { state: 'retired' } },
   ]);
 });
+
+test('of the source of a version that models alone read no column is removed that it reads', async () => {
+  const moved = changed((document) => {
+    (document.views[0] as AggregationView).features.pop();
+  }, next);
+  await applyDirectly(moved);
+  const gone = changed((document) => delete document.sources[0]!.columns.amount_cents, moved);
+  expect((await call('/v1/plan', { definitions: gone })).body).toMatchObject({
+    code: 'FS_DEFINITION_INVALID',
+    problems: [
+      {
+        path: 'sources.orders.columns.amount_cents',
+        message: 'is removed, but user_orders v2 reads it, in the lock of model "churn", model "fraud"',
+      },
+    ],
+  });
+});
