@@ -103,6 +103,9 @@ export function lockOf(
   return { lock: 1, model, services: Object.fromEntries(pinned) };
 }
 
+/** What a model would be locked on now. */
+const nextLock = (model: string): string => `almanac lock ${model} --next`;
+
 /** Everything that keeps a model from reading by the lock; empty: nothing. In the order of the lock. */
 export function checkLock(
   lock: Lock,
@@ -114,6 +117,7 @@ export function checkLock(
     problems.push({ path: 'services', message: 'it names no service', fix: 'name what the model reads' });
   const known = new Map<string, LockableVersion[]>();
   for (const version of versions) known.set(version.view, [...(known.get(version.view) ?? []), version]);
+  const again = nextLock(lock.model);
   for (const name of Object.keys(lock.services).sort(compareText)) {
     const path = `services.${name}`;
     const service = services.find((each) => each.name === name);
@@ -122,11 +126,11 @@ export function checkLock(
       problems.push({
         path,
         message: `there is no service "${name}"`,
-        fix: near === null ? 'lock the services that there are: almanac lock' : `did you mean "${near}"?`,
+        fix: near === null ? `lock the services that there are: ${again}` : `did you mean "${near}"?`,
       });
       continue;
     }
-    problems.push(...checkService(path, service.features, lock.services[name]!, known));
+    problems.push(...checkService(path, service.features, lock.services[name]!, known, again));
   }
   return problems;
 }
@@ -136,12 +140,13 @@ function checkService(
   features: readonly string[],
   pins: Lock['services'][string],
   known: ReadonlyMap<string, readonly LockableVersion[]>,
+  again: string,
 ): LockProblem[] {
   const problems: LockProblem[] = [];
   const usable = new Map<string, Kept>();
   for (const view of Object.keys(pins).sort(compareText)) {
     const found = known.get(view)?.find((each) => each.version === pins[view]!.version);
-    const problem = pinProblem(view, pins[view]!, found, known);
+    const problem = pinProblem(view, pins[view]!, found, known, again);
     if (problem) problems.push({ path: `${path}.${view}`, ...problem });
     else usable.set(view, found as Kept);
   }
@@ -152,7 +157,7 @@ function checkService(
       problems.push({
         path: `${path}.${view}`,
         message: `the service reads "${view}", which the lock lacks`,
-        fix: 'lock again: almanac lock',
+        fix: `lock again: ${again}`,
       });
   if (problems.length > 0) return problems;
   for (const view of usable.keys())
@@ -160,7 +165,7 @@ function checkService(
       problems.push({
         path: `${path}.${view}`,
         message: `the service does not read "${view}"`,
-        fix: 'leave it out, or lock again: almanac lock',
+        fix: `leave it out, or lock again: ${again}`,
       });
   return [...problems, ...misfits(path, features, usable)];
 }
@@ -170,13 +175,14 @@ function pinProblem(
   { version, hash }: { version: number; hash: string },
   found: LockableVersion | undefined,
   known: ReadonlyMap<string, readonly LockableVersion[]>,
+  again: string,
 ): Omit<LockProblem, 'path'> | null {
   const all = known.get(view);
   if (!all) {
     const near = nearest(view, [...known.keys()]);
     return {
       message: `there is no view "${view}"`,
-      fix: near === null ? 'lock again: almanac lock' : `did you mean "${near}"?`,
+      fix: near === null ? `lock again: ${again}` : `did you mean "${near}"?`,
     };
   }
   const have = `it has ${all.map((each) => `v${each.version} (${each.state})`).join(', ')}`;
@@ -184,14 +190,14 @@ function pinProblem(
   if (found.hash !== hash)
     return {
       message: `${view} v${version} has the hash ${found.hash.slice(0, 16)}, the lock says ${hash.slice(0, 16)}`,
-      fix: 'the lock is of another registry, or was edited: lock again',
+      fix: `the lock is of another registry, or was edited; lock again: ${again}`,
     };
   if (found.state === 'retired' || found.state === 'abandoned')
-    return { message: `${view} v${version} is ${found.state}`, fix: `${have}: lock one that is kept` };
+    return { message: `${view} v${version} is ${found.state}`, fix: `${have}; lock what is live: ${again}` };
   if (!found.kept)
     return {
       message: `${view} v${version} is ${found.state} and nobody reads it: it is not kept up to date`,
-      fix: `${have}: lock the live one, or apply that version again`,
+      fix: `${have}; lock what is live: ${again}; or apply that version again`,
     };
   return null;
 }

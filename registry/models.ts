@@ -219,6 +219,19 @@ export async function getLock(
   });
 }
 
+/** A lock for it on what is live now. @param services null: those that it reads. Throws FS_NOT_FOUND. */
+export function getNextLock(pool: Pool, name: string, services: readonly string[] | null): Promise<Lock> {
+  return transaction(
+    pool,
+    async (client) => {
+      const lock = await getLock(client, name, 'live');
+      const known = await readLockable(client);
+      return lockOf(name, known, known.versions, services ?? Object.keys(lock.services));
+    },
+    'repeatable read',
+  );
+}
+
 // ---------------------------------------------------------------- inside the transactions
 
 /** Under the definitions' lock: a version that is locked is not given up meanwhile. */
@@ -305,7 +318,7 @@ async function addLock(
           {
             path: 'model',
             message: `it is a lock of model "${lock.model}"`,
-            fix: `give one of "${model}": almanac lock ${model}`,
+            fix: `give one of "${model}": almanac lock ${model} --next`,
           },
         ]),
     ...checkLock(lock, known.versions, known),

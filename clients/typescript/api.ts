@@ -384,7 +384,7 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** its lock, as almanac.lock holds it */
+        /** its lock, as almanac.lock holds it, or one on what is live now */
         get: operations["getModelLock"];
         put?: never;
         post?: never;
@@ -2838,7 +2838,8 @@ export interface operations {
     getModelLock: {
         parameters: {
             query?: {
-                state?: "live" | "canary";
+                state?: "live" | "canary" | "next";
+                service?: string | string[];
             };
             header?: {
                 "If-None-Match"?: string;
@@ -2850,7 +2851,7 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description its lock, as almanac.lock holds it */
+            /** @description its lock, as almanac.lock holds it, or one on what is live now */
             200: {
                 headers: {
                     ETag: components["headers"]["ETag"];

@@ -6,6 +6,7 @@ import { namesTag } from '../etag.js';
 import {
   getLock,
   getModel,
+  getNextLock,
   listModels,
   type ModelChange,
   ModelDetails,
@@ -51,11 +52,20 @@ const lock = route({
   id: 'getModelLock',
   method: 'GET',
   path: '/v1/models/{model}/lock',
-  summary: 'its lock, as almanac.lock holds it',
+  summary: 'its lock, as almanac.lock holds it, or one on what is live now',
   params: OfModel,
-  query: z.strictObject({ state: z.enum(['live', 'canary']).default('live') }),
+  query: z.strictObject({
+    state: z.enum(['live', 'canary', 'next']).default('live'),
+    /** Of the next lock; left out: those that it reads. */
+    service: z.union([Text, z.array(Text).max(1_000)]).exactOptional(),
+  }),
   response: Lock,
-  handle: ({ params, query }, { pool }) => getLock(pool, params.model, query.state),
+  handle({ params: { model }, query: { state, service } }, { pool }) {
+    if (state === 'next')
+      return getNextLock(pool, model, service === undefined ? null : [...new Set([service].flat())]);
+    if (service !== undefined) one(`service and state=${state}`, 'ask for state=next');
+    return getLock(pool, model, state);
+  },
 });
 
 const register = route({

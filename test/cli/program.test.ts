@@ -547,11 +547,23 @@ describe('what a command does', () => {
       expect(posted()).toEqual(['POST /v1/models/churn/pin', { lock, share: 10, by: 'bert' }]);
     });
     test.each([
+      { argv: [], query: 'state=live' },
+      { argv: ['--canary'], query: 'state=canary' },
+      { argv: ['--next'], query: 'state=next' },
+      { argv: ['--next', '--service', 'a', '--service', 'b'], query: 'state=next&service=a&service=b' },
+    ])('which lock: $argv', async ({ argv, query }) => {
+      await serve();
+      expect((await on('lock', 'churn', ...argv)).code).toBe(EXIT.ok);
+      expect(stub!.asked).toContain(`GET /v1/models/churn/lock?${query}`);
+    });
+    test.each([
       { argv: ['model', 'rename', 'churn'], says: /"rename" is no order/ },
       { argv: ['model', 'show'], says: /which model/ },
       { argv: ['model', 'register', 'churn', '--service', 'checkout'], says: /whose is it/ },
       { argv: ['model', 'register', 'churn', '--owner', 'me'], says: /what does it read/ },
       { argv: ['model', 'remove', 'churn'], says: /nobody to ask[\s\S]*--confirm/ },
+      { argv: ['lock', 'churn', '--canary', '--next'], says: /one of --canary and --next/ },
+      { argv: ['lock', 'churn', '--service', 'checkout'], says: /give --next too/ },
       { argv: ['pin', 'churn'], says: /--promote and --abort/ },
       { argv: ['pin', 'churn', '--promote', '--abort'], says: /give one of/ },
       { argv: ['pin', 'churn', '--promote', '--share', '10'], says: /--share is of a lock/ },

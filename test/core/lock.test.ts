@@ -142,7 +142,7 @@ describe('what keeps a model from reading by a lock', () => {
       why: 'a view that it lacks, read by an input alone',
       given: changed({ user_orders: undefined }),
       says: [
-        'services.checkout.user_orders: the service reads "user_orders", which the lock lacks → lock again: almanac lock',
+        'services.checkout.user_orders: the service reads "user_orders", which the lock lacks → lock again: almanac lock churn --next',
       ],
     },
     {

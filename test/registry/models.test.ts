@@ -45,6 +45,7 @@ const next = changed((document) => {
   };
 });
 let first: Lock;
+/** What is live since. */
 let second: Lock;
 
 beforeAll(async () => {
@@ -53,7 +54,7 @@ beforeAll(async () => {
   first = await lockOf('churn');
   await applyDirectly(next);
   expect(await register('fraud')).toMatchObject({ status: 202 });
-  second = { ...(await lockOf('fraud')), model: 'churn' };
+  second = await lockOf('churn', 'next');
 });
 
 test('a model is registered on what is live: its lock stays when readers without one move', async () => {
@@ -62,8 +63,9 @@ test('a model is registered on what is live: its lock stays when readers without
     model: 'churn',
     services: { checkout: { user_orders: { version: 1 }, user_now: { version: 1 } } },
   });
-  expect(versionOf(second)).toBe(2);
   expect(await lockOf('churn')).toEqual(first);
+  expect(versionOf(second)).toBe(2);
+  expect(second).toEqual({ ...(await lockOf('fraud')), model: 'churn' });
   const { body, etag } = await call('/v1/models/churn');
   expect(etag).toBe('"1"');
   expect(body).toMatchObject({
@@ -203,6 +205,18 @@ describe('refused by name, and nothing changes', () => {
       says: {},
     },
     { why: 'nothing to do', ask: () => pin('churn', {}), status: 400, says: {} },
+    {
+      why: 'an unknown service to lock next',
+      ask: () => call('/v1/models/churn/lock?state=next&service=checkout&service=chekout'),
+      status: 404,
+      says: { fix: 'did you mean "checkout"?' },
+    },
+    {
+      why: 'a service of the present lock',
+      ask: () => call('/v1/models/churn/lock?service=checkout'),
+      status: 400,
+      says: { fix: 'ask for state=next' },
+    },
     {
       why: 'no canary',
       ask: () => pin('churn', { canary: 'promote' }),

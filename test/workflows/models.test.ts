@@ -9,8 +9,8 @@ import { isCanary } from '../../core/lock.js';
 import { answer } from '../../oracle/oracle.js';
 import { computePlan, savePlan } from '../../registry/apply.js';
 import {
-  getLock,
   getModel,
+  getNextLock,
   type ModelChange,
   pinModel,
   registerModel,
@@ -168,11 +168,8 @@ test('a source gets a column, and loses one that nobody reads: what a model read
 });
 
 test('a canary splits by entity; both keep up with the stream', async () => {
-  const { user_now: lock } = (await getLock(pool, 'fraud', 'live')).services[service]!;
-  const next = { lock: 1, model: 'churn', services: { [service]: { user_now: lock! } } } as const;
-  await settle(
-    await pinModel(pool, { model: 'churn', move: { lock: next, share: 0.5 }, seen: 1, by: 'test' }),
-  );
+  const lock = await getNextLock(pool, 'churn', null);
+  await settle(await pinModel(pool, { model: 'churn', move: { lock, share: 0.5 }, seen: 1, by: 'test' }));
   await flow();
   await serving.refresh();
   const { entity } = await versionOf(env, 'user_now');
