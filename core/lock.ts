@@ -1,6 +1,6 @@
 /**
- * A lock: the exact versions that a model reads, service by service, on-demand views and the views of their inputs too. As a file it is
- * `almanac.lock`. Pure: what versions there are is given.
+ * A lock: what a model reads, service by service: the features it gets and the exact versions of their views, on-demand views and the
+ * views of their inputs too. As a file it is `almanac.lock`. Pure: what versions there are is given.
  */
 import { sha256 } from '@noble/hashes/sha2.js';
 import { utf8ToBytes } from '@noble/hashes/utils.js';
@@ -20,6 +20,9 @@ const Name = z
     /^[a-z][a-z0-9_]{0,62}$/,
     'is no name: lower case letters, digits and _, from a letter on, at most 63',
   );
+const Reference = z
+  .string()
+  .regex(/^[a-z][a-z0-9_]{0,62}:[a-z][a-z0-9_]{0,62}$/, 'is not of the form view:feature');
 const Pinned = z.strictObject({
   version: z.number().int().min(1).max(999_999_999),
   hash: z.string().regex(/^[0-9a-f]{64}$/, 'is no SHA-256 in lower-case hex'),
@@ -32,6 +35,8 @@ export const Lock = z
     model: Name,
     /** Service → view → version. */
     services: z.record(Name, z.record(Name, Pinned)),
+    /** Service → what the model gets of it, whatever it lists later. */
+    features: z.record(Name, z.array(Reference).min(1)),
   })
   .meta({ id: 'Lock' });
 export type Lock = z.infer<typeof Lock>;
@@ -43,7 +48,7 @@ export interface LockableVersion extends KnownVersion {
 }
 type Kept = LockableVersion & { kept: object };
 
-/** Services and their features. */
+/** Services, and what they list. */
 interface Listed {
   services: ReadonlyArray<{ name: string; features: readonly string[] }>;
 }
@@ -92,15 +97,16 @@ export function lockOf(
   names: readonly string[],
 ): Lock {
   const live = new Map(versions.filter(({ state }) => state === 'live').map((each) => [each.view, each]));
-  const pinned = names.map((name) => {
-    const views = viewsRead(getService(listed, name).features, (view) => live.get(view)?.kept?.definition);
+  const features = names.map((name): [string, string[]] => [name, [...getService(listed, name).features]]);
+  const pinned = features.map(([name, references]) => {
+    const views = viewsRead(references, (view) => live.get(view)?.kept?.definition);
     const entries = [...views].flatMap((view) => {
       const { version, hash } = live.get(view) ?? {};
       return version === undefined || hash === undefined ? [] : [[view, { version, hash }] as const];
     });
     return [name, Object.fromEntries(entries)] as const;
   });
-  return { lock: 1, model, services: Object.fromEntries(pinned) };
+  return { lock: 1, model, services: Object.fromEntries(pinned), features: Object.fromEntries(features) };
 }
 
 /** What a model would be locked on now. */
@@ -110,7 +116,7 @@ const nextLock = (model: string): string => `almanac lock ${model} --next`;
 export function checkLock(
   lock: Lock,
   versions: readonly LockableVersion[],
-  { services }: Listed,
+  { services }: { services: ReadonlyArray<{ name: string }> },
 ): LockProblem[] {
   const problems: LockProblem[] = [];
   if (Object.keys(lock.services).length === 0)
@@ -120,8 +126,7 @@ export function checkLock(
   const again = nextLock(lock.model);
   for (const name of Object.keys(lock.services).sort(compareText)) {
     const path = `services.${name}`;
-    const service = services.find((each) => each.name === name);
-    if (!service) {
+    if (!services.some((each) => each.name === name)) {
       const near = nearest(name, services.map((each) => each.name)); // biome-ignore format: short
       problems.push({
         path,
@@ -130,8 +135,21 @@ export function checkLock(
       });
       continue;
     }
-    problems.push(...checkService(path, service.features, lock.services[name]!, known, again));
+    if (!Object.hasOwn(lock.features, name))
+      problems.push({
+        path: `features.${name}`,
+        message: `the lock does not say which features of "${name}" it is for`,
+        fix: `lock again: ${again}`,
+      });
+    else problems.push(...checkService(path, lock.features[name]!, lock.services[name]!, known, again));
   }
+  for (const name of Object.keys(lock.features).sort(compareText))
+    if (!Object.hasOwn(lock.services, name))
+      problems.push({
+        path: `features.${name}`,
+        message: `the lock has no versions for "${name}"`,
+        fix: `leave it out, or lock again: ${again}`,
+      });
   return problems;
 }
 
@@ -156,7 +174,7 @@ function checkService(
     if (!Object.hasOwn(pins, view))
       problems.push({
         path: `${path}.${view}`,
-        message: `the service reads "${view}", which the lock lacks`,
+        message: `its features read "${view}", which the lock lacks`,
         fix: `lock again: ${again}`,
       });
   if (problems.length > 0) return problems;
@@ -164,7 +182,7 @@ function checkService(
     if (!read.has(view))
       problems.push({
         path: `${path}.${view}`,
-        message: `the service does not read "${view}"`,
+        message: `none of its features reads "${view}"`,
         fix: `leave it out, or lock again: ${again}`,
       });
   return [...problems, ...misfits(path, features, usable)];
@@ -255,7 +273,7 @@ function misfits(
   return problems;
 }
 
-/** The views that a service reads by its features, those of on-demand inputs too. `definitionOf`: undefined for a view unknown. */
+/** The views that features read, those of on-demand inputs too. `definitionOf`: undefined for a view unknown. */
 export function viewsRead(
   features: readonly string[],
   definitionOf: (view: string) => View | undefined,

@@ -123,6 +123,7 @@ const LockItem = z.strictObject({
   /** Percent of the model's requests. */
   share: z.number(),
   services: Lock.shape.services,
+  features: Lock.shape.features,
   createdAt: Timestamp,
   createdBy: z.string(),
 });
@@ -158,7 +159,7 @@ export type ModelDetails = z.infer<typeof ModelDetails>;
 const MODELS = `
   select name, owner, description, registered_at as "registeredAt", registered_by as "registeredBy", change,
          (select json_agg(json_build_object('number', number, 'state', state, 'share', 100 * coalesce(share, 1),
-                   'services', lock -> 'services', 'createdAt', floor(extract(epoch from created_at) * 1000)::bigint,
+                   'services', lock -> 'services', 'features', features, 'createdAt', floor(extract(epoch from created_at) * 1000)::bigint,
                    'createdBy', created_by) order by state desc)
             from model_lock where model = model.name and state <> 'past') as locks,
          (select coalesce(sum(reads), 0)::bigint from read_total where model = model.name) as reads,
@@ -212,7 +213,7 @@ export async function getLock(
 ): Promise<Lock> {
   const { locks } = await getModel(client, name);
   const lock = locks.find((each) => each.state === state);
-  if (lock) return { lock: 1, model: name, services: lock.services };
+  if (lock) return { lock: 1, model: name, services: lock.services, features: lock.features };
   throw new FeatureStoreError('FS_NOT_FOUND', `model "${name}" has no canary`, {
     fix: 'ask for its live lock',
     model: name,
@@ -329,18 +330,11 @@ async function addLock(
     model,
     state,
   ]);
-  const features = known.services.filter(({ name }) => Object.hasOwn(lock.services, name));
+  const { features, ...pinned } = lock;
   await client.query(
     `insert into model_lock (model, number, lock, features, state, share, created_by)
      select $1, coalesce(max(number), 0) + 1, $2, $3, $4, $5, $6 from model_lock where model = $1`,
-    [
-      model,
-      JSON.stringify(lock),
-      JSON.stringify(Object.fromEntries(features.map((each) => [each.name, each.features]))),
-      state,
-      share,
-      by,
-    ],
+    [model, JSON.stringify(pinned), JSON.stringify(features), state, share, by],
   );
 }
 

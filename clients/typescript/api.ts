@@ -1165,6 +1165,9 @@ export interface components {
                     };
                 };
             };
+            features: {
+                [key: string]: string[];
+            };
         };
         Model: {
             name: string;
@@ -1186,6 +1189,9 @@ export interface components {
                             hash: string;
                         };
                     };
+                };
+                features: {
+                    [key: string]: string[];
                 };
                 /** Format: date-time */
                 createdAt: string;
@@ -1214,6 +1220,9 @@ export interface components {
                             hash: string;
                         };
                     };
+                };
+                features: {
+                    [key: string]: string[];
                 };
                 /** Format: date-time */
                 createdAt: string;
@@ -2896,6 +2905,11 @@ export interface operations {
                  *               "hash": "0000000000000000000000000000000000000000000000000000000000000000"
                  *             }
                  *           }
+                 *         },
+                 *         "features": {
+                 *           "checkout": [
+                 *             "user_orders:user_order_count_last_7d"
+                 *           ]
                  *         }
                  *       },
                  *       "share": 10

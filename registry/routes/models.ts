@@ -25,6 +25,7 @@ const example: Lock = {
   lock: 1,
   model: 'churn',
   services: { checkout: { user_orders: { version: 2, hash: '0'.repeat(64) } } },
+  features: { checkout: ['user_orders:user_order_count_last_7d'] },
 };
 
 const list = route({

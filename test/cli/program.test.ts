@@ -501,13 +501,14 @@ describe('what a command does', () => {
       lock: 1,
       model: 'churn',
       services: { checkout: { user_orders: { version: 1, hash: '1'.repeat(64) } } },
+      features: { checkout: ['user_orders:user_order_count_last_7d'] },
     };
     const model = {
       name: 'churn', owner: 'ml@shop.example', description: 'who leaves', registeredAt: '2026-11-01T08:00:00.000Z', registeredBy: 'anna', change: 3, reads: 12,
       lastRead: '2026-11-28T09:01:00.000Z',
       locks: [
-        { number: 1, state: 'live', share: 100, services: lock.services, createdAt: '2026-11-01T08:00:00.000Z', createdBy: 'anna' },
-        { number: 2, state: 'canary', share: 10, services: { checkout: { user_orders: { version: 2, hash: '2'.repeat(64) } } }, createdAt: '2026-11-01T08:00:00.000Z', createdBy: 'anna' },
+        { number: 1, state: 'live', share: 100, services: lock.services, features: lock.features, createdAt: '2026-11-01T08:00:00.000Z', createdBy: 'anna' },
+        { number: 2, state: 'canary', share: 10, services: { checkout: { user_orders: { version: 2, hash: '2'.repeat(64) } } }, features: lock.features, createdAt: '2026-11-01T08:00:00.000Z', createdBy: 'anna' },
       ],
       readsOf: [{ service: 'checkout', view: 'user_orders', version: 1, reads: 12, lastRead: '2026-11-28T09:01:00.000Z' }],
     }; // biome-ignore format: a model

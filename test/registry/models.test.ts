@@ -371,6 +371,18 @@ test('every change stands in the audit, with its run, and what was refused does 
   ]);
 });
 
+test('a lock gives the features that it says, whatever the service lists by now', async () => {
+  const more = 'user_orders:user_user_orders_amount_cents_all_time';
+  await applyDirectly(changed((document) => document.services[0]!.features.push(more), next));
+  expect((await lockOf('churn', 'next')).features).toEqual({
+    checkout: [...second.features.checkout!, more],
+  });
+  expect(await pin('churn', { lock: second })).toMatchObject({ status: 202 });
+  expect(await lockOf('churn')).toEqual(second);
+  const churn = (await compileServingPlan(pool)).models.find(({ name }) => name === 'churn')!;
+  expect(churn.live.services[0]!.features).toEqual(second.features.checkout);
+});
+
 test('of the source of a version that models alone read no column is removed that it reads', async () => {
   const moved = changed((document) => {
     (document.views[0] as AggregationView).features.pop();
