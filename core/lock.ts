@@ -109,8 +109,18 @@ export function lockOf(
   return { lock: 1, model, services: Object.fromEntries(pinned), features: Object.fromEntries(features) };
 }
 
-/** What a model would be locked on now. */
-const nextLock = (model: string): string => `almanac lock ${model} --next`;
+/** Finding the nearest of many names takes milliseconds. */
+const SUGGESTIONS = 20;
+/** Of versions and features. */
+const LOCK_ENTRIES = 10_000;
+
+/** What a lock is held against. */
+interface There {
+  known: ReadonlyMap<string, readonly LockableVersion[]>;
+  near: typeof nearest;
+  /** The command that locks what is live. */
+  again: string;
+}
 
 /** Everything that keeps a model from reading by the lock; empty: nothing. In the order of the lock. */
 export function checkLock(
@@ -118,20 +128,33 @@ export function checkLock(
   versions: readonly LockableVersion[],
   { services }: { services: ReadonlyArray<{ name: string }> },
 ): LockProblem[] {
+  const size = [...Object.values(lock.services).map(Object.keys), ...Object.values(lock.features)].flat()
+    .length;
+  if (size > LOCK_ENTRIES)
+    return [
+      {
+        path: 'services',
+        message: `it holds ${size} versions and features, the limit is ${LOCK_ENTRIES}`,
+        fix: 'lock the services that the model reads, and no others',
+      },
+    ];
   const problems: LockProblem[] = [];
   if (Object.keys(lock.services).length === 0)
     problems.push({ path: 'services', message: 'it names no service', fix: 'name what the model reads' });
   const known = new Map<string, LockableVersion[]>();
   for (const version of versions) known.set(version.view, [...(known.get(version.view) ?? []), version]);
-  const again = nextLock(lock.model);
+  let suggestions = SUGGESTIONS;
+  const near: typeof nearest = (name, names) => (suggestions-- > 0 ? nearest(name, names) : null);
+  const again = `almanac lock ${lock.model} --next`;
+  const there: There = { known, near, again };
   for (const name of Object.keys(lock.services).sort(compareText)) {
     const path = `services.${name}`;
     if (!services.some((each) => each.name === name)) {
-      const near = nearest(name, services.map((each) => each.name)); // biome-ignore format: short
+      const meant = near(name, services.map((each) => each.name)); // biome-ignore format: short
       problems.push({
         path,
         message: `there is no service "${name}"`,
-        fix: near === null ? `lock the services that there are: ${again}` : `did you mean "${near}"?`,
+        fix: meant === null ? `lock the services that there are: ${again}` : `did you mean "${meant}"?`,
       });
       continue;
     }
@@ -141,7 +164,7 @@ export function checkLock(
         message: `the lock does not say which features of "${name}" it is for`,
         fix: `lock again: ${again}`,
       });
-    else problems.push(...checkService(path, lock.features[name]!, lock.services[name]!, known, again));
+    else problems.push(...checkService(path, lock.features[name]!, lock.services[name]!, there));
   }
   for (const name of Object.keys(lock.features).sort(compareText))
     if (!Object.hasOwn(lock.services, name))
@@ -157,14 +180,14 @@ function checkService(
   path: string,
   features: readonly string[],
   pins: Lock['services'][string],
-  known: ReadonlyMap<string, readonly LockableVersion[]>,
-  again: string,
+  there: There,
 ): LockProblem[] {
+  const { known, again } = there;
   const problems: LockProblem[] = [];
   const usable = new Map<string, Kept>();
   for (const view of Object.keys(pins).sort(compareText)) {
     const found = known.get(view)?.find((each) => each.version === pins[view]!.version);
-    const problem = pinProblem(view, pins[view]!, found, known, again);
+    const problem = pinProblem(view, pins[view]!, found, there);
     if (problem) problems.push({ path: `${path}.${view}`, ...problem });
     else usable.set(view, found as Kept);
   }
@@ -192,15 +215,14 @@ function pinProblem(
   view: string,
   { version, hash }: { version: number; hash: string },
   found: LockableVersion | undefined,
-  known: ReadonlyMap<string, readonly LockableVersion[]>,
-  again: string,
+  { known, near, again }: There,
 ): Omit<LockProblem, 'path'> | null {
   const all = known.get(view);
   if (!all) {
-    const near = nearest(view, [...known.keys()]);
+    const meant = near(view, [...known.keys()]);
     return {
       message: `there is no view "${view}"`,
-      fix: near === null ? `lock again: ${again}` : `did you mean "${near}"?`,
+      fix: meant === null ? `lock again: ${again}` : `did you mean "${meant}"?`,
     };
   }
   const have = `it has ${all.map((each) => `v${each.version} (${each.state})`).join(', ')}`;

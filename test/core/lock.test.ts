@@ -204,6 +204,33 @@ describe('what keeps a model from reading by a lock', () => {
     expect(checkLock(lock, versions, grown)).toEqual([]);
   });
 
+  test('of many unknown names the first have the nearest', () => {
+    const many = Object.fromEntries(
+      Array.from({ length: 500 }, (_, index) => [
+        `user_orders${String(index).padStart(3, '0')}`,
+        pin('user_orders', 1),
+      ]),
+    );
+    const fixes = checkLock(changed(many), versions, listed).map(({ fix }) => fix);
+    expect(fixes).toEqual([
+      ...Array(20).fill('did you mean "user_orders"?'),
+      ...Array(480).fill('lock again: almanac lock churn --next'),
+    ]);
+  });
+
+  test('a lock of too much is not looked into', () => {
+    const many = Object.fromEntries(
+      Array.from({ length: 10_000 }, (_, index) => [`view_${index}`, pin('user_orders', 1)]),
+    );
+    expect(checkLock({ ...lock, services: { checkout: many } }, versions, listed)).toEqual([
+      {
+        path: 'services',
+        message: 'it holds 10002 versions and features, the limit is 10000',
+        fix: 'lock the services that the model reads, and no others',
+      },
+    ]);
+  });
+
   test('join keys of two types', () => {
     const other = version(aggregationView('user_other'), 1, 'live');
     const keyed = {
