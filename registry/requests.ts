@@ -23,6 +23,11 @@ export const Text = z
     (text) => !/\p{Cc}/u.test(text) && text.isWellFormed(),
     'holds control characters or no valid Unicode',
   );
+/** May have several lines. */
+export const Prose = z
+  .string()
+  .max(2_000)
+  .refine((text) => !text.includes('\0') && text.isWellFormed(), 'holds NUL or no valid Unicode');
 export const Sha256 = z.string().regex(/^[0-9a-f]{64}$/, 'is no SHA-256 in lower-case hex');
 export const Version = z.number().int().min(1).max(999_999_999);
 /** As it comes; readInstant says what is wrong with it. */

@@ -17,7 +17,7 @@ import {
   removeModel,
 } from '../models.js';
 import { PageQuery, pageOf } from '../page.js';
-import { Text } from '../requests.js';
+import { Prose, Text } from '../requests.js';
 import { type RouteDeps, route, Started, startRun } from './route.js';
 
 const OfModel = z.strictObject({ model: Text });
@@ -77,7 +77,7 @@ const register = route({
   body: z.strictObject({
     name: Text,
     owner: Text,
-    description: z.string().max(2_000).default(''),
+    description: Prose.default(''),
     /** One of the two. */
     services: z.array(Text).min(1).exactOptional(),
     lock: Lock.exactOptional(),
@@ -110,7 +110,7 @@ const pin = route({
     /** Percent of the requests, with a lock: below 100 it becomes the canary. */
     share: z
       .number('is no number')
-      .gt(0, 'is a share above 0')
+      .min(0.001, 'is a share from 0.001')
       .max(100, 'is a share up to 100')
       .exactOptional(),
     by: Text.exactOptional(),

@@ -193,6 +193,18 @@ describe('refused by name, and nothing changes', () => {
       says: { code: 'FS_REQUEST_INVALID' },
     },
     {
+      why: 'a share that is nothing once it is divided',
+      ask: () => pin('churn', { lock: second, share: 1e-323 }),
+      status: 400,
+      says: { problems: [{ path: 'share', message: 'is a share from 0.001' }] },
+    },
+    {
+      why: 'what Postgres cannot hold as text',
+      ask: () => register('other', { services: ['checkout'], description: 'no\0thing' }),
+      status: 400,
+      says: { problems: [{ path: 'description' }] },
+    },
+    {
       why: 'a share above all',
       ask: () => pin('churn', { lock: second, share: 101 }),
       status: 400,
