@@ -4,7 +4,14 @@
  */
 import { z } from 'zod';
 import { FeatureStoreError } from '../core/error.js';
-import { checkLock, Lock, type LockableVersion, lockOf, lockRefused } from '../core/lock.js';
+import {
+  checkLock,
+  Lock,
+  type LockableVersion,
+  type LockProblem,
+  lockOf,
+  lockRefused,
+} from '../core/lock.js';
 import { nameProblem } from '../core/naming.js';
 import { formatTimestamp } from '../core/time.js';
 import { record } from './audit.js';
@@ -324,18 +331,35 @@ async function addLock(
         ]),
     ...checkLock(lock, known.versions, known),
   ];
+  if (share !== null) problems.push(...otherServices(await getLock(client, model, 'live'), lock));
   if (problems.length > 0) throw lockRefused(`the lock cannot be of model "${model}"`, problems);
   const state = share === null ? 'live' : 'canary';
-  await client.query(`update model_lock set state = 'past', share = null where model = $1 and state = $2`, [
-    model,
-    state,
-  ]);
+  // A new live lock ends the canary too: that was tried against the one before.
+  await client.query(
+    `update model_lock set state = 'past', share = null where model = $1 and state in ('canary', $2)`,
+    [model, state],
+  );
   const { features, ...pinned } = lock;
   await client.query(
     `insert into model_lock (model, number, lock, features, state, share, created_by)
      select $1, coalesce(max(number), 0) + 1, $2, $3, $4, $5, $6 from model_lock where model = $1`,
     [model, JSON.stringify(pinned), JSON.stringify(features), state, share, by],
   );
+}
+
+/** A request of a service is answered by either lock. */
+function otherServices(live: Lock, canary: Lock): LockProblem[] {
+  const only = (these: Lock, those: Lock): string[] =>
+    Object.keys(these.services).filter((name) => !Object.hasOwn(those.services, name));
+  const problem = (service: string, message: string): LockProblem => ({
+    path: `services.${service}`,
+    message,
+    fix: `a canary reads the services of the live lock; move all requests: almanac pin ${live.model} --lock almanac.lock`,
+  });
+  return [
+    ...only(canary, live).map((name) => problem(name, `the live lock has no service "${name}"`)),
+    ...only(live, canary).map((name) => problem(name, `the live lock has "${name}", the canary has not`)),
+  ];
 }
 
 async function unknownModel(client: Pool | PoolClient, name: string): Promise<FeatureStoreError> {

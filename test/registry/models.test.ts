@@ -395,6 +395,29 @@ test('a lock gives the features that it says, whatever the service lists by now'
   expect(churn.live.services[0]!.features).toEqual(second.features.checkout);
 });
 
+test('a canary reads the services of the live lock, and ends with it', async () => {
+  await applyDirectly(
+    changed((document) => document.services.push({ ...document.services[0]!, name: 'other' }), next),
+  );
+  const { body: other } = await call('/v1/models/churn/lock?state=next&service=other');
+  expect(await pin('churn', { lock: other, share: 10 })).toMatchObject({
+    status: 422,
+    body: {
+      code: 'FS_LOCK_INVALID',
+      problems: [
+        { path: 'services.other', message: 'the live lock has no service "other"' },
+        { path: 'services.checkout', message: 'the live lock has "checkout", the canary has not' },
+      ],
+    },
+  });
+  expect(await pin('churn', { lock: second, share: 10 })).toMatchObject({ status: 202 });
+  expect(await pin('churn', { lock: other })).toMatchObject({ status: 202 });
+  const { body } = await call('/v1/models/churn');
+  expect(body.locks).toMatchObject([{ state: 'live', share: 100, services: other.services }]);
+  expect(body.locks).toHaveLength(1);
+  await pin('churn', { lock: second });
+});
+
 test('of the source of a version that models alone read no column is removed that it reads', async () => {
   const moved = changed((document) => {
     (document.views[0] as AggregationView).features.pop();
