@@ -195,11 +195,19 @@ const COMMANDS: Array<Spec<any>> = [
   {
     usage: 'lock <model>',
     summary: 'the exact versions that a model reads, as a file',
-    example: 'almanac lock churn --out almanac.lock',
+    details: 'With --next those that are live now, which it may be pinned to.',
+    example: 'almanac lock churn --next --out almanac.lock',
     options: (command) =>
       registry(command)
         .option('--out <file>', 'write it there instead of to stdout')
-        .option('--canary', 'those of its canary'),
+        .option('--canary', 'those of its canary')
+        .option('--next', 'those that are live now')
+        .option(
+          '--service <name>',
+          'next: of this service, repeat for each (default: those it reads)',
+          collect,
+          [],
+        ),
     load: () => import('./commands/lock.js'),
   },
   {

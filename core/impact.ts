@@ -2,7 +2,7 @@
  * What a change of a view touches, and about what it costs. Touched is who reads the view; costs are estimates from what is known of
  * the stores, and are in no hash. Pure: the facts are given.
  */
-import type { Definitions, FeatureType, StoredView, Succession, View } from './definition.js';
+import type { Definitions, FeatureType, Source, StoredView, Succession, View } from './definition.js';
 
 /** Per source, what lies in its archive. A source without an entry has nothing there. */
 export type Archived = Readonly<Record<string, { events: number; finishedImports: number }>>;
@@ -15,10 +15,19 @@ export interface Model {
   lock: Lock;
 }
 
+export interface LockedVersion {
+  version: number;
+  view: View;
+  /** null: it reads none. */
+  source: Source | null;
+}
+
 /** What is known beside the definitions; what is not given is not there. */
 export interface Facts {
   archived?: Archived;
   models?: readonly Model[];
+  /** The versions in their locks. */
+  locked?: readonly LockedVersion[];
   /** The versions each was made of, as "view@2". */
   trainingSets?: ReadonlyArray<{ id: string; versions: readonly string[] }>;
   /** By view, of its live version: entities, and bytes of its tick rows with their indexes. */

@@ -1,6 +1,6 @@
 /**
- * A lock: the exact versions that a model reads, service by service, on-demand views and the views of their inputs too. As a file it is
- * `almanac.lock`. Pure: what versions there are is given.
+ * A lock: what a model reads, service by service: the features it gets and the exact versions of their views, on-demand views and the
+ * views of their inputs too. As a file it is `almanac.lock`. Pure: what versions there are is given.
  */
 import { sha256 } from '@noble/hashes/sha2.js';
 import { utf8ToBytes } from '@noble/hashes/utils.js';
@@ -20,6 +20,9 @@ const Name = z
     /^[a-z][a-z0-9_]{0,62}$/,
     'is no name: lower case letters, digits and _, from a letter on, at most 63',
   );
+const Reference = z
+  .string()
+  .regex(/^[a-z][a-z0-9_]{0,62}:[a-z][a-z0-9_]{0,62}$/, 'is not of the form view:feature');
 const Pinned = z.strictObject({
   version: z.number().int().min(1).max(999_999_999),
   hash: z.string().regex(/^[0-9a-f]{64}$/, 'is no SHA-256 in lower-case hex'),
@@ -32,6 +35,8 @@ export const Lock = z
     model: Name,
     /** Service → view → version. */
     services: z.record(Name, z.record(Name, Pinned)),
+    /** Service → what the model gets of it, whatever it lists later. */
+    features: z.record(Name, z.array(Reference).min(1)),
   })
   .meta({ id: 'Lock' });
 export type Lock = z.infer<typeof Lock>;
@@ -43,7 +48,7 @@ export interface LockableVersion extends KnownVersion {
 }
 type Kept = LockableVersion & { kept: object };
 
-/** Services and their features. */
+/** Services, and what they list. */
 interface Listed {
   services: ReadonlyArray<{ name: string; features: readonly string[] }>;
 }
@@ -92,42 +97,82 @@ export function lockOf(
   names: readonly string[],
 ): Lock {
   const live = new Map(versions.filter(({ state }) => state === 'live').map((each) => [each.view, each]));
-  const pinned = names.map((name) => {
-    const views = viewsRead(getService(listed, name).features, (view) => live.get(view)?.kept?.definition);
+  const features = names.map((name): [string, string[]] => [name, [...getService(listed, name).features]]);
+  const pinned = features.map(([name, references]) => {
+    const views = viewsRead(references, (view) => live.get(view)?.kept?.definition);
     const entries = [...views].flatMap((view) => {
       const { version, hash } = live.get(view) ?? {};
       return version === undefined || hash === undefined ? [] : [[view, { version, hash }] as const];
     });
     return [name, Object.fromEntries(entries)] as const;
   });
-  return { lock: 1, model, services: Object.fromEntries(pinned) };
+  return { lock: 1, model, services: Object.fromEntries(pinned), features: Object.fromEntries(features) };
+}
+
+/** Finding the nearest of many names takes milliseconds. */
+const SUGGESTIONS = 20;
+/** Of versions and features. */
+const LOCK_ENTRIES = 10_000;
+
+/** What a lock is held against. */
+interface There {
+  known: ReadonlyMap<string, readonly LockableVersion[]>;
+  near: typeof nearest;
+  /** The command that locks what is live. */
+  again: string;
 }
 
 /** Everything that keeps a model from reading by the lock; empty: nothing. In the order of the lock. */
 export function checkLock(
   lock: Lock,
   versions: readonly LockableVersion[],
-  { services }: Listed,
+  { services }: { services: ReadonlyArray<{ name: string }> },
 ): LockProblem[] {
+  const size = [...Object.values(lock.services).map(Object.keys), ...Object.values(lock.features)].flat()
+    .length;
+  if (size > LOCK_ENTRIES)
+    return [
+      {
+        path: 'services',
+        message: `it holds ${size} versions and features, the limit is ${LOCK_ENTRIES}`,
+        fix: 'lock the services that the model reads, and no others',
+      },
+    ];
   const problems: LockProblem[] = [];
   if (Object.keys(lock.services).length === 0)
     problems.push({ path: 'services', message: 'it names no service', fix: 'name what the model reads' });
   const known = new Map<string, LockableVersion[]>();
   for (const version of versions) known.set(version.view, [...(known.get(version.view) ?? []), version]);
+  let suggestions = SUGGESTIONS;
+  const near: typeof nearest = (name, names) => (suggestions-- > 0 ? nearest(name, names) : null);
+  const again = `almanac lock ${lock.model} --next`;
+  const there: There = { known, near, again };
   for (const name of Object.keys(lock.services).sort(compareText)) {
     const path = `services.${name}`;
-    const service = services.find((each) => each.name === name);
-    if (!service) {
-      const near = nearest(name, services.map((each) => each.name)); // biome-ignore format: short
+    if (!services.some((each) => each.name === name)) {
+      const meant = near(name, services.map((each) => each.name)); // biome-ignore format: short
       problems.push({
         path,
         message: `there is no service "${name}"`,
-        fix: near === null ? 'lock the services that there are: almanac lock' : `did you mean "${near}"?`,
+        fix: meant === null ? `lock the services that there are: ${again}` : `did you mean "${meant}"?`,
       });
       continue;
     }
-    problems.push(...checkService(path, service.features, lock.services[name]!, known));
+    if (!Object.hasOwn(lock.features, name))
+      problems.push({
+        path: `features.${name}`,
+        message: `the lock does not say which features of "${name}" it is for`,
+        fix: `lock again: ${again}`,
+      });
+    else problems.push(...checkService(path, lock.features[name]!, lock.services[name]!, there));
   }
+  for (const name of Object.keys(lock.features).sort(compareText))
+    if (!Object.hasOwn(lock.services, name))
+      problems.push({
+        path: `features.${name}`,
+        message: `the lock has no versions for "${name}"`,
+        fix: `leave it out, or lock again: ${again}`,
+      });
   return problems;
 }
 
@@ -135,13 +180,14 @@ function checkService(
   path: string,
   features: readonly string[],
   pins: Lock['services'][string],
-  known: ReadonlyMap<string, readonly LockableVersion[]>,
+  there: There,
 ): LockProblem[] {
+  const { known, again } = there;
   const problems: LockProblem[] = [];
   const usable = new Map<string, Kept>();
   for (const view of Object.keys(pins).sort(compareText)) {
     const found = known.get(view)?.find((each) => each.version === pins[view]!.version);
-    const problem = pinProblem(view, pins[view]!, found, known);
+    const problem = pinProblem(view, pins[view]!, found, there);
     if (problem) problems.push({ path: `${path}.${view}`, ...problem });
     else usable.set(view, found as Kept);
   }
@@ -151,16 +197,16 @@ function checkService(
     if (!Object.hasOwn(pins, view))
       problems.push({
         path: `${path}.${view}`,
-        message: `the service reads "${view}", which the lock lacks`,
-        fix: 'lock again: almanac lock',
+        message: `its features read "${view}", which the lock lacks`,
+        fix: `lock again: ${again}`,
       });
   if (problems.length > 0) return problems;
   for (const view of usable.keys())
     if (!read.has(view))
       problems.push({
         path: `${path}.${view}`,
-        message: `the service does not read "${view}"`,
-        fix: 'leave it out, or lock again: almanac lock',
+        message: `none of its features reads "${view}"`,
+        fix: `leave it out, or lock again: ${again}`,
       });
   return [...problems, ...misfits(path, features, usable)];
 }
@@ -169,14 +215,14 @@ function pinProblem(
   view: string,
   { version, hash }: { version: number; hash: string },
   found: LockableVersion | undefined,
-  known: ReadonlyMap<string, readonly LockableVersion[]>,
+  { known, near, again }: There,
 ): Omit<LockProblem, 'path'> | null {
   const all = known.get(view);
   if (!all) {
-    const near = nearest(view, [...known.keys()]);
+    const meant = near(view, [...known.keys()]);
     return {
       message: `there is no view "${view}"`,
-      fix: near === null ? 'lock again: almanac lock' : `did you mean "${near}"?`,
+      fix: meant === null ? `lock again: ${again}` : `did you mean "${meant}"?`,
     };
   }
   const have = `it has ${all.map((each) => `v${each.version} (${each.state})`).join(', ')}`;
@@ -184,14 +230,14 @@ function pinProblem(
   if (found.hash !== hash)
     return {
       message: `${view} v${version} has the hash ${found.hash.slice(0, 16)}, the lock says ${hash.slice(0, 16)}`,
-      fix: 'the lock is of another registry, or was edited: lock again',
+      fix: `the lock is of another registry, or was edited; lock again: ${again}`,
     };
   if (found.state === 'retired' || found.state === 'abandoned')
-    return { message: `${view} v${version} is ${found.state}`, fix: `${have}: lock one that is kept` };
+    return { message: `${view} v${version} is ${found.state}`, fix: `${have}; lock what is live: ${again}` };
   if (!found.kept)
     return {
       message: `${view} v${version} is ${found.state} and nobody reads it: it is not kept up to date`,
-      fix: `${have}: lock the live one, or apply that version again`,
+      fix: `${have}; lock what is live: ${again}; or apply that version again`,
     };
   return null;
 }
@@ -249,7 +295,7 @@ function misfits(
   return problems;
 }
 
-/** The views that a service reads by its features, those of on-demand inputs too. `definitionOf`: undefined for a view unknown. */
+/** The views that features read, those of on-demand inputs too. `definitionOf`: undefined for a view unknown. */
 export function viewsRead(
   features: readonly string[],
   definitionOf: (view: string) => View | undefined,

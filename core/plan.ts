@@ -29,7 +29,7 @@ import {
   touchedBy,
 } from './impact.js';
 import { judge } from './policy.js';
-import { archiveProblems, otherProject, removedButLocked, removedButUsed } from './refused.js';
+import { archiveProblems, otherProject, removedButLocked, removedButUsed, sourcesLocked } from './refused.js';
 
 export const VERSION_STATES = [
   'draft', 'backfilling', 'shadow', 'canary', 'live', 'deprecated', 'retired', 'abandoned',
@@ -126,6 +126,7 @@ export function planDefinitions(current: Current, next: unknown, facts: Facts): 
     problems.push(...otherProject(before, readable));
     problems.push(...removedButUsed(before, readable));
     problems.push(...removedButLocked(before, readable, facts.models ?? []));
+    problems.push(...sourcesLocked(readable, facts.models ?? [], facts.locked ?? []));
     problems.push(
       ...before.sources.flatMap((source) => archiveProblems(source, readable, facts.archived ?? {})),
     );

@@ -2,7 +2,7 @@
 import { canonicalJson, columnsRead } from './canonical.js';
 import type { Problem } from './check.js';
 import type { Definitions, Source } from './definition.js';
-import { type Archived, type Model, readersOf, viewOf } from './impact.js';
+import { type Archived, type LockedVersion, type Model, readersOf, viewOf } from './impact.js';
 
 export function removedButUsed(before: Definitions, after: Definitions): Problem[] {
   const problems: Problem[] = [];
@@ -65,6 +65,48 @@ export function removedButLocked(
     ),
   ];
 }
+
+/** A version in a lock goes on reading its source: it stays, and everything in it that the version is made by. */
+export function sourcesLocked(
+  after: Definitions,
+  models: readonly Model[],
+  locked: readonly LockedVersion[],
+): Problem[] {
+  return locked.flatMap(({ view, version, source: old }): Problem[] => {
+    if (view.kind !== 'aggregation' || old === null) return [];
+    const readers = models.filter(({ lock }) =>
+      Object.values(lock).some(
+        (pins) => Object.hasOwn(pins, view.name) && pins[view.name]!.version === version,
+      ),
+    );
+    const names = [...new Set(readers.map(({ name }) => `model "${name}"`))].join(', ');
+    const problem = (path: string, what: string, fix: string): Problem => ({
+      code: 'unknown-reference',
+      path: `sources.${old.name}${path}`,
+      message: `${what}, but ${view.name} v${version} reads it, in the lock of ${names}`,
+      fix,
+    });
+    const removed = (path: string): Problem =>
+      problem(path, 'is removed', 'put it back, or pin these models to something else first');
+    const source = after.sources.find(({ name }) => name === old.name);
+    if (!source) return [removed('')];
+    const roles = ROLES.map((role) => old[role] ?? null);
+    const columns = new Set([...columnsRead(view, old), ...roles.filter((column) => column !== null)]);
+    return [
+      ...[...columns].flatMap((name) => {
+        if (!Object.hasOwn(source.columns, name)) return [removed(`.columns.${name}`)];
+        return canonicalJson(source.columns[name]) === canonicalJson(old.columns[name])
+          ? []
+          : [problem(`.columns.${name}`, 'is changed', 'restore it, or declare a new column')];
+      }),
+      ...ROLES.filter((role, index) => (source[role] ?? null) !== roles[index]).map((role) =>
+        problem(`.${role}`, 'is changed', 'restore it, or declare a new source'),
+      ),
+    ];
+  });
+}
+
+const ROLES = ['eventTime', 'arrival', 'id', 'sequence', 'retracts'] as const;
 
 /** An environment holds one project: definitions of another would remove all that is its. */
 export function otherProject({ project }: Definitions, after: Definitions): Problem[] {

@@ -20,13 +20,13 @@ import {
   planDefinitions,
   type ViewChange,
 } from '../core/plan.js';
-import { removedButLocked } from '../core/refused.js';
+import { removedButLocked, sourcesLocked } from '../core/refused.js';
 import type { Edition } from '../core/serving-plan.js';
 import { streamOf } from '../core/stream.js';
 import { type Entry, record } from './audit.js';
 import { writeCatalog } from './catalog.js';
 import { listFirstRead, lockDefinitions, turnOff, turnOn } from './online.js';
-import { findRevision, LIVE, listLocks, listVersions, readEdition } from './resolve.js';
+import { findRevision, LIVE, LOCKED, listLocks, listVersions, readEdition } from './resolve.js';
 import type { Runs, StartRun } from './runs.js';
 import { type Pool, type PoolClient, transaction } from './sql.js';
 import { createArchive, createKeyIndex, createRows, dropRows, findArchiveConflicts } from './tables.js';
@@ -142,6 +142,7 @@ async function readFacts(client: PoolClient): Promise<Facts> {
   return {
     archived,
     models: await listLocks(client),
+    locked: await listVersions(client, LOCKED),
     trainingSets,
     stored: Object.fromEntries(stored.map(({ view, ...of }) => [view, of])),
   };
@@ -393,7 +394,11 @@ async function assertBase(client: PoolClient, plan: Plan): Promise<void> {
 /** Models move while a plan waits and fills, and make no revision: what they read by now stays. */
 async function assertUnlocked(client: PoolClient, { plan, definitions }: SavedPlan): Promise<void> {
   const before = (await findRevision(client))?.definitions;
-  const problems = before ? removedButLocked(before, definitions, await listLocks(client)) : [];
+  const models = await listLocks(client);
+  const problems = [
+    ...(before ? removedButLocked(before, definitions, models) : []),
+    ...sourcesLocked(definitions, models, await listVersions(client, LOCKED)),
+  ];
   if (problems.length === 0) return;
   throw new FeatureStoreError(
     'FS_PLAN_STALE',
@@ -541,6 +546,13 @@ async function refreshCopies(client: PoolClient, definitions: Definitions): Prom
       [view.name, JSON.stringify(view), json(source), json(entity)],
     );
   }
+  // What only models read goes on with its source: events are folded by the order of all columns.
+  for (const { name, columns } of definitions.sources)
+    await client.query(
+      `update view_version set source = jsonb_set(source, '{columns}', $2)
+        where kind = 'aggregation' and source ->> 'name' = $1 and state <> 'live' and online`,
+      [name, JSON.stringify(columns)],
+    );
 }
 
 function copiesFor(view: View, definitions: Definitions): { source: Source | null; entity: Entity | null } {

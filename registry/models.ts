@@ -4,7 +4,14 @@
  */
 import { z } from 'zod';
 import { FeatureStoreError } from '../core/error.js';
-import { checkLock, Lock, type LockableVersion, lockOf, lockRefused } from '../core/lock.js';
+import {
+  checkLock,
+  Lock,
+  type LockableVersion,
+  type LockProblem,
+  lockOf,
+  lockRefused,
+} from '../core/lock.js';
 import { nameProblem } from '../core/naming.js';
 import { formatTimestamp } from '../core/time.js';
 import { record } from './audit.js';
@@ -123,6 +130,7 @@ const LockItem = z.strictObject({
   /** Percent of the model's requests. */
   share: z.number(),
   services: Lock.shape.services,
+  features: Lock.shape.features,
   createdAt: Timestamp,
   createdBy: z.string(),
 });
@@ -158,7 +166,7 @@ export type ModelDetails = z.infer<typeof ModelDetails>;
 const MODELS = `
   select name, owner, description, registered_at as "registeredAt", registered_by as "registeredBy", change,
          (select json_agg(json_build_object('number', number, 'state', state, 'share', 100 * coalesce(share, 1),
-                   'services', lock -> 'services', 'createdAt', floor(extract(epoch from created_at) * 1000)::bigint,
+                   'services', lock -> 'services', 'features', features, 'createdAt', floor(extract(epoch from created_at) * 1000)::bigint,
                    'createdBy', created_by) order by state desc)
             from model_lock where model = model.name and state <> 'past') as locks,
          (select coalesce(sum(reads), 0)::bigint from read_total where model = model.name) as reads,
@@ -212,11 +220,24 @@ export async function getLock(
 ): Promise<Lock> {
   const { locks } = await getModel(client, name);
   const lock = locks.find((each) => each.state === state);
-  if (lock) return { lock: 1, model: name, services: lock.services };
+  if (lock) return { lock: 1, model: name, services: lock.services, features: lock.features };
   throw new FeatureStoreError('FS_NOT_FOUND', `model "${name}" has no canary`, {
     fix: 'ask for its live lock',
     model: name,
   });
+}
+
+/** A lock for it on what is live now. @param services null: those that it reads. Throws FS_NOT_FOUND. */
+export function getNextLock(pool: Pool, name: string, services: readonly string[] | null): Promise<Lock> {
+  return transaction(
+    pool,
+    async (client) => {
+      const lock = await getLock(client, name, 'live');
+      const known = await readLockable(client);
+      return lockOf(name, known, known.versions, services ?? Object.keys(lock.services));
+    },
+    'repeatable read',
+  );
 }
 
 // ---------------------------------------------------------------- inside the transactions
@@ -307,30 +328,40 @@ async function addLock(
           {
             path: 'model',
             message: `it is a lock of model "${lock.model}"`,
-            fix: `give one of "${model}": almanac lock ${model}`,
+            fix: `give one of "${model}": almanac lock ${model} --next`,
           },
         ]),
     ...checkLock(lock, known.versions, known),
   ];
+  if (share !== null) problems.push(...otherServices(await getLock(client, model, 'live'), lock));
   if (problems.length > 0) throw lockRefused(`the lock cannot be of model "${model}"`, problems);
   const state = share === null ? 'live' : 'canary';
-  await client.query(`update model_lock set state = 'past', share = null where model = $1 and state = $2`, [
-    model,
-    state,
-  ]);
-  const features = known.services.filter(({ name }) => Object.hasOwn(lock.services, name));
+  // A new live lock ends the canary too: that was tried against the one before.
+  await client.query(
+    `update model_lock set state = 'past', share = null where model = $1 and state in ('canary', $2)`,
+    [model, state],
+  );
+  const { features, ...pinned } = lock;
   await client.query(
     `insert into model_lock (model, number, lock, features, state, share, created_by)
      select $1, coalesce(max(number), 0) + 1, $2, $3, $4, $5, $6 from model_lock where model = $1`,
-    [
-      model,
-      JSON.stringify(lock),
-      JSON.stringify(Object.fromEntries(features.map((each) => [each.name, each.features]))),
-      state,
-      share,
-      by,
-    ],
+    [model, JSON.stringify(pinned), JSON.stringify(features), state, share, by],
   );
+}
+
+/** A request of a service is answered by either lock. */
+function otherServices(live: Lock, canary: Lock): LockProblem[] {
+  const only = (these: Lock, those: Lock): string[] =>
+    Object.keys(these.services).filter((name) => !Object.hasOwn(those.services, name));
+  const problem = (service: string, message: string): LockProblem => ({
+    path: `services.${service}`,
+    message,
+    fix: `a canary reads the services of the live lock; move all requests: almanac pin ${live.model} --lock almanac.lock`,
+  });
+  return [
+    ...only(canary, live).map((name) => problem(name, `the live lock has no service "${name}"`)),
+    ...only(live, canary).map((name) => problem(name, `the live lock has "${name}", the canary has not`)),
+  ];
 }
 
 async function unknownModel(client: Pool | PoolClient, name: string): Promise<FeatureStoreError> {

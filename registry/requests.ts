@@ -23,6 +23,11 @@ export const Text = z
     (text) => !/\p{Cc}/u.test(text) && text.isWellFormed(),
     'holds control characters or no valid Unicode',
   );
+/** May have several lines. */
+export const Prose = z
+  .string()
+  .max(2_000)
+  .refine((text) => !text.includes('\0') && text.isWellFormed(), 'holds NUL or no valid Unicode');
 /** Who asks, for the audit. */
 export const By = Text.exactOptional();
 export const Sha256 = z.string().regex(/^[0-9a-f]{64}$/, 'is no SHA-256 in lower-case hex');

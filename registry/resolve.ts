@@ -51,6 +51,8 @@ const VERSION_COLUMNS = 'id, version, hash, kind, definition, source, entity, st
 
 /** What an unpinned reader reads, as a condition on view_version. */
 export const LIVE = `state = 'live'`;
+/** Those that a model's lock names. */
+export const LOCKED = `id in (select version_id from lock_version)`;
 /** There ever were. */
 export const EVERY = 'true';
 /** Versions that streams keep up to date: also one that only models read still, by their locks. */
@@ -156,7 +158,7 @@ export async function getVersion(client: Pool | PoolClient, id: number): Promise
 /** By view and version. */
 export async function listVersions(
   client: Pool | PoolClient,
-  which: typeof LIVE | typeof EVERY | typeof MAINTAINED | typeof IN_USE | typeof GIVEN_UP,
+  which: typeof LIVE | typeof LOCKED | typeof EVERY | typeof MAINTAINED | typeof IN_USE | typeof GIVEN_UP,
 ): Promise<ViewVersion[]> {
   const { rows } = await client.query<VersionRow>(
     `select ${VERSION_COLUMNS} from view_version where ${which} order by view collate "C", version`,
@@ -239,7 +241,7 @@ export async function readEdition(client: PoolClient): Promise<Edition> {
 async function readServed(client: PoolClient): Promise<ViewVersion[]> {
   const { rows } = await client.query<VersionRow>(
     `select ${VERSION_COLUMNS} from view_version
-      where state = 'live' or id in (select version_id from lock_version)
+      where ${LIVE} or ${LOCKED}
       order by view collate "C", version`,
   );
   return rows.map(versionOf);

@@ -176,25 +176,23 @@ function ownLock(plan: ServingPlan, own: Lock): PlanLock {
     })),
     ...plan.others.map((each) => ({ ...each, kept: null })),
   ];
+  const problems = checkLock(own, versions, plan);
+  if (problems.length > 0) throw lockRefused(`the lock of "${own.model}" is not served`, problems);
+  const services = Object.keys(own.services).map((name) => ({
+    name,
+    features: own.features[name]!,
+    versions: idsOf(name),
+  }));
   const locks = [model.live, ...(model.canary ? [model.canary] : [])];
-  // By what the model's services listed when it was locked; only then by what they list now.
-  const checked = locks.map((lock) => ({ lock, problems: checkLock(own, versions, lock) }));
-  const fitting = checked.find(({ problems }) => problems.length === 0)?.lock;
-  if (!fitting) {
-    const problems = checkLock(own, versions, plan);
-    if (problems.length > 0) throw lockRefused(`the lock of "${own.model}" is not served`, problems);
-  }
-  const { services } = fitting ?? plan;
-  const pinned = services
-    .filter(({ name }) => Object.hasOwn(own.services, name))
-    .map(({ name, features }) => ({ name, features, versions: idsOf(name) }));
-  return { number: locks.find((lock) => isSame(lock.services, pinned))?.number ?? null, services: pinned };
+  return { number: locks.find((lock) => isSame(lock.services, services))?.number ?? null, services };
 }
 
 function isSame(a: ServedLock['services'], b: ServedLock['services']): boolean {
   const textOf = (services: ServedLock['services']): string =>
     services
-      .map(({ name, versions }) => `${name} ${[...versions].sort((x, y) => x - y).join()}`)
+      .map(({ name, features, versions }) =>
+        [name, ...features, ...[...versions].sort((x, y) => x - y)].join(' '),
+      )
       .sort()
       .join('\n');
   return textOf(a) === textOf(b);

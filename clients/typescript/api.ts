@@ -384,7 +384,7 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** its lock, as almanac.lock holds it */
+        /** its lock, as almanac.lock holds it, or one on what is live now */
         get: operations["getModelLock"];
         put?: never;
         post?: never;
@@ -1165,6 +1165,9 @@ export interface components {
                     };
                 };
             };
+            features: {
+                [key: string]: string[];
+            };
         };
         Model: {
             name: string;
@@ -1186,6 +1189,9 @@ export interface components {
                             hash: string;
                         };
                     };
+                };
+                features: {
+                    [key: string]: string[];
                 };
                 /** Format: date-time */
                 createdAt: string;
@@ -1214,6 +1220,9 @@ export interface components {
                             hash: string;
                         };
                     };
+                };
+                features: {
+                    [key: string]: string[];
                 };
                 /** Format: date-time */
                 createdAt: string;
@@ -2845,7 +2854,8 @@ export interface operations {
     getModelLock: {
         parameters: {
             query?: {
-                state?: "live" | "canary";
+                state?: "live" | "canary" | "next";
+                service?: string | string[];
             };
             header?: {
                 "If-None-Match"?: string;
@@ -2857,7 +2867,7 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description its lock, as almanac.lock holds it */
+            /** @description its lock, as almanac.lock holds it, or one on what is live now */
             200: {
                 headers: {
                     ETag: components["headers"]["ETag"];
@@ -2902,6 +2912,11 @@ export interface operations {
                  *               "hash": "0000000000000000000000000000000000000000000000000000000000000000"
                  *             }
                  *           }
+                 *         },
+                 *         "features": {
+                 *           "checkout": [
+                 *             "user_orders:user_order_count_last_7d"
+                 *           ]
                  *         }
                  *       },
                  *       "share": 10

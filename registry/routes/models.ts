@@ -6,6 +6,7 @@ import { namesTag } from '../etag.js';
 import {
   getLock,
   getModel,
+  getNextLock,
   listModels,
   type ModelChange,
   ModelDetails,
@@ -16,7 +17,7 @@ import {
   removeModel,
 } from '../models.js';
 import { PageQuery, pageOf } from '../page.js';
-import { Text } from '../requests.js';
+import { Prose, Text } from '../requests.js';
 import { type RouteDeps, route, Started, startRun } from './route.js';
 
 const OfModel = z.strictObject({ model: Text });
@@ -24,6 +25,7 @@ const example: Lock = {
   lock: 1,
   model: 'churn',
   services: { checkout: { user_orders: { version: 2, hash: '0'.repeat(64) } } },
+  features: { checkout: ['user_orders:user_order_count_last_7d'] },
 };
 
 const list = route({
@@ -51,11 +53,20 @@ const lock = route({
   id: 'getModelLock',
   method: 'GET',
   path: '/v1/models/{model}/lock',
-  summary: 'its lock, as almanac.lock holds it',
+  summary: 'its lock, as almanac.lock holds it, or one on what is live now',
   params: OfModel,
-  query: z.strictObject({ state: z.enum(['live', 'canary']).default('live') }),
+  query: z.strictObject({
+    state: z.enum(['live', 'canary', 'next']).default('live'),
+    /** Of the next lock; left out: those that it reads. */
+    service: z.union([Text, z.array(Text).max(1_000)]).exactOptional(),
+  }),
   response: Lock,
-  handle: ({ params, query }, { pool }) => getLock(pool, params.model, query.state),
+  handle({ params: { model }, query: { state, service } }, { pool }) {
+    if (state === 'next')
+      return getNextLock(pool, model, service === undefined ? null : [...new Set([service].flat())]);
+    if (service !== undefined) one(`service and state=${state}`, 'ask for state=next');
+    return getLock(pool, model, state);
+  },
 });
 
 const register = route({
@@ -66,7 +77,7 @@ const register = route({
   body: z.strictObject({
     name: Text,
     owner: Text,
-    description: z.string().max(2_000).default(''),
+    description: Prose.default(''),
     /** One of the two. */
     services: z.array(Text).min(1).exactOptional(),
     lock: Lock.exactOptional(),
@@ -99,7 +110,7 @@ const pin = route({
     /** Percent of the requests, with a lock: below 100 it becomes the canary. */
     share: z
       .number('is no number')
-      .gt(0, 'is a share above 0')
+      .min(0.001, 'is a share from 0.001')
       .max(100, 'is a share up to 100')
       .exactOptional(),
     by: Text.exactOptional(),

@@ -501,13 +501,14 @@ describe('what a command does', () => {
       lock: 1,
       model: 'churn',
       services: { checkout: { user_orders: { version: 1, hash: '1'.repeat(64) } } },
+      features: { checkout: ['user_orders:user_order_count_last_7d'] },
     };
     const model = {
       name: 'churn', owner: 'ml@shop.example', description: 'who leaves', registeredAt: '2026-11-01T08:00:00.000Z', registeredBy: 'anna', change: 3, reads: 12,
       lastRead: '2026-11-28T09:01:00.000Z',
       locks: [
-        { number: 1, state: 'live', share: 100, services: lock.services, createdAt: '2026-11-01T08:00:00.000Z', createdBy: 'anna' },
-        { number: 2, state: 'canary', share: 10, services: { checkout: { user_orders: { version: 2, hash: '2'.repeat(64) } } }, createdAt: '2026-11-01T08:00:00.000Z', createdBy: 'anna' },
+        { number: 1, state: 'live', share: 100, services: lock.services, features: lock.features, createdAt: '2026-11-01T08:00:00.000Z', createdBy: 'anna' },
+        { number: 2, state: 'canary', share: 10, services: { checkout: { user_orders: { version: 2, hash: '2'.repeat(64) } } }, features: lock.features, createdAt: '2026-11-01T08:00:00.000Z', createdBy: 'anna' },
       ],
       readsOf: [{ service: 'checkout', view: 'user_orders', version: 1, reads: 12, lastRead: '2026-11-28T09:01:00.000Z' }],
     }; // biome-ignore format: a model
@@ -547,11 +548,23 @@ describe('what a command does', () => {
       expect(posted()).toEqual(['POST /v1/models/churn/pin', { lock, share: 10, by: 'bert' }]);
     });
     test.each([
+      { argv: [], query: 'state=live' },
+      { argv: ['--canary'], query: 'state=canary' },
+      { argv: ['--next'], query: 'state=next' },
+      { argv: ['--next', '--service', 'a', '--service', 'b'], query: 'state=next&service=a&service=b' },
+    ])('which lock: $argv', async ({ argv, query }) => {
+      await serve();
+      expect((await on('lock', 'churn', ...argv)).code).toBe(EXIT.ok);
+      expect(stub!.asked).toContain(`GET /v1/models/churn/lock?${query}`);
+    });
+    test.each([
       { argv: ['model', 'rename', 'churn'], says: /"rename" is no order/ },
       { argv: ['model', 'show'], says: /which model/ },
       { argv: ['model', 'register', 'churn', '--service', 'checkout'], says: /whose is it/ },
       { argv: ['model', 'register', 'churn', '--owner', 'me'], says: /what does it read/ },
       { argv: ['model', 'remove', 'churn'], says: /nobody to ask[\s\S]*--confirm/ },
+      { argv: ['lock', 'churn', '--canary', '--next'], says: /one of --canary and --next/ },
+      { argv: ['lock', 'churn', '--service', 'checkout'], says: /give --next too/ },
       { argv: ['pin', 'churn'], says: /--promote and --abort/ },
       { argv: ['pin', 'churn', '--promote', '--abort'], says: /give one of/ },
       { argv: ['pin', 'churn', '--promote', '--share', '10'], says: /--share is of a lock/ },

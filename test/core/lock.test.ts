@@ -64,21 +64,26 @@ test('a lock holds every view that a service reads, those of on-demand inputs to
     lock: 1,
     model: 'churn',
     services: { checkout: { user_orders: pin('user_orders', 3), user_now: pin('user_now', 1) } },
+    features: { checkout: listed.services[0]!.features },
   });
   const [checkout] = listed.services;
   const alone = { services: [{ ...checkout!, features: ['user_now:user_has_ordered'] }] };
-  expect(lockOf('churn', alone, versions, ['checkout'])).toEqual(lock);
+  expect(lockOf('churn', alone, versions, ['checkout'])).toEqual({
+    ...lock,
+    features: { checkout: alone.services[0]!.features },
+  });
   expect(checkLock(lock, versions, listed)).toEqual([]);
 });
 
 test('its text has one form, and comes back', () => {
   const shuffled = {
     services: { checkout: Object.fromEntries(Object.entries(lock.services.checkout!).reverse()) },
+    features: lock.features,
     model: 'churn',
     lock: 1,
   } as const;
   expect(lockText(shuffled)).toBe(lockText(lock));
-  expect(lockText(lock)).toMatch(/^\{\n {2}"lock": 1,\n[\s\S]*\n\}\n$/);
+  expect(lockText(lock)).toMatch(/^\{\n {2}"features": \{\n[\s\S]*\n {2}"lock": 1,\n[\s\S]*\n\}\n$/);
   expect(readLock(lockText(lock), 'almanac.lock')).toEqual(lock);
 });
 
@@ -90,6 +95,12 @@ test.each([
     text: '{"lock":1,"model":"a","services":{"s":{"v":{"version":1}}}}',
     says: /services\.s\.v\.hash/,
     why: 'no hash',
+  },
+  { text: '{"lock":1,"model":"a","services":{}}', says: /features: /, why: 'no features' },
+  {
+    text: '{"lock":1,"model":"a","services":{},"features":{"s":["v"]}}',
+    says: /features\.s\.0: is not of the form view:feature/,
+    why: 'a feature of no view',
   },
   { text: '{"lock":1,"model":"a","services":{},"more":1}', says: /more/, why: 'a field too many' },
 ])('a file of $why is no lock', ({ text, says }) => {
@@ -105,13 +116,25 @@ describe('what keeps a model from reading by a lock', () => {
     },
     {
       why: 'an unknown service, with the nearest',
-      given: { ...lock, services: { chekout: lock.services.checkout! } },
+      given: {
+        ...lock,
+        services: { chekout: lock.services.checkout! },
+        features: { chekout: lock.features.checkout! },
+      },
       says: ['services.chekout: there is no service "chekout" → did you mean "checkout"?'],
     },
     {
       why: 'no service',
-      given: { ...lock, services: {} },
+      given: { ...lock, services: {}, features: {} },
       says: ['services: it names no service → name what the model reads'],
+    },
+    {
+      why: 'services and features of different names',
+      given: { ...lock, features: { other: lock.features.checkout! } },
+      says: [
+        'features.checkout: the lock does not say which features of "checkout" it is for → lock again: almanac lock churn --next',
+        'features.other: the lock has no versions for "other" → leave it out, or lock again: almanac lock churn --next',
+      ],
     },
     {
       why: 'an unknown view',
@@ -142,13 +165,13 @@ describe('what keeps a model from reading by a lock', () => {
       why: 'a view that it lacks, read by an input alone',
       given: changed({ user_orders: undefined }),
       says: [
-        'services.checkout.user_orders: the service reads "user_orders", which the lock lacks → lock again: almanac lock',
+        'services.checkout.user_orders: its features read "user_orders", which the lock lacks → lock again: almanac lock churn --next',
       ],
     },
     {
       why: 'a view too many',
       given: changed({ user_else: pin('user_else', 1) }),
-      says: [expect.stringContaining('the service does not read "user_else"')],
+      says: [expect.stringContaining('none of its features reads "user_else"')],
     },
     {
       why: 'a version without a feature that the service and an input name',
@@ -171,6 +194,41 @@ describe('what keeps a model from reading by a lock', () => {
     expect(
       checkLock(given, versions, listed).map(({ path, message, fix }) => `${path}: ${message} → ${fix}`),
     ).toEqual(says);
+  });
+
+  test('what the service lists by now is nothing to it', () => {
+    const [checkout] = listed.services;
+    const grown = {
+      services: [{ ...checkout!, features: [...checkout!.features, 'user_orders:user_added'] }],
+    };
+    expect(checkLock(lock, versions, grown)).toEqual([]);
+  });
+
+  test('of many unknown names the first have the nearest', () => {
+    const many = Object.fromEntries(
+      Array.from({ length: 500 }, (_, index) => [
+        `user_orders${String(index).padStart(3, '0')}`,
+        pin('user_orders', 1),
+      ]),
+    );
+    const fixes = checkLock(changed(many), versions, listed).map(({ fix }) => fix);
+    expect(fixes).toEqual([
+      ...Array(20).fill('did you mean "user_orders"?'),
+      ...Array(480).fill('lock again: almanac lock churn --next'),
+    ]);
+  });
+
+  test('a lock of too much is not looked into', () => {
+    const many = Object.fromEntries(
+      Array.from({ length: 10_000 }, (_, index) => [`view_${index}`, pin('user_orders', 1)]),
+    );
+    expect(checkLock({ ...lock, services: { checkout: many } }, versions, listed)).toEqual([
+      {
+        path: 'services',
+        message: 'it holds 10002 versions and features, the limit is 10000',
+        fix: 'lock the services that the model reads, and no others',
+      },
+    ]);
   });
 
   test('join keys of two types', () => {

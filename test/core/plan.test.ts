@@ -15,7 +15,7 @@ import {
   removals,
 } from '../../core/plan.js';
 import { renderPlan, renderPlanMarkdown } from '../../core/render-plan.js';
-import { changed, definitions, type sqlView } from '../registry/definitions.js';
+import { changed, definitions, source, type sqlView } from '../registry/definitions.js';
 import { applyPlanTo, edit, edited, repository } from '../registry/model.js';
 
 const EMPTY: Current = { revision: 0, definitions: null, versions: [] };
@@ -458,6 +458,61 @@ describe('who is touched', () => {
   ])('$why that a lock names is not removed', ({ change, says }) =>
     expect(() => planDefinitions(current, changed(change), facts)).toThrow(says),
   );
+  describe('of the source of a version that a lock names nothing is taken away, though what is live reads it no more', () => {
+    // As it is after the view has moved to another source, and to other columns.
+    const moved = changed((all) => {
+      all.sources.push(source('purchases'));
+      const live = view(all);
+      live.source = 'purchases';
+      live.features = live.features.slice(0, 1);
+    });
+    const [old] = definitions().sources;
+    const locked: Facts['locked'] = [
+      { view: view(definitions()), version: 1, source: old! },
+      { view: definitions().views[1]!, version: 1, source: null },
+    ];
+    const orders = (all: Definitions) => all.sources.find(({ name }) => name === 'orders')!;
+    test.each<{ why: string; change: (all: Definitions) => void; says: string }>([
+      {
+        why: 'it itself',
+        change: (all) => (all.sources = all.sources.filter(({ name }) => name !== 'orders')),
+        says: 'sources.orders: is removed, but user_orders v1 reads it, in the lock of model "ranker"',
+      },
+      {
+        why: 'a column',
+        change: (all) => delete orders(all).columns.amount_cents,
+        says: 'sources.orders.columns.amount_cents: is removed, but user_orders v1 reads it',
+      },
+      {
+        why: 'that a column is always there',
+        change: (all) => (orders(all).columns.user_id!.nullable = true),
+        says: 'sources.orders.columns.user_id: is changed, but user_orders v1 reads it',
+      },
+      {
+        why: 'that every row is an event',
+        change: (all) => {
+          orders(all).columns.cancels = { type: 'string', nullable: true };
+          orders(all).retracts = 'cancels';
+        },
+        says: 'sources.orders.retracts: is changed, but user_orders v1 reads it',
+      },
+    ])('$why', ({ change, says }) => {
+      const next = changed(change, moved);
+      expect(planDefinitions(applied(moved), next, { archived: ARCHIVED }).empty).toBe(false);
+      expect(() => planDefinitions(applied(moved), next, { ...facts, locked })).toThrow(says);
+    });
+    test('what it does not read may go', () => {
+      const next = changed((all) => {
+        delete orders(all).columns.shop;
+        orders(all).columns.note = { type: 'string', nullable: true };
+      }, moved);
+      expect(shape(planDefinitions(applied(moved), next, { ...facts, locked }))).toEqual([
+        'change source orders',
+        '  columns.note',
+        '  columns.shop',
+      ]);
+    });
+  });
   test('a model of somebody who left is named', () => {
     const left = changed((all) => (all.owners = [{ name: 'ann', contact: 'x', hasLeft: true }]));
     expect(planDefinitions(current, left, facts).warnings).toMatchObject([

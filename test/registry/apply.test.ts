@@ -427,7 +427,12 @@ describe('the online set', () => {
     expect(await online()).toContain('user_rank@1');
     expect(await unread()).toEqual(['user_now', 'user_rank']);
     const { version, hash } = await resolveView(pool, 'user_rank');
-    const lock: Lock = { lock: 1, model: 'churn', services: { checkout: { user_rank: { version, hash } } } };
+    const lock: Lock = {
+      lock: 1,
+      model: 'churn',
+      services: { checkout: { user_rank: { version, hash } } },
+      features: { checkout: ['user_rank:user_spend_rank'] },
+    };
     await expect(register({ lock })).rejects.toMatchObject({
       code: 'FS_LOCK_INVALID',
       details: {

@@ -45,6 +45,7 @@ const next = changed((document) => {
   };
 });
 let first: Lock;
+/** What is live since. */
 let second: Lock;
 
 beforeAll(async () => {
@@ -53,7 +54,7 @@ beforeAll(async () => {
   first = await lockOf('churn');
   await applyDirectly(next);
   expect(await register('fraud')).toMatchObject({ status: 202 });
-  second = { ...(await lockOf('fraud')), model: 'churn' };
+  second = await lockOf('churn', 'next');
 });
 
 test('a model is registered on what is live: its lock stays when readers without one move', async () => {
@@ -62,8 +63,9 @@ test('a model is registered on what is live: its lock stays when readers without
     model: 'churn',
     services: { checkout: { user_orders: { version: 1 }, user_now: { version: 1 } } },
   });
-  expect(versionOf(second)).toBe(2);
   expect(await lockOf('churn')).toEqual(first);
+  expect(versionOf(second)).toBe(2);
+  expect(second).toEqual({ ...(await lockOf('fraud')), model: 'churn' });
   const { body, etag } = await call('/v1/models/churn');
   expect(etag).toBe('"1"');
   expect(body).toMatchObject({
@@ -191,6 +193,18 @@ describe('refused by name, and nothing changes', () => {
       says: { code: 'FS_REQUEST_INVALID' },
     },
     {
+      why: 'a share that is nothing once it is divided',
+      ask: () => pin('churn', { lock: second, share: 1e-323 }),
+      status: 400,
+      says: { problems: [{ path: 'share', message: 'is a share from 0.001' }] },
+    },
+    {
+      why: 'what Postgres cannot hold as text',
+      ask: () => register('other', { services: ['checkout'], description: 'no\0thing' }),
+      status: 400,
+      says: { problems: [{ path: 'description' }] },
+    },
+    {
       why: 'a share above all',
       ask: () => pin('churn', { lock: second, share: 101 }),
       status: 400,
@@ -203,6 +217,18 @@ describe('refused by name, and nothing changes', () => {
       says: {},
     },
     { why: 'nothing to do', ask: () => pin('churn', {}), status: 400, says: {} },
+    {
+      why: 'an unknown service to lock next',
+      ask: () => call('/v1/models/churn/lock?state=next&service=checkout&service=chekout'),
+      status: 404,
+      says: { fix: 'did you mean "checkout"?' },
+    },
+    {
+      why: 'a service of the present lock',
+      ask: () => call('/v1/models/churn/lock?service=checkout'),
+      status: 400,
+      says: { fix: 'ask for state=next' },
+    },
     {
       why: 'no canary',
       ask: () => pin('churn', { canary: 'promote' }),
@@ -361,4 +387,56 @@ test('every change stands in the audit, with its run, and what was refused does 
       workflow: 'retire/user_orders@1',
     },
   ]);
+});
+
+test('a lock gives the features that it says, whatever the service lists by now', async () => {
+  const more = 'user_orders:user_user_orders_amount_cents_all_time';
+  await applyDirectly(changed((document) => document.services[0]!.features.push(more), next));
+  expect((await lockOf('churn', 'next')).features).toEqual({
+    checkout: [...second.features.checkout!, more],
+  });
+  expect(await pin('churn', { lock: second })).toMatchObject({ status: 202 });
+  expect(await lockOf('churn')).toEqual(second);
+  const churn = (await compileServingPlan(pool)).models.find(({ name }) => name === 'churn')!;
+  expect(churn.live.services[0]!.features).toEqual(second.features.checkout);
+});
+
+test('a canary reads the services of the live lock, and ends with it', async () => {
+  await applyDirectly(
+    changed((document) => document.services.push({ ...document.services[0]!, name: 'other' }), next),
+  );
+  const { body: other } = await call('/v1/models/churn/lock?state=next&service=other');
+  expect(await pin('churn', { lock: other, share: 10 })).toMatchObject({
+    status: 422,
+    body: {
+      code: 'FS_LOCK_INVALID',
+      problems: [
+        { path: 'services.other', message: 'the live lock has no service "other"' },
+        { path: 'services.checkout', message: 'the live lock has "checkout", the canary has not' },
+      ],
+    },
+  });
+  expect(await pin('churn', { lock: second, share: 10 })).toMatchObject({ status: 202 });
+  expect(await pin('churn', { lock: other })).toMatchObject({ status: 202 });
+  const { body } = await call('/v1/models/churn');
+  expect(body.locks).toMatchObject([{ state: 'live', share: 100, services: other.services }]);
+  expect(body.locks).toHaveLength(1);
+  await pin('churn', { lock: second });
+});
+
+test('of the source of a version that models alone read no column is removed that it reads', async () => {
+  const moved = changed((document) => {
+    (document.views[0] as AggregationView).features.pop();
+  }, next);
+  await applyDirectly(moved);
+  const gone = changed((document) => delete document.sources[0]!.columns.amount_cents, moved);
+  expect((await call('/v1/plan', { definitions: gone })).body).toMatchObject({
+    code: 'FS_DEFINITION_INVALID',
+    problems: [
+      {
+        path: 'sources.orders.columns.amount_cents',
+        message: 'is removed, but user_orders v2 reads it, in the lock of model "churn", model "fraud"',
+      },
+    ],
+  });
 });

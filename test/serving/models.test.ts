@@ -200,6 +200,7 @@ describe('a process with a lock of its own', () => {
     lock: 1,
     model: 'churn',
     services: { [service]: pins },
+    features: { [service]: ['item_price:item_price'] },
   });
   const first = own({ item_price: { version: 1, hash: locked.hash } });
 
@@ -221,6 +222,30 @@ describe('a process with a lock of its own', () => {
       lock: null,
       versions: { item_price: 2 },
       values: [2],
+    });
+  });
+  test('gets the features of its file, also when a pin gives its model others', async () => {
+    const at = await start({ lock: first });
+    const [churn, ...others] = plan.models;
+    const pinned = {
+      ...churn!.live,
+      number: 4,
+      services: [{ ...churn!.live.services[0]!, features: prices.features }],
+    };
+    await redis.set(
+      planKey(environment),
+      JSON.stringify({ ...plan, modelChanges: 1, models: [{ ...churn!, live: pinned }, ...others] }),
+    );
+    await at.refresh();
+    const answer = await ask(null, ofPrices, at);
+    await redis.set(planKey(environment), JSON.stringify({ ...plan, modelChanges: 2 }));
+    await serving.refresh();
+    expect(said(answer)).toEqual({
+      revision: 1,
+      model: 'churn',
+      lock: null,
+      versions: { item_price: 1 },
+      values: [1],
     });
   });
   test.each([

@@ -9,8 +9,8 @@ import { isCanary } from '../../core/lock.js';
 import { answer } from '../../oracle/oracle.js';
 import { computePlan, savePlan } from '../../registry/apply.js';
 import {
-  getLock,
   getModel,
+  getNextLock,
   type ModelChange,
   pinModel,
   registerModel,
@@ -45,9 +45,9 @@ let asked = 0;
 
 const worldOf = (view: AggregationView): Definitions => assertDefinitions(streamWorld([view]));
 const on = () => ({ workflowId: randomUUID(), taskQueue: env.controlQueue });
-async function apply(view: AggregationView): Promise<void> {
-  const plan = await computePlan(pool, worldOf(view));
-  await savePlan(pool, plan, worldOf(view));
+async function apply(view: AggregationView, definitions = worldOf(view)): Promise<void> {
+  const plan = await computePlan(pool, definitions);
+  await savePlan(pool, plan, definitions);
   await env.client.workflow.execute(applyPlan, { ...on(), args: [{ planHash: plan.hash, by: 'test' }] });
 }
 /** As the registry does after each change. */
@@ -156,12 +156,20 @@ test('each model gets the values of its own version while the stream runs; reade
   await everyAnswerIsRight(null, 2, null);
 });
 
+test('a source gets a column, and loses one that nobody reads: what a model reads goes on with it', async () => {
+  const definitions = worldOf(second);
+  const [{ columns, ...source }] = definitions.sources as [Definitions['sources'][number]];
+  const { store: _, ...kept } = columns;
+  const sources = [{ ...source, columns: { ...kept, coupon: { type: 'string' as const, nullable: true } } }];
+  await apply(second, { ...definitions, sources });
+  await flow();
+  await everyAnswerIsRight('churn', 1, 1);
+  await everyAnswerIsRight('fraud', 2, 1);
+});
+
 test('a canary splits by entity; both keep up with the stream', async () => {
-  const { user_now: lock } = (await getLock(pool, 'fraud', 'live')).services[service]!;
-  const next = { lock: 1, model: 'churn', services: { [service]: { user_now: lock! } } } as const;
-  await settle(
-    await pinModel(pool, { model: 'churn', move: { lock: next, share: 0.5 }, seen: 1, by: 'test' }),
-  );
+  const lock = await getNextLock(pool, 'churn', null);
+  await settle(await pinModel(pool, { model: 'churn', move: { lock, share: 0.5 }, seen: 1, by: 'test' }));
   await flow();
   await serving.refresh();
   const { entity } = await versionOf(env, 'user_now');
