@@ -821,19 +821,19 @@ export interface components {
         };
         Lineage: {
             /** @enum {string} */
-            kind: "table" | "topic" | "source" | "column" | "entity" | "view" | "feature" | "service" | "model" | "trainingSet";
+            kind: "table" | "topic" | "source" | "column" | "entity" | "request" | "view" | "feature" | "service" | "model" | "trainingSet";
             name: string;
             /** @enum {string} */
             direction: "up" | "down";
             edges: {
                 from: {
                     /** @enum {string} */
-                    kind: "table" | "topic" | "source" | "column" | "entity" | "view" | "feature" | "service" | "model" | "trainingSet";
+                    kind: "table" | "topic" | "source" | "column" | "entity" | "request" | "view" | "feature" | "service" | "model" | "trainingSet";
                     name: string;
                 };
                 to: {
                     /** @enum {string} */
-                    kind: "table" | "topic" | "source" | "column" | "entity" | "view" | "feature" | "service" | "model" | "trainingSet";
+                    kind: "table" | "topic" | "source" | "column" | "entity" | "request" | "view" | "feature" | "service" | "model" | "trainingSet";
                     name: string;
                 };
                 versions: number[];
@@ -2360,7 +2360,7 @@ export interface operations {
                 "If-None-Match"?: string;
             };
             path: {
-                kind: "table" | "topic" | "source" | "column" | "entity" | "view" | "feature" | "service" | "model" | "trainingSet";
+                kind: "table" | "topic" | "source" | "column" | "entity" | "request" | "view" | "feature" | "service" | "model" | "trainingSet";
                 name: string;
             };
             cookie?: never;

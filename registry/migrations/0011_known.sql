@@ -1,4 +1,5 @@
--- What the values of a feature are, and whether they are as expected, beside everything else that is known of it.
+-- What the values of a feature are, and whether they are as expected, beside everything else that is known of it; and lineage that is
+-- whole, from fields of requests and to training sets.
 
 create index feature_statistics_newest on feature_statistics (version_id, feature, (what in ('tick', 'backfill')), at);
 
@@ -33,3 +34,30 @@ select f.*, v.kind, v.state, p.last_tick, p.last_event, p.last_write, p.watermar
   join progress p using (view, version);
 comment on column feature_catalog.statistics is 'Of its values: of the newest published tick or backfill; where there is none, of the newest training set. As in feature_statistics.';
 comment on column feature_catalog.expectation_results is 'What came last of each of its expectations; null: of none anything yet.';
+
+comment on table lineage is 'What is made of what: table or topic, source, column, entity, request, view, feature, service. Columns as source.column, fields of the request as request.field, features as view:feature. What holds now, models and training sets included: lineage_now.';
+insert into lineage
+select 'request', read, 'feature', f.view || ':' || f.feature, v.id
+  from feature f join view_version v using (view, version) cross join unnest(f.reads) as read
+ where v.kind = 'onDemand' and read not like '%:%';
+
+-- A training set was made of versions that may be live no more.
+create or replace view lineage_now as
+with made_of as (
+  select id, one ->> 'view' as view, (one ->> 'version')::integer as version, (one ->> 'versionId')::integer as version_id
+    from training_set, jsonb_array_elements(manifest -> 'views' || (manifest -> 'onDemand')) as one)
+select l.from_kind, l.from_name, l.to_kind, l.to_name, v.version
+  from lineage l left join view_version v on v.id = l.version_id
+ where l.version_id is null or v.state = 'live' or v.id in (select version_id from lock_version) or v.id in (select version_id from made_of)
+union all
+select 'feature', feature, 'trainingSet', t.id, m.version
+  from training_set t
+       cross join jsonb_array_elements_text(t.manifest -> 'features') as feature
+       join made_of m on m.id = t.id and m.view = split_part(feature, ':', 1)
+union all
+select 'service', manifest ->> 'service', 'trainingSet', id, null
+  from training_set
+ where manifest ->> 'service' is not null
+union all
+select distinct 'service', service, 'model', model, null::integer
+  from lock_version;

@@ -2,7 +2,7 @@ import { beforeEach, describe, expect, test } from 'vitest';
 import { saveStatistics, saveVerdicts, type Written } from '../../activities/statistics.js';
 import { assertDefinitions } from '../../core/check.js';
 import type { AggregationView, Definitions } from '../../core/definition.js';
-import { describeView } from '../../core/describe.js';
+import { describeView, type LineageKind } from '../../core/describe.js';
 import type { FeatureValue } from '../../core/event.js';
 import { addValue, createSummary } from '../../core/statistics.js';
 import { activate, computePlan, openRevision, savePlan } from '../../registry/apply.js';
@@ -276,21 +276,27 @@ describe('of the values of a feature is known', () => {
 });
 
 describe('lineage', () => {
-  const ends = async (
-    kind: 'column' | 'feature' | 'source' | 'service',
-    name: string,
-    direction: 'up' | 'down',
-  ) => {
+  const ends = async (kind: LineageKind, name: string, direction: 'up' | 'down') => {
     const { edges } = await readLineage(pool, { kind, name }, direction);
     const nodes = edges.map((edge) => (direction === 'down' ? edge.to : edge.from));
     return [...new Set(nodes.map((node) => `${node.kind} ${node.name}`))].sort();
   };
 
+  /** Of the present version of the feature's view. */
+  async function addTrainingSet(id: string, feature: string): Promise<void> {
+    const { rows: views } = await pool.query(
+      `select view, version, id as "versionId" from view_version where view = $1 and state = 'live'`,
+      [feature.split(':')[0]],
+    );
+    await pool.query('insert into training_set (id, manifest) values ($1, $2)', [
+      id,
+      JSON.stringify({ service: null, features: [feature], views, onDemand: [] }),
+    ]);
+  }
+
   test('leads down to services and training sets, and up to columns and sources', async () => {
     await apply(definitions());
-    await pool.query(`insert into training_set (id, manifest) values ('t1', $1)`, [
-      JSON.stringify({ service: null, features: [`user_orders@1:${AMOUNT}`] }),
-    ]);
+    await addTrainingSet('t1', `user_orders:${AMOUNT}`);
     expect(await ends('column', 'orders.amount_cents', 'down')).toEqual([
       `feature user_orders:${AMOUNT}`,
       'trainingSet t1',
@@ -306,6 +312,7 @@ describe('lineage', () => {
       'entity user',
       'feature user_now:user_has_ordered',
       `feature user_orders:${COUNT}`,
+      'request request.cart_cents',
       'source orders',
       'view user_now',
       'view user_orders',
@@ -341,6 +348,42 @@ describe('lineage', () => {
       lastRead: '2026-03-01T00:00:00.000Z',
     });
     expect(await getFeature('user_orders@2', COUNT)).toMatchObject({ models: [], lastRead: null });
+  });
+
+  test('leads from fields of requests', async () => {
+    await apply(definitions());
+    expect(await ends('request', 'request.cart_cents', 'down')).toEqual([
+      'feature user_now:user_has_ordered',
+      'service checkout',
+    ]);
+    expect(await ends('request', 'request.cart_cents', 'up')).toEqual([]);
+  });
+
+  test('of a training set is that of the versions it was made of', async () => {
+    await apply(definitions());
+    await addTrainingSet('t1', `user_orders:${AMOUNT}`);
+    await apply(
+      changed((all) => {
+        const [first] = all.views as [AggregationView];
+        first.features.splice(1);
+      }),
+    );
+    expect(await ends('trainingSet', 't1', 'up')).toEqual(
+      expect.arrayContaining(['source orders', 'column orders.amount_cents', 'view user_orders']),
+    );
+    expect(
+      (await readLineage(pool, { kind: 'feature', name: `user_orders:${AMOUNT}` }, 'down')).edges,
+    ).toEqual([
+      {
+        from: { kind: 'feature', name: `user_orders:${AMOUNT}` },
+        to: { kind: 'trainingSet', name: 't1' },
+        versions: [1],
+      },
+    ]);
+    expect(await ends('column', 'orders.amount_cents', 'down')).toEqual([
+      `feature user_orders:${AMOUNT}`,
+      'trainingSet t1',
+    ]);
   });
 
   test('is of what is live: it follows versions, services and what views read', async () => {
