@@ -2,6 +2,10 @@
 -- whole, from fields of requests and to training sets.
 
 create index feature_statistics_newest on feature_statistics (version_id, feature, (what in ('tick', 'backfill')), at);
+-- What is old is looked for every minute (activities/forget.ts).
+create index feature_statistics_old on feature_statistics (at) where what = 'tick';
+create index expectation_result_old on expectation_result (at) where what in ('tick', 'stream') and (passed or severity = 'warn');
+create index read_count_old on read_count (minute);
 
 create view expectation_now as
 select v.view, v.version, newest.*
