@@ -1,7 +1,7 @@
 /**
  * What grows with time alone is kept for a while: reads by the minute for 30 days (their totals stay), and for 90 days what came of
- * expectations at ticks and in streams, and statistics of ticks. What came last stays, of a tick the last that was published; so does
- * what blocked one: it says why there is nothing. Those of backfills and training sets stay with them. The audit stays.
+ * expectations at ticks and in streams, and statistics of ticks. What came last stays, of ticks the last that was published; so does
+ * the result that blocked one: it says why there is nothing. Those of backfills and training sets stay with them. The audit stays.
  */
 import { DAY, formatTimestamp } from '../core/time.js';
 import type { Pool } from '../registry/sql.js';
@@ -25,12 +25,11 @@ const OLD = [
     table: 'feature_statistics',
     keptMs: TICKS_MS,
     old: `at < $1 and what = 'tick'
-      and exists (select from feature_statistics newer join progress on progress.version_id = newer.version_id
-                   where (newer.version_id, newer.feature) = (old.version_id, old.feature) and newer.at > old.at
-                     and case newer.what when 'tick' then newer.reference::timestamptz <= last_tick end)
-      and not exists (select from expectation_result
-                       where (version_id, what, reference) = (old.version_id, old.what, old.reference)
-                         and severity = 'block' and not passed)`,
+      and at < (select newer.at from feature_statistics newer join progress using (version_id)
+                 where (version_id, newer.feature) = (old.version_id, old.feature) and newer.what in ('tick', 'backfill')
+                   and case newer.what when 'tick' then newer.reference::timestamptz <= last_tick end
+                 order by newer.at desc
+                 limit 1)`,
   },
 ];
 

@@ -8,11 +8,12 @@ create index expectation_result_old on expectation_result (at) where what in ('t
 create index read_count_old on read_count (minute);
 
 create view expectation_now as
-select v.view, v.version, newest.*
+select v.id as version_id, v.view, v.version, newest.*
   from view_version v
        cross join jsonb_array_elements(v.definition -> 'expectations') as expected
        cross join lateral (
-         select * from expectation_result r
+         select expectation, feature, severity, what, reference, at, passed, observed, allowed, said
+           from expectation_result r
           where r.version_id = v.id and r.severity = expected ->> 'severity'
             and r.expectation = concat_ws(' of ', expected ->> 'type', expected ->> 'feature')
           order by r.at desc
