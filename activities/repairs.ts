@@ -1,7 +1,7 @@
 /**
  * What starts by itself, some seconds after it is needed: the dual write of each range that is owed, the refill of every version that
  * an emptied Redis lacks, and a stream that is drained but wanted again. Beside the activities of a worker process; several may do so at once, since a run that goes on is left
- * alone. Does no repair itself; once a minute it collects what serving counted.
+ * alone. Does no repair itself; once a minute it collects what serving counted, and forgets what is old.
  */
 import { setTimeout as delay } from 'node:timers/promises';
 import type { Client } from '@temporalio/client';
@@ -9,6 +9,7 @@ import { FeatureStoreError } from '../core/error.js';
 import { getSource } from '../registry/resolve.js';
 import type { Deps } from './deps.js';
 import { translate } from './errors.js';
+import { forget } from './forget.js';
 import { readGeneration } from './offline/ticks.js';
 import { listMissing } from './online/publish.js';
 import { collectReads } from './reads.js';
@@ -27,7 +28,7 @@ const AGAIN_MS = 60_000;
 /** In less, a drained stream's run has ended. */
 const ENDING_MS = 5_000;
 const CALL_MS = 5_000;
-const COLLECT_MS = 60_000;
+const KEEP_MS = 60_000;
 
 interface Named {
   view: string;
@@ -39,7 +40,7 @@ export function startRepairs(deps: Deps, client: Client): Repairs {
   const stopped = new AbortController();
   const lacking = new Lacking();
   const resumed = new Map<string, number>();
-  let collectedAt = Number.NEGATIVE_INFINITY;
+  let keptAt = Number.NEGATIVE_INFINITY;
   let problem: string | null = null;
   const looking = (async () => {
     while (!stopped.signal.aborted) {
@@ -47,9 +48,10 @@ export function startRepairs(deps: Deps, client: Client): Repairs {
         await startDualWrites(deps, client);
         await startRefills(deps, client, lacking);
         await startDrained(deps, client, resumed);
-        if (performance.now() - collectedAt > COLLECT_MS) {
+        if (performance.now() - keptAt > KEEP_MS) {
           await collectReads(deps);
-          collectedAt = performance.now();
+          await forget(deps.pool, deps.clock());
+          keptAt = performance.now();
         }
         problem = null;
       } catch (error) {

@@ -292,11 +292,11 @@ function mayBeNull(expression: Expression, isNullable: (column: string) => boole
 // ---------------------------------------------------------------- what depends on what
 
 export const LINEAGE_KINDS = [
-  'table', 'topic', 'source', 'column', 'entity', 'view', 'feature', 'service', 'model', 'trainingSet',
+  'table', 'topic', 'source', 'column', 'entity', 'request', 'view', 'feature', 'service', 'model', 'trainingSet',
 ] as const; // biome-ignore format: a row of words
 export type LineageKind = (typeof LINEAGE_KINDS)[number];
 
-/** A column as "orders.amount_cents", a feature as "view:feature", all else by its name. */
+/** A column as "orders.amount_cents", a field of the request as "request.cart_cents", a feature as "view:feature", all else by its name. */
 export interface Node {
   kind: LineageKind;
   name: string;
@@ -308,8 +308,8 @@ export interface Edge {
 }
 
 /**
- * How a view comes about, each edge once, in no order: table or topic → source → its columns → features, source → view → features. Columns
- * that every feature depends on (key, time, the view's own filter) lead to the view.
+ * How a view comes about, each edge once, in no order: table or topic → source → its columns → features, source → view → features, field
+ * of the request → feature. Columns that every feature depends on (key, time, the view's own filter) lead to the view.
  */
 export function lineageOf(view: View, { sources }: Definitions): Edge[] {
   const edges = new Map<string, Edge>();
@@ -343,7 +343,7 @@ export function lineageOf(view: View, { sources }: Definitions): Edge[] {
     case 'onDemand':
       for (const { name, expression } of view.features)
         for (const input of inputsOf(view, expression))
-          if (input.includes(':')) add('feature', input, 'feature', own(name));
+          add(input.includes(':') ? 'feature' : 'request', input, 'feature', own(name));
   }
   return [...edges.values()];
 }

@@ -17,11 +17,12 @@ import {
 } from '../core/describe.js';
 import { FeatureStoreError } from '../core/error.js';
 import { VERSION_STATES } from '../core/plan.js';
-import { formatTimestamp } from '../core/time.js';
+import { formatTimestamp, parseTimestamp } from '../core/time.js';
 import { type Page, type PageQuery, readPage } from './page.js';
 import { Count, Timestamp, ViewKind } from './requests.js';
 import { resolveView, unknownName, type ViewVersion } from './resolve.js';
 import type { Pool, PoolClient } from './sql.js';
+import { ExpectationResult, FeatureStatistics, resultOf } from './statistics.js';
 
 // ---------------------------------------------------------------- writing
 
@@ -164,6 +165,10 @@ export const CatalogFeature = z
       .nullable(),
     ttlMs: Count.nullable(),
     coldStart: FeatureLiteral,
+    /** Of its values: of the newest published tick or backfill; where there is none, of the newest training set. */
+    statistics: FeatureStatistics.nullable(),
+    /** What came last of each of its expectations. */
+    expectationResults: z.array(ExpectationResult),
     progress: z.strictObject({
       lastTick: Timestamp.nullable(),
       lastEvent: Timestamp.nullable(),
@@ -179,25 +184,30 @@ export const CatalogFeature = z
   .meta({ id: 'CatalogFeature' });
 export type CatalogFeature = z.infer<typeof CatalogFeature>;
 
-type CatalogRow = Omit<CatalogFeature, 'output' | 'freshness' | 'progress' | 'lastRead'> &
+type CatalogRow = Omit<CatalogFeature, 'output' | 'freshness' | 'statistics' | 'expectationResults' | 'progress' | 'lastRead'> &
   CatalogFeature['output'] & {
     tier: 'realtime' | 'hourly' | 'daily' | null;
     every: number;
-  } & Record<'tick' | 'event' | 'write' | 'watermark' | 'read', number | null>;
+    statistics: (Omit<FeatureStatistics, 'distinct' | 'topMissed'> & { distinct_values: number | null; top_missed: number | null }) | null;
+    results: ExpectationResult[] | null;
+  } & Record<'tick' | 'event' | 'write' | 'watermark' | 'read', number | null>; // biome-ignore format: a row of the view
 
 const COLUMNS = `view, version, feature, kind, state, description, owner, contact, tags, entities, keys, sources, reads,
   transformation, exact, type, nullable, min, max, allowed, expectations, computed, tier, expected_every_ms as every,
-  ttl_ms as "ttlMs", cold_start as "coldStart", last_tick as tick, last_event as event, last_write as write, watermark,
+  ttl_ms as "ttlMs", cold_start as "coldStart", statistics, expectation_results as results, last_tick as tick, last_event as event, last_write as write, watermark,
   models, last_read as read`;
 
 function itemOf(row: CatalogRow): CatalogFeature {
-  const { type, nullable, min, max, allowed, tier, every, tick, event, write, watermark, read, ...rest } =
-    row;
+  const { type, nullable, min, max, allowed, tier, every, statistics, results, tick, event, write, watermark, read, ...rest } = row; // biome-ignore format: short
   const iso = (ms: number | null): string | null => (ms === null ? null : formatTimestamp(ms));
   return {
     ...rest,
     output: { type, nullable, min, max, allowed },
     freshness: tier === null ? null : { tier, expectedEveryMs: every },
+    statistics: statistics && statisticsOf(statistics),
+    expectationResults: (results ?? []).map(({ at, ...each }) =>
+      resultOf({ ...each, at: parseTimestamp(at) }),
+    ),
     progress: {
       lastTick: iso(tick),
       lastEvent: iso(event),
@@ -206,6 +216,16 @@ function itemOf(row: CatalogRow): CatalogFeature {
     },
     lastRead: iso(read),
   };
+}
+
+/** JSON has its own form of `at`. */
+function statisticsOf({
+  distinct_values: distinct,
+  top_missed: topMissed,
+  at,
+  ...rest
+}: NonNullable<CatalogRow['statistics']>): FeatureStatistics {
+  return { ...rest, at: formatTimestamp(parseTimestamp(at)), distinct, topMissed };
 }
 
 export interface FeatureFilter {

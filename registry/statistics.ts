@@ -12,39 +12,43 @@ const Figure = z.number().nullable();
 
 export const WRITTEN = ['tick', 'backfill', 'training-set', 'served'] as const;
 
-export const ViewStatistics = z.strictObject({
-  view: z.string(),
-  version: Count,
+/** Of the values of a feature that were written at once. */
+export const FeatureStatistics = z.strictObject({
   what: z.enum(WRITTEN),
   /** The tick, or the id of the backfill or of the training set. */
   reference: z.string(),
   at: Timestamp,
-  features: z.array(
-    z.strictObject({
-      feature: z.string(),
-      type: FeatureType,
-      count: Count,
-      nulls: Count,
-      /** Whole numbers beyond 2^53 are rounded here, in top too; the table has them exactly. */
-      min: Figure,
-      max: Figure,
-      mean: Figure,
-      deviation: Figure,
-      p1: Figure,
-      p5: Figure,
-      p25: Figure,
-      p50: Figure,
-      p75: Figure,
-      p95: Figure,
-      p99: Figure,
-      distinct: Count.nullable(),
-      top: z
-        .array(z.strictObject({ value: z.union([z.string(), z.number(), z.boolean()]), count: Count }))
-        .nullable(),
-      /** By how much each count of top may be too low. */
-      topMissed: Count.nullable(),
-    }),
-  ),
+  count: Count,
+  nulls: Count,
+  /** Whole numbers beyond 2^53 are rounded here, in top too; the table has them exactly. */
+  min: Figure,
+  max: Figure,
+  mean: Figure,
+  deviation: Figure,
+  p1: Figure,
+  p5: Figure,
+  p25: Figure,
+  p50: Figure,
+  p75: Figure,
+  p95: Figure,
+  p99: Figure,
+  distinct: Count.nullable(),
+  top: z
+    .array(z.strictObject({ value: z.union([z.string(), z.number(), z.boolean()]), count: Count }))
+    .nullable(),
+  /** By how much each count of top may be too low. */
+  topMissed: Count.nullable(),
+});
+export type FeatureStatistics = z.infer<typeof FeatureStatistics>;
+
+const { what, reference, at, ...figures } = FeatureStatistics.shape;
+export const ViewStatistics = z.strictObject({
+  view: z.string(),
+  version: Count,
+  what,
+  reference,
+  at,
+  features: z.array(z.strictObject({ feature: z.string(), type: FeatureType, ...figures })),
 });
 export type ViewStatistics = z.infer<typeof ViewStatistics>;
 
@@ -133,9 +137,9 @@ export async function listExpectationResults(
   );
 }
 
-type StoredResult = Omit<ExpectationResult, 'at'> & { at: number };
+export type StoredResult = Omit<ExpectationResult, 'at'> & { at: number };
 
-function resultOf({ expectation, feature, severity, what, reference, at, passed, observed, allowed, said }: StoredResult): ExpectationResult {
+export function resultOf({ expectation, feature, severity, what, reference, at, passed, observed, allowed, said }: StoredResult): ExpectationResult {
   return { expectation, feature, severity, what, reference, at: formatTimestamp(at), passed, observed, allowed, said };
 } // biome-ignore format: one list
 
@@ -147,13 +151,10 @@ export type FailedExpectation = z.infer<typeof FailedExpectation>;
 /** Of versions in use or on their way, those expectations whose newest result is a failure. */
 export async function readFailed(client: PoolClient): Promise<FailedExpectation[]> {
   const { rows } = await client.query<StoredResult & { view: string; version: number }>(
-    `select view, version, ${RESULT}
-       from view_version v
-       join lateral (
-         select distinct on (expectation, severity) ${RESULT} from expectation_result r
-          where r.version_id = v.id order by expectation, severity, at desc) newest on not passed
-      where v.state not in ('abandoned', 'retired')
-      order by view collate "C", version, expectation collate "C", severity`,
+    `select n.*
+       from expectation_now n join view_version v on v.id = n.version_id
+      where not n.passed and v.state not in ('abandoned', 'retired')
+      order by n.view collate "C", n.version, n.expectation collate "C", n.severity`,
   );
   return rows.map((row) => ({ view: row.view, version: row.version, ...resultOf(row) }));
 }

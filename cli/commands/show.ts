@@ -1,12 +1,14 @@
 import type { Schemas } from '../../clients/typescript/index.js';
 import type { Node } from '../../core/describe.js';
+import { nameOf } from '../../core/expectations.js';
 import { wrap } from '../../core/render-plan.js';
 import { formatDuration } from '../../core/time.js';
 import { connect } from '../address.js';
 import type { Call } from '../program.js';
-import { formatValue } from '../text.js';
+import { formatCount, formatValue } from '../text.js';
 import { viewArgument } from './arguments.js';
 import { askLineage, type Edges, renderLineage } from './lineage.js';
+import { formatFigure, formatTop } from './statistics.js';
 
 type Feature = Schemas['CatalogFeature'];
 
@@ -72,7 +74,15 @@ function render(features: readonly Feature[], node: Node, up: Edges, down: Edges
   return `${lines.join('\n')}\n${renderLineage(node, up, down)}`;
 }
 
-function ofFeature({ transformation, reads, output, coldStart, expectations }: Feature): Fact[] {
+function ofFeature({
+  transformation,
+  reads,
+  output,
+  coldStart,
+  statistics,
+  expectations,
+  expectationResults,
+}: Feature): Fact[] {
   const { type, nullable, min, max, allowed } = output;
   const value = [
     type,
@@ -86,10 +96,29 @@ function ofFeature({ transformation, reads, output, coldStart, expectations }: F
     ['reads', reads.join(', ')],
     ['value', value.join(', ')],
     ['cold start', formatValue(coldStart)],
+    ...(statistics === null ? [] : counted(type, statistics)),
     ...expectations.map((each): Fact => {
       const { type: of, severity, ...rest } = each;
-      return [severity === 'block' ? 'must be' : 'expected', `${of} ${formatValue(rest)}`];
+      const name = nameOf(each);
+      const result = expectationResults.find((one) => one.expectation === name && one.severity === severity);
+      const came = result ? `; ${result.passed ? 'held' : 'failed'} ${result.at}: ${result.said}` : '';
+      return [severity === 'block' ? 'must be' : 'expected', `${of} ${formatValue(rest)}${came}`];
     }),
+  ];
+}
+
+/** Of texts and lists the length is measured, of maps the size. */
+function counted(type: string, statistics: NonNullable<Feature['statistics']>): Fact[] {
+  const { what, reference, count, nulls, min, p50, max, mean, deviation, distinct, top } = statistics;
+  const figure = (of: number | null): string | null => formatFigure(type, of);
+  const words = [`${formatCount(count)} values of ${what} ${reference}`, `${formatCount(nulls)} null`];
+  if (min !== null)
+    words.push(`${figure(min)} to ${figure(max)}`, `median ${figure(p50)}`, `mean ${figure(mean)}`);
+  if (deviation !== null && type !== 'timestamp') words.push(`deviation ${figure(deviation)}`);
+  if (distinct !== null) words.push(`${formatCount(distinct)} different`);
+  return [
+    ['counted', words.join(', ')],
+    ['most often', top && formatTop(top, count - nulls)],
   ];
 }
 

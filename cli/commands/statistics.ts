@@ -30,28 +30,30 @@ export function renderStatistics({ view, version, what, reference, at, features 
       feature,
       count,
       nulls,
-      ...[min, p50, max].map((figure) => shown(type, figure)),
+      ...[min, p50, max].map((figure) => formatFigure(type, figure)),
       distinct,
     ]),
     WIDTH,
   );
   const frequent = features.flatMap(({ feature, count, nulls, top }): Cell[][] => {
     if (top === null || top.length === 0) return [];
-    const shares = top.map((each) => `${formatValue(each.value)} ${percent(each.count, count - nulls)}`);
-    return [[feature, shares.join(', ')]];
+    return [[feature, formatTop(top, count - nulls)]];
   });
   const tables = frequent.length === 0 ? table : `${table}\n${formatTable(['feature', 'most frequent'], frequent, WIDTH)}`; // biome-ignore format: one thing
   return `${view}@${version}, ${what} ${reference}, counted at ${at.slice(0, 19)}Z\n\n${tables}`;
 }
 
 /** Four digits say enough of a figure, and the day of a timestamp; --json has all. */
-function shown(type: string, figure: number | null): string | null {
+export function formatFigure(type: string, figure: number | null): string | null {
   if (figure === null) return null;
   if (type === 'timestamp') return formatTimestamp(figure).slice(0, 10);
   if (Number.isInteger(figure) && Math.abs(figure) < 1e7) return formatCount(figure);
   return Math.abs(figure) < 1e7 ? String(Number(figure.toPrecision(4))) : figure.toExponential(3);
 }
 
-function percent(part: number, of: number): string {
-  return `${Math.round((100 * part) / of)} %`;
+/** The most frequent with their shares. @param of how many values there are */
+export function formatTop(top: NonNullable<Statistics['features'][number]['top']>, of: number): string {
+  return top
+    .map(({ value, count }) => `${formatValue(value)} ${Math.round((100 * count) / of)} %`)
+    .join(', ');
 }

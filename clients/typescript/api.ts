@@ -715,6 +715,38 @@ export interface components {
         } & {
             [key: string]: unknown;
         };
+        ExpectationResult: {
+            expectation: string;
+            feature: string | null;
+            /** @enum {string} */
+            severity: "warn" | "block";
+            /** @enum {string} */
+            what: "tick" | "backfill" | "stream";
+            reference: string;
+            /** Format: date-time */
+            at: string;
+            passed: boolean;
+            observed: number | null;
+            allowed: number;
+            said: string;
+        };
+        FailedExpectation: {
+            expectation: string;
+            feature: string | null;
+            /** @enum {string} */
+            severity: "warn" | "block";
+            /** @enum {string} */
+            what: "tick" | "backfill" | "stream";
+            reference: string;
+            /** Format: date-time */
+            at: string;
+            passed: boolean;
+            observed: number | null;
+            allowed: number;
+            said: string;
+            view: string;
+            version: number;
+        };
         CatalogFeature: {
             view: string;
             version: number;
@@ -751,6 +783,33 @@ export interface components {
             } | null;
             ttlMs: number | null;
             coldStart: components["schemas"]["FeatureLiteral"];
+            statistics: {
+                /** @enum {string} */
+                what: "tick" | "backfill" | "training-set" | "served";
+                reference: string;
+                /** Format: date-time */
+                at: string;
+                count: number;
+                nulls: number;
+                min: number | null;
+                max: number | null;
+                mean: number | null;
+                deviation: number | null;
+                p1: number | null;
+                p5: number | null;
+                p25: number | null;
+                p50: number | null;
+                p75: number | null;
+                p95: number | null;
+                p99: number | null;
+                distinct: number | null;
+                top: {
+                    value: string | number | boolean;
+                    count: number;
+                }[] | null;
+                topMissed: number | null;
+            } | null;
+            expectationResults: components["schemas"]["ExpectationResult"][];
             progress: {
                 lastTick: string | null;
                 lastEvent: string | null;
@@ -762,19 +821,19 @@ export interface components {
         };
         Lineage: {
             /** @enum {string} */
-            kind: "table" | "topic" | "source" | "column" | "entity" | "view" | "feature" | "service" | "model" | "trainingSet";
+            kind: "table" | "topic" | "source" | "column" | "entity" | "request" | "view" | "feature" | "service" | "model" | "trainingSet";
             name: string;
             /** @enum {string} */
             direction: "up" | "down";
             edges: {
                 from: {
                     /** @enum {string} */
-                    kind: "table" | "topic" | "source" | "column" | "entity" | "view" | "feature" | "service" | "model" | "trainingSet";
+                    kind: "table" | "topic" | "source" | "column" | "entity" | "request" | "view" | "feature" | "service" | "model" | "trainingSet";
                     name: string;
                 };
                 to: {
                     /** @enum {string} */
-                    kind: "table" | "topic" | "source" | "column" | "entity" | "view" | "feature" | "service" | "model" | "trainingSet";
+                    kind: "table" | "topic" | "source" | "column" | "entity" | "request" | "view" | "feature" | "service" | "model" | "trainingSet";
                     name: string;
                 };
                 versions: number[];
@@ -1024,38 +1083,6 @@ export interface components {
             appliedBy: string;
             /** Format: date-time */
             appliedAt: string;
-        };
-        ExpectationResult: {
-            expectation: string;
-            feature: string | null;
-            /** @enum {string} */
-            severity: "warn" | "block";
-            /** @enum {string} */
-            what: "tick" | "backfill" | "stream";
-            reference: string;
-            /** Format: date-time */
-            at: string;
-            passed: boolean;
-            observed: number | null;
-            allowed: number;
-            said: string;
-        };
-        FailedExpectation: {
-            expectation: string;
-            feature: string | null;
-            /** @enum {string} */
-            severity: "warn" | "block";
-            /** @enum {string} */
-            what: "tick" | "backfill" | "stream";
-            reference: string;
-            /** Format: date-time */
-            at: string;
-            passed: boolean;
-            observed: number | null;
-            allowed: number;
-            said: string;
-            view: string;
-            version: number;
         };
         StreamStatus: {
             source: string;
@@ -2349,7 +2376,7 @@ export interface operations {
                 "If-None-Match"?: string;
             };
             path: {
-                kind: "table" | "topic" | "source" | "column" | "entity" | "view" | "feature" | "service" | "model" | "trainingSet";
+                kind: "table" | "topic" | "source" | "column" | "entity" | "request" | "view" | "feature" | "service" | "model" | "trainingSet";
                 name: string;
             };
             cookie?: never;

@@ -32,7 +32,18 @@ const features = describeView(view, all).map((each) => ({
   },
   models: ['ranking'],
   lastRead: '2026-11-02T10:20:00.000Z',
-}));
+  statistics:
+    each.output.nullable ? null : {
+      what: 'tick', reference: '2026-11-02T00:00:00.000Z', at: '2026-11-02T00:00:03.000Z', count: 12_345, nulls: 345,
+      min: 0, max: 501, mean: 3.25, deviation: 2.123456, p1: 0, p5: 0, p25: 1, p50: 2, p75: 5, p95: 9, p99: 90,
+      distinct: 60, top: [{ value: 2, count: 9000 }, { value: 1, count: 1200 }], topMissed: 0,
+    },
+  expectationResults: each.expectations.map(() => ({
+    expectation: 'range of user_user_orders_count_7d', feature: each.feature, severity: 'block', what: 'tick',
+    reference: '2026-11-02T00:00:00.000Z', at: '2026-11-02T00:00:02.000Z', passed: false, observed: 1, allowed: 0,
+    said: '1 of 12000 values lie outside of 0 to 500',
+  })),
+})); // biome-ignore format: rows
 const edge = (from: [LineageKind, string], to: [LineageKind, string]): Edge & { versions: number[] } => ({
   from: { kind: from[0], name: from[1] },
   to: { kind: to[0], name: to[1] },
@@ -93,7 +104,12 @@ test('show <view>', async () => {
     reads      orders.user_id
     value      int64, from 0, to 500, never null
     cold start 0
-    must be    range {feature: user_user_orders_count_7d, min: 0, max: 500}
+    counted    12,345 values of tick 2026-11-02T00:00:00.000Z, 345 null, 0 to
+        501, median 2, mean 3.25, deviation 2.123, 60 different
+    most often 2 75 %, 1 10 %
+    must be    range {feature: user_user_orders_count_7d, min: 0, max: 500};
+        failed 2026-11-02T00:00:02.000Z: 1 of 12000 values lie outside of 0 to
+        500
 
   user_orders:user_user_orders_amount_cents_all_time
     is         spent

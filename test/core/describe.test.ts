@@ -151,6 +151,7 @@ test('what depends on what', () => {
   ]);
   expect(said(lineageOf(now!, all))).toEqual([
     'feature user_orders:user_user_orders_count_7d → feature user_now:user_has_ordered',
+    'request request.cart_cents → feature user_now:user_has_ordered',
     'view user_now → feature user_now:user_has_ordered',
   ]);
   expect(said(lineageOf(rank!, all))).toEqual([

@@ -1,11 +1,15 @@
 import { beforeEach, describe, expect, test } from 'vitest';
+import { saveStatistics, saveVerdicts, type Written } from '../../activities/statistics.js';
 import { assertDefinitions } from '../../core/check.js';
 import type { AggregationView, Definitions } from '../../core/definition.js';
-import { describeView } from '../../core/describe.js';
+import { describeView, type LineageKind } from '../../core/describe.js';
+import type { FeatureValue } from '../../core/event.js';
+import { addValue, createSummary } from '../../core/statistics.js';
 import { activate, computePlan, openRevision, savePlan } from '../../registry/apply.js';
 import { type CatalogFeature, getFeatures, listFeatures, readLineage } from '../../registry/catalog.js';
 import { migrate } from '../../registry/migrate.js';
 import { registerModel } from '../../registry/models.js';
+import { readStatus } from '../../registry/status.js';
 import { applyTo } from './apply.js';
 import { createDatabase } from './database.js';
 import { aggregationView, changed, definitions } from './definitions.js';
@@ -21,6 +25,14 @@ beforeEach(async () => {
 const richer = changed((all) => {
   (all.views[0] as AggregationView).minEvents = 2;
 });
+
+const idOf = async (view: string, version = 1): Promise<number> =>
+  (
+    await pool.query<{ id: number }>('select id from view_version where (view, version) = ($1, $2)', [
+      view,
+      version,
+    ])
+  ).rows[0]!.id;
 
 const page = { limit: 100 };
 const getFeature = async (...asked: [string, string]): Promise<CatalogFeature> =>
@@ -151,22 +163,140 @@ describe('features', () => {
   });
 });
 
+describe('of the values of a feature is known', () => {
+  const ticked = (versionId: number, day: number): Written => ({
+    versionId,
+    what: 'tick',
+    reference: `2026-03-0${day}T00:00:00.000Z`,
+  });
+
+  async function count(
+    written: Written,
+    feature: string,
+    type: 'int64' | 'bool',
+    values: FeatureValue[],
+  ): Promise<void> {
+    const summary = createSummary(type);
+    for (const value of values) addValue(summary, value);
+    await saveStatistics(pool, written, [[feature, summary]]);
+  }
+  const publish = (versionId: number, day: number): Promise<unknown> =>
+    pool.query(
+      `insert into view_progress (version_id, last_tick_ms) values ($1, $2)
+       on conflict (version_id) do update set last_tick_ms = excluded.last_tick_ms`,
+      [versionId, Date.UTC(2026, 2, day)],
+    );
+
+  test('what was counted at the newest published tick, or in a backfill since', async () => {
+    await apply(definitions());
+    const versionId = await idOf('user_orders');
+    const statistics = async () => (await getFeature('user_orders', COUNT)).statistics;
+    expect(await statistics()).toBeNull();
+    await count({ versionId, what: 'backfill', reference: '7' }, COUNT, 'int64', [1]);
+    await publish(versionId, 1);
+    expect(await statistics()).toMatchObject({ what: 'backfill', reference: '7', count: 1 });
+    await count(ticked(versionId, 2), COUNT, 'int64', [2, 2, 4, 8, null]);
+    await publish(versionId, 2);
+    await count(ticked(versionId, 3), COUNT, 'int64', [9]); // blocked
+    await count({ versionId, what: 'training-set', reference: 't' }, COUNT, 'int64', [7]);
+    const { at, ...rest } = (await statistics())!;
+    expect(rest).toEqual({
+      what: 'tick', reference: '2026-03-02T00:00:00.000Z', count: 5, nulls: 1, min: 2, max: 8, mean: 4, deviation: Math.sqrt(6),
+      p1: 2, p5: 2, p25: 2, p50: 2, p75: 4, p95: 4, p99: 4, distinct: 3,
+      top: [{ value: 2, count: 2 }, { value: 4, count: 1 }, { value: 8, count: 1 }], topMissed: 0,
+    }); // biome-ignore format: a row
+    const { rows } = await pool.query<{ at: number; mean: number }>(
+      `select at, mean from feature_statistics where reference = '2026-03-02T00:00:00.000Z'`,
+    );
+    expect(rows).toEqual([{ at: Date.parse(at), mean: 4 }]);
+    expect((await getFeature('user_orders', AMOUNT)).statistics).toBeNull();
+    await count({ versionId, what: 'backfill', reference: '8' }, COUNT, 'int64', []);
+    expect(await statistics()).toMatchObject({ reference: '8', count: 0, min: null, top: null });
+  });
+
+  test('of what is computed when it is asked for, what training sets have', async () => {
+    await apply(definitions());
+    const written: Written = { versionId: await idOf('user_now'), what: 'training-set', reference: 't1' };
+    await count(written, 'user_has_ordered', 'bool', [true, false, true]);
+    expect((await getFeature('user_now', 'user_has_ordered')).statistics).toMatchObject({
+      what: 'training-set',
+      reference: 't1',
+      top: [
+        { value: true, count: 2 },
+        { value: false, count: 1 },
+      ],
+    });
+  });
+
+  test('whether it was as expected the last time: by itself, and of its view', async () => {
+    const expecting = changed((all) => {
+      (all.views[0] as AggregationView).expectations = [
+        { type: 'range', feature: COUNT, min: 0, max: 5, severity: 'warn' },
+        { type: 'range', feature: COUNT, min: 0, max: 9, severity: 'block' },
+        { type: 'unique', severity: 'warn' },
+      ];
+    });
+    await apply(expecting);
+    const versionId = await idOf('user_orders');
+    const results = async (feature: string): Promise<unknown> =>
+      (await getFeature('user_orders', feature)).expectationResults.map(
+        ({ expectation, severity, passed, reference }) => [expectation, severity, passed, reference.slice(0, 10)],
+      ); // biome-ignore format: a row
+    const failed = async (): Promise<unknown> =>
+      (await readStatus(pool)).failedExpectations.map(({ expectation, severity }) => [expectation, severity]);
+    expect([await results(COUNT), await failed()]).toEqual([[], []]);
+    const verdict = {
+      feature: COUNT,
+      severity: 'warn',
+      passed: true,
+      observed: 0,
+      allowed: 0,
+      said: 'so',
+    } as const;
+    const range = `range of ${COUNT}`;
+    await saveVerdicts(pool, ticked(versionId, 1), [
+      { ...verdict, expectation: range },
+      { ...verdict, expectation: range, severity: 'block' },
+      { ...verdict, expectation: 'unique', feature: null },
+      { ...verdict, expectation: 'freshness', feature: null, passed: false }, // expected no more
+    ]);
+    await saveVerdicts(pool, ticked(versionId, 2), [
+      { ...verdict, expectation: range, passed: false, observed: 2 },
+    ]);
+    expect(await results(COUNT)).toEqual([
+      [range, 'block', true, '2026-03-01'],
+      [range, 'warn', false, '2026-03-02'],
+      ['unique', 'warn', true, '2026-03-01'],
+    ]);
+    expect(await results(AMOUNT)).toEqual([['unique', 'warn', true, '2026-03-01']]);
+    expect(await failed()).toEqual([[range, 'warn']]);
+    await apply(definitions());
+    expect([await results(COUNT), await failed()]).toEqual([[], []]);
+  });
+});
+
 describe('lineage', () => {
-  const ends = async (
-    kind: 'column' | 'feature' | 'source' | 'service',
-    name: string,
-    direction: 'up' | 'down',
-  ) => {
+  const ends = async (kind: LineageKind, name: string, direction: 'up' | 'down') => {
     const { edges } = await readLineage(pool, { kind, name }, direction);
     const nodes = edges.map((edge) => (direction === 'down' ? edge.to : edge.from));
     return [...new Set(nodes.map((node) => `${node.kind} ${node.name}`))].sort();
   };
 
+  /** Of the present version of the feature's view. */
+  async function addTrainingSet(id: string, feature: string): Promise<void> {
+    const { rows: views } = await pool.query(
+      `select view, version, id as "versionId" from view_version where view = $1 and state = 'live'`,
+      [feature.split(':')[0]],
+    );
+    await pool.query('insert into training_set (id, manifest) values ($1, $2)', [
+      id,
+      JSON.stringify({ service: null, features: [feature], views, onDemand: [] }),
+    ]);
+  }
+
   test('leads down to services and training sets, and up to columns and sources', async () => {
     await apply(definitions());
-    await pool.query(`insert into training_set (id, manifest) values ('t1', $1)`, [
-      JSON.stringify({ service: null, features: [`user_orders@1:${AMOUNT}`] }),
-    ]);
+    await addTrainingSet('t1', `user_orders:${AMOUNT}`);
     expect(await ends('column', 'orders.amount_cents', 'down')).toEqual([
       `feature user_orders:${AMOUNT}`,
       'trainingSet t1',
@@ -182,6 +312,7 @@ describe('lineage', () => {
       'entity user',
       'feature user_now:user_has_ordered',
       `feature user_orders:${COUNT}`,
+      'request request.cart_cents',
       'source orders',
       'view user_now',
       'view user_orders',
@@ -217,6 +348,42 @@ describe('lineage', () => {
       lastRead: '2026-03-01T00:00:00.000Z',
     });
     expect(await getFeature('user_orders@2', COUNT)).toMatchObject({ models: [], lastRead: null });
+  });
+
+  test('leads from fields of requests', async () => {
+    await apply(definitions());
+    expect(await ends('request', 'request.cart_cents', 'down')).toEqual([
+      'feature user_now:user_has_ordered',
+      'service checkout',
+    ]);
+    expect(await ends('request', 'request.cart_cents', 'up')).toEqual([]);
+  });
+
+  test('of a training set is that of the versions it was made of', async () => {
+    await apply(definitions());
+    await addTrainingSet('t1', `user_orders:${AMOUNT}`);
+    await apply(
+      changed((all) => {
+        const [first] = all.views as [AggregationView];
+        first.features.splice(1);
+      }),
+    );
+    expect(await ends('trainingSet', 't1', 'up')).toEqual(
+      expect.arrayContaining(['source orders', 'column orders.amount_cents', 'view user_orders']),
+    );
+    expect(
+      (await readLineage(pool, { kind: 'feature', name: `user_orders:${AMOUNT}` }, 'down')).edges,
+    ).toEqual([
+      {
+        from: { kind: 'feature', name: `user_orders:${AMOUNT}` },
+        to: { kind: 'trainingSet', name: 't1' },
+        versions: [1],
+      },
+    ]);
+    expect(await ends('column', 'orders.amount_cents', 'down')).toEqual([
+      `feature user_orders:${AMOUNT}`,
+      'trainingSet t1',
+    ]);
   });
 
   test('is of what is live: it follows versions, services and what views read', async () => {

@@ -34,7 +34,9 @@ interface Asked {
 const streamed = (): Definitions =>
   changed((all) => {
     all.sources.push({ ...source('clicks'), input: { type: 'topic', topic: 'clicks' } });
-    (all.views[0] as AggregationView).minEvents = 1;
+    const view = all.views[0] as AggregationView;
+    view.minEvents = 1;
+    view.expectations = [{ type: 'rowCount', maxChange: 0.5, severity: 'warn' }];
   });
 const changedAgain = (): Definitions =>
   changed((all) => {
@@ -55,7 +57,10 @@ const asks: Record<string, () => Asked[]> = {
   listRevisions: () => [{}, { query: { limit: '1' } }],
   listFeatures: () => [{}, { query: { entity: 'user', state: 'live', limit: '1' } }],
   getViewFeatures: () => [{ params: { view: 'user_orders' } }],
-  getFeature: () => [{ params: { view: 'user_rank@1', feature: 'user_spend_rank' } }],
+  getFeature: () => [
+    { params: { view: 'user_rank@1', feature: 'user_spend_rank' } },
+    { params: { view: 'user_orders', feature: 'user_user_orders_count_7d' } },
+  ],
   getLineage: () =>
     ['up', 'down'].map((direction) => ({
       params: { kind: 'feature', name: 'user_orders:user_user_orders_count_7d' },
@@ -149,9 +154,9 @@ beforeAll(async () => {
       ('clicks', 0, 'clicks', 7, 86400000, 7, 9, 1.5, 'running', now()), ('clicks', 1, 'clicks', 0, null, 0, null, null, 'waiting', null);
     insert into view_progress (version_id, sequence, last_tick_ms, last_event_ms, last_write) values (${id}, 7, 86400000, 5, now());
     insert into feature_statistics (version_id, feature, what, reference, count, nulls, top, sketch) values
-      (${id}, 'user_user_orders_count_7d', 'tick', '2026-11-01T00:00:00Z', 5, 1, '[{"value": 1, "count": 4}]', '');
+      (${id}, 'user_user_orders_count_7d', 'tick', '1970-01-02T00:00:00.000Z', 5, 1, '[{"value": 1, "count": 4}]', '');
     insert into expectation_result (version_id, expectation, severity, what, reference, passed, allowed, said) values
-      (${id}, 'rowCount of user_orders', 'warn', 'tick', '2026-11-01T00:00:00Z', false, 0.5, 'twice as many');
+      (${id}, 'rowCount', 'warn', 'tick', '1970-01-02T00:00:00.000Z', false, 0.5, 'twice as many');
     insert into backfill (version_id, start_ms, end_ms, sequence, state) values (${id}, 0, 86400000, 7, 'running');
     insert into backfill_chunk (backfill_id, chunk, hash_start, hash_end, done, events, entities, rows)
       select id, 0, 0, 1, true, 5, 4, 3 from backfill;

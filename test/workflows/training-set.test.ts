@@ -6,9 +6,12 @@ import { featureReader, typeName } from '../../activities/arrow.js';
 import type { TrainingSetManifest } from '../../activities/manifest.js';
 import { readParquetFile } from '../../activities/offline/parquet.js';
 import type { FeatureType, SqlView, StoredView } from '../../core/definition.js';
+import type { LineageKind, Node } from '../../core/describe.js';
 import type { FeatureValue } from '../../core/event.js';
 import { DAY, floorTo, HOUR } from '../../core/time.js';
 import { answer, answerSql, type SqlRow, type TrainingMode } from '../../oracle/oracle.js';
+import { readLineage } from '../../registry/catalog.js';
+import { registerModel } from '../../registry/models.js';
 import { resolveView } from '../../registry/resolve.js';
 import { readViewStatistics } from '../../registry/statistics.js';
 import { applyDefinitions } from './environment.js';
@@ -278,6 +281,45 @@ test('no rows: a file of no rows, with every column', async () => {
     const table = await readOutput(result.file);
     expect([result.rows, table.numRows, table.schema.fields.length]).toEqual([0, 0, 7 + features.length]);
   }
+});
+
+test('lineage is one chain from where data comes in to model and training set, both ways', async () => {
+  const { pool } = env.deps;
+  const reads = { services: ['everything'] };
+  await registerModel(pool, { name: 'ranking', owner: 'shop', description: '', reads, by: 'test' });
+  const input = { csv: toCsv(makeLabels(events, 5, 5, end)), service: 'everything' };
+  const { id } = await (await startTrainingSet(env, input)).result();
+  const chains: Node[][] = [
+    ['source visits', 'column visits.cents', 'feature user_hourly:cents_1d'],
+    ['source visits', 'view user_now', 'feature user_now:cart'],
+    ['source visits', 'view user_hourly', 'feature user_hourly:last_at', 'feature basket:basket_ms_since'],
+    ['request request.basket_cents', 'feature basket:basket_to_day'],
+    ['table ranks', 'view user_rank', 'feature user_rank:rank_place'],
+  ].map((chain) =>
+    [...chain, 'service everything'].map((label): Node => {
+      const [kind, ...name] = label.split(' ');
+      return { kind: kind as LineageKind, name: name.join(' ') };
+    }),
+  );
+  const ends: Node[] = [
+    { kind: 'model', name: 'ranking' },
+    { kind: 'trainingSet', name: id },
+  ];
+  for (const chain of chains)
+    for (const end of ends) {
+      const whole = [...chain, end];
+      const steps = whole.slice(1).map((to, i) => expect.objectContaining({ from: whole[i]!, to }));
+      const { edges: down } = await readLineage(pool, whole[0]!, 'down');
+      const { edges: up } = await readLineage(pool, end, 'up');
+      expect(down).toEqual(expect.arrayContaining(steps));
+      expect(up).toEqual(expect.arrayContaining(steps));
+    }
+  const { edges } = await readLineage(pool, ends[1]!, 'up');
+  expect(edges).toContainEqual({
+    from: { kind: 'feature', name: 'user_now:cart' },
+    to: ends[1],
+    versions: [1],
+  });
 });
 
 test('nothing is left in the files directory but the files', () => {
