@@ -306,7 +306,10 @@ function checkOnDemandView(check: Check, view: OnDemandView, path: string): void
   }
 }
 
-/** The query without what is only text in it: comments, strings, dollar quotes. */
+/** The query without what is only text in it: comments, strings, dollar quotes. Quoted names stay, without ; and : in them. */
 function bareSql(query: string): string {
-  return query.replace(/--[^\n]*|\/\*[\s\S]*?\*\/|'(?:[^']|'')*'|\$(\w*)\$[\s\S]*?\$\1\$/g, ' ');
+  return query.replace(
+    /--[^\n]*|\/\*[\s\S]*?\*\/|'(?:[^']|'')*'|"(?:[^"]|"")*"|\$(\w*)\$[\s\S]*?\$\1\$/g,
+    (text) => (text.startsWith('"') ? text.replace(/[;:]/g, ' ') : ' '),
+  );
 }

@@ -436,6 +436,8 @@ cases('sql views', [
   { why: 'a cast is no parameter', change: query('select x::as_of from shop.ranks'), code: 'query', path: 'views.user_rank.query', says: /:as_of/ },
   { why: 'a query that writes', change: query('delete from shop.ranks where at < :as_of'), code: 'query', path: 'views.user_rank.query', says: /no SELECT/ },
   { why: 'two statements', change: query('select :as_of from shop.ranks; drop table x'), code: 'query', path: 'views.user_rank.query', says: /more than one/ },
+  { why: ':as_of in a quoted name', change: query('select 1 as ":as_of" from shop.ranks'), code: 'query', path: 'views.user_rank.query', says: /:as_of/ },
+  { why: 'two statements between quoted names', change: query(`select :as_of, 2 as "'" from shop.ranks; drop table x; select 'x'`), code: 'query', path: 'views.user_rank.query', says: /more than one/ },
   { why: 'a table that it does not read', change: ({ view }) => view('user_rank').reads.push({ table: 'shop.other', kind: 'append' }), code: 'query', path: 'views.user_rank.reads', says: /shop\.other/ },
 ]);
 
@@ -447,12 +449,12 @@ test('a key column and an arrival may be missing: such an event is no entity’s
   expect(checkDefinitions(json).problems).toEqual([]);
 });
 
-test('a query may end with a semicolon and quote its tables', () => {
-  const json = changed(
-    query('with x as (select * from "shop"."ranks") select * from x where at <= :as_of;  '),
-  );
-  expect(checkDefinitions(json).problems).toEqual([]);
-});
+test.each([
+  'with x as (select * from "shop"."ranks") select * from x where at <= :as_of;  ',
+  `select "user--rank", "it's", "a;b" from shop.ranks where at <= :as_of`,
+])('a query may end with a semicolon and quote its names: %s', (text) =>
+  expect(checkDefinitions(changed(query(text))).problems).toEqual([]),
+);
 
 // biome-ignore format: a table, one case a line
 cases('on-demand views', [

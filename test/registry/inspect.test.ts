@@ -5,6 +5,7 @@ import { assertDefinitions } from '../../core/check.js';
 import type { Definitions, SqlView } from '../../core/definition.js';
 import { FeatureStoreError } from '../../core/error.js';
 import { activate, computePlan, openRevision, savePlan } from '../../registry/apply.js';
+import { authorClient, declareAnswers } from '../../registry/author-database.js';
 import { planNow } from '../../registry/inspect.js';
 import { createDatabase } from './database.js';
 import { changed } from './definitions.js';
@@ -140,6 +141,21 @@ describe('a query', () => {
       empty,
     ]); // a row would divide by zero
   });
+});
+
+test('a query is one statement where it runs, and writes nothing', async () => {
+  const view = asking(
+    `select 1; commit; begin transaction read write; create table ${shop}.made (); commit; begin; select 2`,
+  ).views[2] as SqlView;
+  const client = authorClient(view.connection, env, {});
+  await client.connect();
+  try {
+    await client.query('begin transaction read only');
+    await expect(declareAnswers(client, view, 0)).rejects.toMatchObject({ code: 'FS_DATA_INVALID' });
+  } finally {
+    await client.end();
+  }
+  expect((await pool.query(`select to_regclass('${shop}.made') as made`)).rows).toEqual([{ made: null }]);
 });
 
 describe('a database that is away is a warning', () => {
