@@ -7,7 +7,10 @@ import type { Check } from './run.js';
 export function checkEntity(check: Check, entity: Entity): void {
   const path = `entities.${entity.name}`;
   check.name(entity.name, path);
-  for (const key of entity.keys) check.name(key.name, `${path}.keys.${key.name}`, { field: true });
+  for (const { name } of entity.keys) {
+    check.name(name, `${path}.keys.${name}`, { field: true });
+    if (!check.joinKeys.has(name)) check.joinKeys.set(name, entity.name);
+  }
   check.unique(entity.keys.map((key) => key.name), `${path}.keys`, 'join key'); // biome-ignore format: short
 }
 

@@ -9,7 +9,7 @@ import {
 import { type ExpressionType, type Inputs, lengthOf, typeOf } from '../expression.js';
 import { elementOf } from '../value-map.js';
 import { Check } from './run.js';
-import { show, suggest } from './words.js';
+import { show } from './words.js';
 
 /** What an aggregation gives over these inputs; null when the two do not fit. */
 export function featureTypeOf(aggregation: Aggregation, inputs: Inputs): FeatureType | null {
@@ -40,7 +40,7 @@ export function typeIn(
   if ('type' in result) return result.type;
   const missing = /^there is no column "(.*)"$/s.exec(result.problem)?.[1];
   if (missing === undefined) check.add('expression', path, result.problem, result.fix);
-  else check.add('unknown-column', path, result.problem, suggest(missing, [...inputs.keys()]));
+  else check.add('unknown-column', path, result.problem, check.suggest(missing, inputs.keys()));
   return null;
 }
 

@@ -52,15 +52,16 @@ export function checkView(check: Check, view: View): void {
 
 /** Answers and training sets hold join keys and features side by side. */
 function checkJoinKeyClash(check: Check, names: readonly string[], path: string, what: string): void {
-  for (const entity of check.entities.values())
-    for (const key of entity.keys)
-      if (names.includes(key.name))
-        check.add(
-          'duplicate',
-          `${path}.${key.name}`,
-          `is called like a join key of entity "${entity.name}"`,
-          `rename the ${what}`,
-        );
+  for (const name of names) {
+    const entity = check.joinKeys.get(name);
+    if (entity !== undefined)
+      check.add(
+        'duplicate',
+        `${path}.${name}`,
+        `is called like a join key of entity "${entity}"`,
+        `rename the ${what}`,
+      );
+  }
 }
 
 function checkAggregationView(check: Check, view: AggregationView, path: string): void {

@@ -202,6 +202,11 @@ cases('structure', [
   { why: 'a negative duration', change: ({ source: of }) => (of('orders').dedupeMs = -1), code: 'structure', path: 'sources.orders.dedupeMs' },
   { why: 'a duration as text', change: ({ view }) => (view('user_spend').ttlMs = '7d'), code: 'structure', path: 'views.user_spend.ttlMs', fix: /604800000/ },
   { why: 'a text that is no duration', change: ({ view }) => (view('user_spend').ttlMs = 'a week'), code: 'structure', path: 'views.user_spend.ttlMs', says: /not a duration/, fix: /30min/ },
+  { why: 'inputs without end', change: ({ view }) => (view('price_fit').inputs = Array(1001).fill('user_spend:user_spend_7d')), code: 'structure', path: 'views.price_fit.inputs', says: /^holds .{61}$/, fix: /1000/ },
+  { why: 'a request without end', change: ({ view }) => { for (let i = 0; i < 1001; i++) view('price_fit').request[`r${i}`] = 'int64'; }, code: 'structure', path: 'views.price_fit.request', fix: /at most 1000/ },
+  { why: 'columns without end', change: ({ source: of }) => { for (let i = 0; i < 1001; i++) of('visits').columns[`c${i}`] = { type: 'bool', nullable: true }; }, code: 'structure', path: 'sources.visits.columns', fix: /at most 1000/ },
+  { why: 'keys without end', change: ({ entity: of }) => (of('user').keys = Array(33).fill(of('user').keys[0])), code: 'structure', path: 'entities.user.keys', fix: /32/ },
+  { why: 'items without end', change: ({ json }) => (json.services = Array(10_001).fill(json.services[0])), code: 'structure', path: 'definitions.services', fix: /10000/ },
   { why: 'a connection written out', change: ({ source: of }) => (of('visits').input.connection = 'postgres://me:secret@db/shop'), code: 'structure', path: 'sources.visits.input.connection', says: /^is no reference/, fix: /env:/ },
   { why: 'half a surrogate pair', change: ({ view }) => (view('user_spend').description = '\ud83d'), code: 'structure', path: 'views.user_spend.description' },
   { why: 'a NUL, which Postgres cannot store', change: ({ view }) => (view('user_spend').where = { op: 'eq', args: [{ col: 'item' }, { lit: 'a\0' }] }), code: 'structure', path: 'views.user_spend.where.args[1].lit' },
@@ -605,6 +610,19 @@ test('what cannot be computed is named in one run, each with its place and what 
     'views.user_kept.features.ever.window':
       'use a window that ends, or keep the source for ever: leave out its retention',
   });
+});
+
+test('what a name may have meant is told until many were compared', () => {
+  const json = changed(({ json, view, service: served }) => {
+    for (let i = 0; i < 500; i++) json.views.push({ ...view('user_rank'), name: `rank_number_${i}` });
+    served('ranking').features = Array.from({ length: 500 }, (_, i) => `rank_nunber_${i}:user_rank`);
+  });
+  const missing = checkDefinitions(json).problems.filter(({ code }) => code === 'unknown-reference');
+  expect(missing.map(({ fix }) => fix.replace(/\d+/, 'N'))).toEqual([
+    ...Array(19).fill('did you mean "rank_number_N"?'),
+    expect.stringMatching(/^use one of: /),
+    ...Array(480).fill('correct its name, or define it'),
+  ]);
 });
 
 test('everything is found in one run, broken items beside whole ones', () => {
