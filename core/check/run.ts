@@ -12,6 +12,7 @@ export type ProblemCode =
   | 'duplicate'
   | 'unknown-reference'
   | 'unknown-column'
+  | 'unknown-input'
   | 'expression'
   | 'type'
   | 'key'

@@ -466,7 +466,7 @@ cases('on-demand views', [
   { why: 'no such input', change: ({ view }) => (view('price_fit').inputs = ['user_spend:user_spend_8d']), code: 'unknown-reference', path: 'views.price_fit.inputs', fix: /user_spend_7d/ },
   { why: 'an input that is a map', change: ({ feature, view }) => { Object.assign(feature('user_spend', 'user_items'), { ...buckets(3), coldStart: {} }); view('price_fit').inputs.push('user_spend:user_items'); }, code: 'type', path: 'views.price_fit.inputs', says: /map<string,int64>/, fix: /filter/ },
   { why: 'an input computed on demand', change: ({ view }) => view('price_fit').inputs.push('price_fit:user_fit'), code: 'unknown-reference', path: 'views.price_fit.inputs', says: /on demand/ },
-  { why: 'no such request field', change: ({ view }) => (view('price_fit').features[0].expression = { col: 'prize' }), code: 'unknown-column', path: 'views.price_fit.features.user_fit.expression', fix: /did you mean "price"/ },
+  { why: 'no such request field', change: ({ view }) => (view('price_fit').features[0].expression = { col: 'prize' }), code: 'unknown-input', path: 'views.price_fit.features.user_fit.expression', says: /no request carries "prize"/, fix: /did you mean "price"/ },
   { why: 'a request field called like an input', change: ({ view }) => (view('price_fit').request.user_spend_7d = 'int64'), code: 'duplicate', path: 'views.price_fit.inputs' },
   { why: 'a request field called like a join key', change: ({ view }) => (view('price_fit').request.user_id = 'string'), code: 'duplicate', path: 'views.price_fit.request.user_id' },
   { why: 'a type that it does not give', change: ({ view }) => (view('price_fit').features[0].type = 'int64'), code: 'type', path: 'views.price_fit.features.user_fit.type', fix: /float64/ },
