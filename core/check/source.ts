@@ -50,6 +50,13 @@ export function checkSource(check: Check, source: Source): void {
   if (streamOf(source) && source.kind === 'snapshot')
     check.add('source', `${path}.kind`, 'a topic holds events, not a snapshot', "declare kind: 'append'");
   if (source.stream?.columns) checkSkew(check, source, source.stream.columns);
+  else if (source.stream)
+    check.add(
+      'stream-columns',
+      `${path}.stream.columns`,
+      `is not said of topic "${source.stream.topic}", so nothing compares it with the ${source.input.type} before it`,
+      'declare the columns that its producers send',
+    );
   if (source.retentionMs !== null && source.allowedLatenessMs > source.retentionMs)
     check.add(
       'source',
