@@ -102,7 +102,7 @@ export interface ViewChange {
   estimate: Estimate;
 }
 
-/** `code` and `fix`: of a rule that is broken. */
+/** `code` and `fix`: of a rule that is broken; `unseen`: a table that could not be looked at. */
 export interface Warning {
   path: string;
   message: string;

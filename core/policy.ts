@@ -23,7 +23,6 @@ export const RULES = {
     severity: 'warning',
     says: 'a file or table that goes on as a topic says what columns the topic carries',
   },
-  'time-zone': { severity: 'error', says: 'columns of times in the tables of sources have a zone' },
   'cold-start': { severity: 'off', says: 'every feature has a value for entities without history' },
   'request-input': {
     severity: 'warning',

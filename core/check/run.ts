@@ -20,6 +20,7 @@ export type ProblemCode =
   | 'cadence'
   | 'source'
   | 'query'
+  | 'time-zone'
   | 'project';
 
 /** `path` goes by names where there are any: views.user_orders.features.user_total_purchases.window.hopMs */
