@@ -120,6 +120,14 @@ describe('one change', () => {
       expected: ['change source orders', '  columns.note'],
     },
     {
+      why: 'new columns that are called like parts of an expression',
+      change: (all) => {
+        for (const name of ['col', 'lit', 'args', 'op'])
+          all.sources[0]!.columns[name] = { type: 'string', nullable: true };
+      },
+      expected: ['change source orders', '  columns.args', '  columns.col', '  columns.lit', '  columns.op'],
+    },
+    {
       why: 'a column that nobody reads is removed',
       change: (all) => delete all.sources[0]!.columns.shop,
       expected: ['change source orders', '  columns.shop'],
