@@ -10,7 +10,6 @@ import { checkService } from './check/service.js';
 import { checkEntity, checkSource } from './check/source.js';
 import { addStructural, isPlain, readSection, soundPart } from './check/structure.js';
 import { checkView } from './check/view.js';
-import { suggest } from './check/words.js';
 import { Definitions, Entity, Owner, Service, Source, View } from './definition.js';
 import { FeatureStoreError } from './error.js';
 import { isRule, judge, RULES } from './policy.js';
@@ -86,7 +85,8 @@ function readDefinitions(check: Check, json: unknown): Definitions | null {
   return definitions;
 }
 
-const items = z.array(z.unknown());
+/** More than anybody has: what the parts say of each other is looked up part by part. */
+const items = z.array(z.unknown()).max(10_000);
 const Outline = z.strictObject({
   project: z.unknown().exactOptional(),
   policy: z.unknown().exactOptional(),
@@ -108,6 +108,11 @@ function readHead(check: Check, json: object): Pick<Definitions, 'project' | 'po
   if (project !== undefined) check.name(project, 'project');
   for (const code of Object.keys(policy ?? {}))
     if (!isRule(code))
-      check.add('structure', `policy.${code}`, 'there is no such rule', suggest(code, Object.keys(RULES)));
+      check.add(
+        'structure',
+        `policy.${code}`,
+        'there is no such rule',
+        check.suggest(code, Object.keys(RULES)),
+      );
   return head.data;
 }

@@ -19,6 +19,11 @@ export type ColumnType = z.infer<typeof ColumnType>;
 /** Of a list column. */
 export const MAX_ELEMENTS = 4096;
 
+/** Features of a view, columns, inputs: Postgres has rows of so many columns, and not of many more. */
+const MAX_PARTS = 1000;
+/** Join keys: the bytes of a whole key are bounded too. */
+const MAX_KEYS = 32;
+
 /** Types of feature values: those of columns, or a map from text to a value (value-map.ts). */
 export const FeatureType = z.enum([
   ...ColumnType.options,
@@ -30,6 +35,8 @@ export type FeatureType = z.infer<typeof FeatureType>;
 export type MapType = Exclude<FeatureType, ColumnType>;
 
 const Name = z.string().min(1).max(63);
+const byName = <T extends z.ZodType>(part: T): z.ZodRecord<typeof Name, T> =>
+  z.record(Name, part).refine((parts) => Object.keys(parts).length <= MAX_PARTS, `give at most ${MAX_PARTS}`);
 const Ms = z.number().int().nonnegative().max(Number.MAX_SAFE_INTEGER);
 const PositiveMs = Ms.positive();
 /** What Kafka takes, with room for the environment's name before it. */
@@ -74,13 +81,15 @@ export const Entity = z.strictObject({
   name: Name,
   ...Described,
   /** Join keys in declared order; more than one makes a composite key. */
-  keys: z.array(z.strictObject({ name: Name, type: z.enum(['string', 'int64']) })).min(1),
+  keys: z
+    .array(z.strictObject({ name: Name, type: z.enum(['string', 'int64']) }))
+    .min(1)
+    .max(MAX_KEYS),
 });
 export type Entity = z.infer<typeof Entity>;
 
 /** `length`: of a list<float64>, which it makes a vector: so many elements, never others. */
-const Columns = z.record(
-  Name,
+const Columns = byName(
   z.strictObject({
     type: ColumnType,
     nullable: z.boolean(),
@@ -330,7 +339,7 @@ export const Sessions = z.strictObject({
   /** Events of the source that make sessions; null: every one. */
   where: Expression.nullable(),
   /** Over the events of a session; a null is skipped. → the value's type (int64 or float64); beyond it: null */
-  sums: z.array(z.strictObject({ name: Name, value })),
+  sums: z.array(z.strictObject({ name: Name, value })).max(MAX_PARTS),
 });
 export type Sessions = z.infer<typeof Sessions>;
 
@@ -394,7 +403,7 @@ const ViewCommon = {
   /** Older than this (by event timestamp) counts as no history; null: never. */
   ttlMs: PositiveMs.nullable(),
   freshness: Freshness,
-  expectations: z.array(Expectation).exactOptional(),
+  expectations: z.array(Expectation).max(MAX_PARTS).exactOptional(),
 };
 
 export const AggregationView = z.strictObject({
@@ -402,7 +411,7 @@ export const AggregationView = z.strictObject({
   ...ViewCommon,
   source: Name,
   /** Source columns that hold the entity's join keys, in the entity's order. */
-  key: z.array(Name).min(1),
+  key: z.array(Name).min(1).max(MAX_KEYS),
   /** With it the view is over the sessions of the source's events, and every expression below over their columns. */
   sessions: Sessions.exactOptional(),
   /** Events that belong to the view at all; null: every one. */
@@ -416,7 +425,7 @@ export const AggregationView = z.strictObject({
   /** Younger or poorer entities are IMMATURE and get the cold start. */
   minAgeMs: Ms,
   minEvents: z.number().int().nonnegative(),
-  features: z.array(AggregationFeature).min(1),
+  features: z.array(AggregationFeature).min(1).max(MAX_PARTS),
 });
 export type AggregationView = z.infer<typeof AggregationView>;
 
@@ -427,10 +436,16 @@ export const SqlView = z.strictObject({
   /** One SELECT with :as_of (timestamptz); gives the join keys, event_timestamp (timestamptz) and each feature. */
   query: z.string().min(1),
   /** Tables it reads, for lineage; all append, or past ticks are refused. */
-  reads: z.array(z.strictObject({ table: z.string(), kind: z.enum(['append', 'snapshot']) })).min(1),
+  reads: z
+    .array(z.strictObject({ table: z.string(), kind: z.enum(['append', 'snapshot']) }))
+    .min(1)
+    .max(MAX_PARTS),
   cadenceMs: PositiveMs,
   settleMs: Ms,
-  features: z.array(z.strictObject({ ...FeatureCommon, type: ColumnType })).min(1),
+  features: z
+    .array(z.strictObject({ ...FeatureCommon, type: ColumnType }))
+    .min(1)
+    .max(MAX_PARTS),
 });
 export type SqlView = z.infer<typeof SqlView>;
 
@@ -440,10 +455,13 @@ export const OnDemandView = z.strictObject({
   ...Described,
   succeeds: Succeeds.exactOptional(),
   /** Fields that every request, or entity dataframe, carries. */
-  request: z.record(Name, ScalarType),
+  request: byName(ScalarType),
   /** Stored features it reads, as "view:feature"; in expressions by the feature's name. */
-  inputs: z.array(z.string()),
-  features: z.array(z.strictObject({ ...FeatureCommon, expression: Expression })).min(1),
+  inputs: z.array(z.string()).max(MAX_PARTS),
+  features: z
+    .array(z.strictObject({ ...FeatureCommon, expression: Expression }))
+    .min(1)
+    .max(MAX_PARTS),
 });
 export type OnDemandView = z.infer<typeof OnDemandView>;
 
@@ -455,7 +473,7 @@ export const Service = z.strictObject({
   name: Name,
   ...Described,
   /** "view:feature", in the order of the vector. */
-  features: z.array(z.string()).min(1),
+  features: z.array(z.string()).min(1).max(10_000),
 });
 export type Service = z.infer<typeof Service>;
 

@@ -45,10 +45,7 @@ function isEqual(a: unknown, b: unknown): boolean {
 /** What a value is made of: an object's fields, a list's named items; null: it is one thing. */
 function parts(value: unknown): Record<string, unknown> | null {
   if (typeof value !== 'object' || value === null) return null;
-  if (!Array.isArray(value)) {
-    const expression = ['col', 'lit', 'args'].some((key) => Object.hasOwn(value, key));
-    return expression ? null : (value as Record<string, unknown>);
-  }
+  if (!Array.isArray(value)) return isExpression(value) ? null : (value as Record<string, unknown>);
   const names = value.map((item: unknown) =>
     typeof item === 'object' && item !== null && 'name' in item && typeof item.name === 'string'
       ? item.name
@@ -56,4 +53,12 @@ function parts(value: unknown): Record<string, unknown> | null {
   );
   if (names.length === 0 || names.includes(null) || new Set(names).size < names.length) return null;
   return Object.fromEntries(value.map((item: unknown, index) => [names[index]!, item]));
+}
+
+/** By all of its shape: columns may be called col, lit or args too. */
+function isExpression(value: object): boolean {
+  const { col, lit, op, args } = value as Record<string, unknown>;
+  if (Object.keys(value).length === 1)
+    return typeof col === 'string' || lit === null || ['string', 'number', 'boolean'].includes(typeof lit);
+  return typeof op === 'string' && Array.isArray(args);
 }

@@ -76,14 +76,17 @@ export function expectationProblems(view: View): Problem[] {
     } else if (expectation.type === 'allowed') {
       if (!LISTED.includes(type))
         add('type', 'feature', `values of "${feature}" are ${type}, which is not compared with a list`, `name a feature of ${LISTED.join(', ')}`); // biome-ignore format: one thing
-      else
+      else {
+        const given = new Set<unknown>();
         expectation.values.forEach((value, at) => {
           const fits = type === 'string' ? typeof value === 'string' : type === 'bool' ? typeof value === 'boolean' : isInt64(value); // biome-ignore format: one thing
           if (!fits)
             add('type', `values[${at}]`, `${JSON.stringify(value)} is no ${type}`, `"${feature}" is ${type}`);
-          else if (expectation.values.indexOf(value) < at)
+          else if (given.has(value))
             add('duplicate', `values[${at}]`, `${JSON.stringify(value)} is given twice`, 'give it once');
+          given.add(value);
         });
+      }
     }
   });
   return problems;

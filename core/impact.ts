@@ -43,7 +43,7 @@ export interface Touched {
   trainingSets: string[];
 }
 
-/** Of a backfill, about; null: unknown. */
+/** Of a backfill or a refill, about; null: unknown. */
 export interface Estimate {
   minutes: number | null;
   postgresBytes: number | null;
@@ -52,6 +52,8 @@ export interface Estimate {
 
 /** The slowest view of docs/decisions/0007-backfill-and-ticks.md, on two shared cores. */
 const EVENTS_PER_SECOND = 50_000;
+/** So much of a backfill is a record of a refill, which reads a snapshot and writes it to Redis alone; a guess on the safe side. */
+const EVENTS_PER_RECORD = 10;
 
 /** Bytes of a value in a record, about: lists and maps as of ten elements. */
 const VALUE_BYTES: Readonly<Record<FeatureType, number>> = {
@@ -138,16 +140,29 @@ export function estimate(view: View, before: Definitions, isOnline: boolean, fac
   if (view.kind === 'onDemand' || rows === 0) return NO_COST;
   const present = known(facts.stored ?? {}, view.name);
   const entities = present?.entities ?? entitiesBeside(view, before, facts);
-  const values = view.features.reduce((sum, { type }) => sum + VALUE_BYTES[type], 0);
-  const record = Math.min(RECORD_BYTES + values, RECORD_BYTES_MAX);
+  const values = valueBytes(view);
   const snapshot = view.kind === 'sql' ? 0 : RECORD_BYTES + values;
   return {
     minutes: rows === null ? null : rows / EVENTS_PER_SECOND / 60,
     postgresBytes:
       entities === null ? null : (present?.rowBytes ?? entities * (ROW_BYTES + values)) + entities * snapshot,
-    redisBytes: !isOnline ? 0 : entities === null ? null : entities * record,
+    redisBytes: !isOnline ? 0 : entities === null ? null : entities * recordBytes(view),
   };
 }
+
+/** What it takes to bring a version online that is there already: a record of each of its entities. */
+export function estimateRefill(view: StoredView, facts: Facts): Estimate {
+  const entities = known(facts.stored ?? {}, view.name)?.entities ?? null;
+  return {
+    minutes: entities === null ? null : (entities * EVENTS_PER_RECORD) / EVENTS_PER_SECOND / 60,
+    postgresBytes: 0,
+    redisBytes: entities === null ? null : entities * recordBytes(view),
+  };
+}
+
+const valueBytes = ({ features }: View): number =>
+  features.reduce((sum, { type }) => sum + VALUE_BYTES[type], 0);
+const recordBytes = (view: View): number => Math.min(RECORD_BYTES + valueBytes(view), RECORD_BYTES_MAX);
 
 export const NO_COST: Estimate = { minutes: 0, postgresBytes: 0, redisBytes: 0 };
 

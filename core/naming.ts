@@ -131,14 +131,14 @@ function tokenAt(words: readonly string[], at: number): { words: number; ms: Win
   const [first, second, third] = words.slice(at, at + 3);
   if (first === 'all' && second === 'time') return { words: 2, ms: 'all_time' };
   if (first === 'last' && second !== undefined) {
-    if (second in UNITS) return { words: 2, ms: unitMs(second, 1) };
+    if (Object.hasOwn(UNITS, second)) return { words: 2, ms: unitMs(second, 1) };
     const plural = third?.endsWith('s') ? third.slice(0, -1) : third;
-    if (/^[1-9][0-9]{0,5}$/.test(second) && plural !== undefined && plural in UNITS)
+    if (/^[1-9][0-9]{0,5}$/.test(second) && plural !== undefined && Object.hasOwn(UNITS, plural))
       return { words: 3, ms: unitMs(plural, Number(second)) };
     if (isDuration(second)) return { words: 2, ms: parseDuration(second) };
   }
   if (first === 'this' && second !== undefined) {
-    if (second in UNITS) return { words: 2, ms: unitMs(second, 1) };
+    if (Object.hasOwn(UNITS, second)) return { words: 2, ms: unitMs(second, 1) };
     if (second === 'session') return { words: 2, ms: null };
     if (isDuration(second)) return { words: 2, ms: parseDuration(second) };
   }

@@ -20,6 +20,7 @@ import { differences, type FieldChange } from './difference.js';
 import {
   type Estimate,
   estimate,
+  estimateRefill,
   type Facts,
   type Model,
   NO_COST,
@@ -29,6 +30,7 @@ import {
   touchedBy,
 } from './impact.js';
 import { judge } from './policy.js';
+import { versionsRead } from './readers.js';
 import { archiveProblems, otherProject, removedButLocked, removedButUsed, sourcesLocked } from './refused.js';
 
 export const VERSION_STATES = [
@@ -57,6 +59,8 @@ export interface Plan {
   /** Of the definitions as they will be. */
   definitionsHash: string;
   changes: Change[];
+  /** What is live, and gets its first reader: it is refilled before the plan is live. Those that are opened say what they cost themselves. */
+  firstRead: FirstRead[];
   /** What readers will notice, and the rules that the policy only warns of. */
   warnings: Warning[];
   /** Names the plan. It covers what will be different, not how much there is to scan today. */
@@ -102,7 +106,13 @@ export interface ViewChange {
   estimate: Estimate;
 }
 
-/** `code` and `fix`: of a rule that is broken. */
+export interface FirstRead {
+  view: string;
+  version: number;
+  estimate: Estimate;
+}
+
+/** `code` and `fix`: of a rule that is broken; `unseen`: a table that could not be looked at. */
 export interface Warning {
   path: string;
   message: string;
@@ -173,7 +183,33 @@ function compare(current: Current, before: Definitions, after: Definitions, fact
         message: 'requests that name it are refused once this is applied',
       });
   const plan = { baseRevision: current.revision, definitionsHash: hashDefinitions(after), changes };
-  return { ...plan, warnings, hash: hashPlan(plan), empty: changes.length === 0 };
+  const firstRead = listFirstRead(current, before, after, changes, facts);
+  return { ...plan, firstRead, warnings, hash: hashPlan(plan), empty: changes.length === 0 };
+}
+
+/** Of what stays live, what nobody reads now and somebody will. What has nothing stored is no refill. */
+function listFirstRead(
+  current: Current,
+  before: Definitions,
+  after: Definitions,
+  changes: readonly Change[],
+  facts: Facts,
+): FirstRead[] {
+  const opened = new Set(
+    changes.filter(({ kind, action }) => kind === 'view' && action !== 'change').map(({ name }) => name),
+  );
+  const live = new Map(
+    current.versions.filter(({ state }) => state === 'live').map(({ view, version }) => [view, version]),
+  );
+  const locks = (facts.models ?? []).map(({ lock }) => lock);
+  const [read, next] = [versionsRead(before, live, locks), versionsRead(after, live, locks)];
+  return after.views.flatMap((view): FirstRead[] => {
+    const version = live.get(view.name);
+    if (version === undefined || view.kind === 'onDemand' || opened.has(view.name)) return [];
+    const reference = `${view.name}@${version}`;
+    if (read.has(reference) || !next.has(reference) || rowsToScan(view, facts) === 0) return [];
+    return [{ view: view.name, version, estimate: estimateRefill(view, facts) }];
+  });
 }
 
 /** Covers what will be different: not whom it touches, nor what it costs. */

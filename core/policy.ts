@@ -19,7 +19,10 @@ export const RULES = {
     says: 'a window reaches no further back, in serving and training, than its source keeps events',
   },
   'schema-skew': { severity: 'error', says: 'the topic carries the columns of the file or table before it' },
-  'time-zone': { severity: 'error', says: 'columns of times in the tables of sources have a zone' },
+  'stream-columns': {
+    severity: 'warning',
+    says: 'a file or table that goes on as a topic says what columns the topic carries',
+  },
   'cold-start': { severity: 'off', says: 'every feature has a value for entities without history' },
   'request-input': {
     severity: 'warning',

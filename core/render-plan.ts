@@ -1,6 +1,7 @@
 /** A plan as a person reads it. */
 import { canonicalJson } from './canonical.js';
 import type { FieldChange } from './difference.js';
+import type { Estimate } from './impact.js';
 import type { Change, Plan, ViewChange, Warning } from './plan.js';
 import { formatDuration } from './time.js';
 
@@ -91,23 +92,38 @@ function consequences({ action, definition, succession, touched }: ViewChange): 
   return lines;
 }
 
-function totals({ changes }: Plan): string[] {
+function totals({ changes, firstRead }: Plan): string[] {
   const views = changes.filter((change) => change.kind === 'view');
-  const sum = (of: (change: ViewChange) => number | null): number =>
-    views.reduce((total, change) => total + (of(change) ?? 0), 0);
-  const rows = sum((change) => change.rowsToScan);
-  if (rows === 0) return [];
-  const costs = [about(sum(({ estimate }) => estimate.minutes))];
-  const [postgres, redis] = [
-    sum(({ estimate }) => estimate.postgresBytes),
-    sum(({ estimate }) => estimate.redisBytes),
+  const rows = views.reduce((total, change) => total + (change.rowsToScan ?? 0), 0);
+  const backfill = [...(rows === 0 ? [] : [`${grouped(rows)} events to scan in all`]), ...costs(views)];
+  const online = some(firstRead.map(({ view }) => view));
+  return [
+    ...(backfill.length === 0 ? [] : [`backfill: ${backfill.join(', ')}`]),
+    ...(firstRead.length === 0
+      ? []
+      : [`refill of ${online}, not read until now: ${costs(firstRead).join(', ')}`]),
   ];
-  if (postgres > 0) costs.push(`${bytes(postgres)} in Postgres`);
-  if (redis > 0) costs.push(`${bytes(redis)} in Redis`);
-  return [`backfill: ${grouped(rows)} events to scan in all, about ${costs.join(', ')}`];
 }
 
-const about = (minutes: number): string => (minutes < 1 ? 'a minute' : `${Math.ceil(minutes)} min`);
+/** Of what is known the sum, and of how many views it is not. */
+function costs(views: ReadonlyArray<{ estimate: Estimate }>): string[] {
+  const cost = (of: keyof Estimate, name: string, said: (sum: number) => string): string[] => {
+    const sum = views.reduce((total, { estimate }) => total + (estimate[of] ?? 0), 0);
+    const count = views.filter(({ estimate }) => estimate[of] === null).length;
+    const unknown = `unknown for ${count === 1 ? 'one view' : `${count} views`}`;
+    if (sum === 0) return count === 0 ? [] : [`${name} ${unknown}`];
+    return [count === 0 ? said(sum) : `${said(sum)} (${unknown})`];
+  };
+  return [
+    ...cost(
+      'minutes',
+      'time',
+      (minutes) => `about ${minutes < 1 ? 'a minute' : `${Math.ceil(minutes)} min`}`,
+    ),
+    ...cost('postgresBytes', 'bytes in Postgres', (sum) => `${bytes(sum)} in Postgres`),
+    ...cost('redisBytes', 'bytes in Redis', (sum) => `${bytes(sum)} in Redis`),
+  ];
+}
 
 function bytes(count: number): string {
   const power = Math.min(4, Math.floor(Math.log10(Math.max(count, 1)) / 3));

@@ -108,10 +108,12 @@ export function tableMisfits(source: Source, table: string, found: ReadonlyMap<s
 export async function declareAnswers(client: pg.Client, view: SqlView, tickMs: number): Promise<void> {
   const { text, bound } = bindAsOf(view.query);
   try {
-    await client.query(
-      `declare answers no scroll cursor for ${text}`,
-      bound ? [formatTimestamp(tickMs)] : [],
-    );
+    await client.query({
+      text: `declare answers no scroll cursor for ${text}`,
+      values: bound ? [formatTimestamp(tickMs)] : [],
+      // without parameters too: only there a text is one statement, and cannot end the transaction that may not write
+      ...({ queryMode: 'extended' } as object),
+    });
   } catch (error) {
     // a wrong table, column or word in the author's query: 42xxx; what it may not do (write): 25006
     if (error instanceof pg.DatabaseError && /^(42|25006|22|0A)/.test(error.code ?? ''))

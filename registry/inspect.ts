@@ -1,6 +1,7 @@
 /**
  * Looks at the real tables of what a plan changes: is a source's table there, as declared, and does a sql view's query give what the view
- * says? Reads names and types, never a row. A database that does not answer is a warning: a plan can be made without it.
+ * says? Reads names and types, never a row. A database that does not answer is a warning: a plan can be made without it, and plans after
+ * it look again until one has seen the table.
  */
 import { setTimeout as delay } from 'node:timers/promises';
 import type pg from 'pg';
@@ -9,7 +10,6 @@ import type { Environment } from '../core/config.js';
 import type { Definitions, Entity, Source, SqlView } from '../core/definition.js';
 import { FeatureStoreError } from '../core/error.js';
 import type { Plan, Warning } from '../core/plan.js';
-import { judge } from '../core/policy.js';
 import { computePlan } from './apply.js';
 import {
   answerColumns,
@@ -28,11 +28,31 @@ const LOOK_MS = 5_000;
 /** The plan of now, after a look at the tables it reads. Throws FS_DEFINITION_INVALID with every problem. Saves nothing. */
 export async function planNow(pool: Pool, env: Environment, definitions: unknown): Promise<Plan> {
   const plan = await computePlan(pool, definitions);
-  const { entities, policy } = definitions as Definitions; // there is a plan of them
-  const { problems, warnings: away } = await inspect(plan, entities, env);
-  const { errors, warnings } = judge(problems, policy);
-  if (errors.length > 0) throw refusal(errors);
-  return { ...plan, warnings: [...plan.warnings, ...warnings, ...away] };
+  const paths = new Set([...changedPaths(plan), ...(await listUnseen(pool, plan.baseRevision))]);
+  const { problems, warnings } = await inspect(definitions as Definitions, paths, env); // there is a plan of them
+  if (problems.length > 0) throw refusal(problems);
+  return { ...plan, warnings: [...plan.warnings, ...warnings] };
+}
+
+const tablePath = ({ name }: { name: string }): string => `sources.${name}.input`;
+const queryPath = ({ name }: { name: string }): string => `views.${name}.query`;
+
+function changedPaths({ changes }: Plan): string[] {
+  return changes.flatMap(({ action, kind, name }) => {
+    if (kind === 'source') return tablePath({ name });
+    return kind === 'view' && action !== 'change' ? queryPath({ name }) : [];
+  });
+}
+
+/** What the plan of a revision could not look at. It is looked at again by every plan on it, so none is lost. */
+async function listUnseen(pool: Pool, revision: number): Promise<string[]> {
+  const { rows } = await pool.query<{ path: string }>(
+    `select warning ->> 'path' as path
+       from revision join plan on plan.hash = plan_hash, jsonb_array_elements(plan -> 'warnings') as warning
+      where revision = $1 and warning ->> 'code' = 'unseen'`,
+    [revision],
+  );
+  return rows.map(({ path }) => path);
 }
 
 interface Findings {
@@ -42,21 +62,21 @@ interface Findings {
 
 type Item = { source: Source; table: string } | { view: SqlView; entity: Entity };
 
-async function inspect(plan: Plan, entities: readonly Entity[], env: Environment): Promise<Findings> {
+async function inspect(
+  { entities, sources, views }: Definitions,
+  paths: ReadonlySet<string>,
+  env: Environment,
+): Promise<Findings> {
   const byConnection = new Map<string, Item[]>();
   const add = (connection: string, item: Item): void => {
     byConnection.set(connection, [...(byConnection.get(connection) ?? []), item]);
   };
-  for (const change of plan.changes) {
-    const { action, kind, definition } = change;
-    if (kind === 'source' && definition?.input.type === 'table')
-      add(definition.input.connection, { source: definition, table: definition.input.table });
-    if (kind === 'view' && definition?.kind === 'sql' && action !== 'change')
-      add(definition.connection, {
-        view: definition,
-        entity: entities.find(({ name }) => name === definition.entity)!,
-      });
-  }
+  for (const source of sources)
+    if (source.input.type === 'table' && paths.has(tablePath(source)))
+      add(source.input.connection, { source, table: source.input.table });
+  for (const view of views)
+    if (view.kind === 'sql' && paths.has(queryPath(view)))
+      add(view.connection, { view, entity: entities.find(({ name }) => name === view.entity)! });
   const found = await Promise.all(
     [...byConnection].map(([connection, items]) => look(connection, items, env)),
   );
@@ -99,7 +119,8 @@ async function look(connection: string, items: readonly Item[], env: Environment
   return {
     problems: [...problems],
     warnings: unseen.map((item) => ({
-      path: 'source' in item ? `sources.${item.source.name}.input` : `views.${item.view.name}.query`,
+      code: 'unseen',
+      path: 'source' in item ? tablePath(item.source) : queryPath(item.view),
       message: `was not looked at: the database of ${connection} ${reason}`,
     })),
   };
@@ -123,7 +144,7 @@ async function tableProblems(
     return [
       {
         code: 'source',
-        path: `${path}.input.table`,
+        path: `${tablePath(source)}.table`,
         message: `there is no table ${table}`,
         fix: 'correct its name, or make it',
       },
@@ -137,7 +158,7 @@ async function queryProblems(
   client: pg.Client,
   { view, entity }: { view: SqlView; entity: Entity },
 ): Promise<Problem[]> {
-  const path = `views.${view.name}.query`;
+  const path = queryPath(view);
   await client.query('begin transaction read only');
   try {
     await declareAnswers(client, view, 0);

@@ -1067,6 +1067,15 @@ export interface components {
                 ];
                 definition: null;
             })[];
+            firstRead: {
+                view: string;
+                version: number;
+                estimate: {
+                    minutes: number | null;
+                    postgresBytes: number | null;
+                    redisBytes: number | null;
+                };
+            }[];
             warnings: {
                 path: string;
                 message: string;

@@ -41,7 +41,8 @@ function ownedBy({ entities, sources, views, services }: Definitions): Map<strin
   }))
     for (const { name, owner } of items) {
       const key = owner.normalize('NFC');
-      owned.set(key, [...(owned.get(key) ?? []), `${kind} "${name}"`]);
+      if (!owned.has(key)) owned.set(key, []);
+      owned.get(key)!.push(`${kind} "${name}"`);
     }
   return owned;
 }

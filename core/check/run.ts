@@ -1,8 +1,8 @@
 /** One run of the check: the problems so far, and the items that are whole, by name. */
 import type { Entity, Source, View } from '../definition.js';
 import { nameProblem } from '../naming.js';
+import { nearest } from '../nearest.js';
 import type { RuleCode } from '../policy.js';
-import { suggest } from './words.js';
 
 /** A rule that the policy may bend, or what is always an error. */
 export type ProblemCode =
@@ -12,6 +12,7 @@ export type ProblemCode =
   | 'duplicate'
   | 'unknown-reference'
   | 'unknown-column'
+  | 'unknown-input'
   | 'expression'
   | 'type'
   | 'key'
@@ -19,6 +20,7 @@ export type ProblemCode =
   | 'cadence'
   | 'source'
   | 'query'
+  | 'time-zone'
   | 'project';
 
 /** `path` goes by names where there are any: views.user_orders.features.user_total_purchases.window.hopMs */
@@ -32,10 +34,16 @@ export interface Problem {
 export const SECTIONS = ['entities', 'sources', 'views', 'services', 'owners'] as const;
 export type Section = (typeof SECTIONS)[number];
 
+/** Of names with others, in one run: whoever misses more than that is not told what each may have meant. */
+const MAX_COMPARED = 10_000;
+
 export class Check {
   readonly problems: Problem[] = [];
   readonly #told = new Set<string>();
+  #compared = 0;
   readonly entities = new Map<string, Entity>();
+  /** The first entity that has it. */
+  readonly joinKeys = new Map<string, string>();
   readonly sources = new Map<string, Source>();
   readonly views = new Map<string, View>();
   /** Every name given in a section, whole or broken: what is broken is not also missing. */
@@ -55,8 +63,22 @@ export class Check {
   }
 
   unique(names: readonly string[], path: string, what: string): void {
-    for (const name of new Set(names.filter((item, index) => names.indexOf(item) !== index)))
-      this.add('duplicate', path, `names the ${what} "${name}" twice`, 'remove or rename one of them');
+    const seen = new Set<string>();
+    for (const name of names) {
+      if (seen.has(name))
+        this.add('duplicate', path, `names the ${what} "${name}" twice`, 'remove or rename one of them');
+      seen.add(name);
+    }
+  }
+
+  /** What to write instead of a name that there is not. */
+  suggest(name: string, known: Iterable<string>): string {
+    if (this.#compared > MAX_COMPARED) return 'correct its name, or define it';
+    const names = [...known];
+    this.#compared += names.length;
+    const near = this.#compared > MAX_COMPARED ? null : nearest(name, names);
+    if (near !== null) return `did you mean "${near}"?`;
+    return names.length === 0 ? 'there are none: define it' : `use one of: ${names.slice(0, 20).join(', ')}`;
   }
 
   column(source: Source, name: string, path: string): Source['columns'][string] | null {
@@ -65,7 +87,7 @@ export class Check {
       'unknown-column',
       path,
       `source "${source.name}" has no column "${name}"`,
-      suggest(name, Object.keys(source.columns)),
+      this.suggest(name, Object.keys(source.columns)),
     );
     return null;
   }
@@ -80,7 +102,7 @@ export class Check {
         'unknown-reference',
         path,
         `there is no "${name}" among the ${section}`,
-        suggest(name, [...given]),
+        this.suggest(name, given),
       );
     return null;
   }
@@ -100,7 +122,7 @@ export class Check {
       'unknown-reference',
       path,
       `view "${viewName}" has no feature "${featureName}"`,
-      suggest(featureName, names),
+      this.suggest(featureName, names),
     );
     return null;
   }

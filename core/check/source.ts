@@ -7,7 +7,10 @@ import type { Check } from './run.js';
 export function checkEntity(check: Check, entity: Entity): void {
   const path = `entities.${entity.name}`;
   check.name(entity.name, path);
-  for (const key of entity.keys) check.name(key.name, `${path}.keys.${key.name}`, { field: true });
+  for (const { name } of entity.keys) {
+    check.name(name, `${path}.keys.${name}`, { field: true });
+    if (!check.joinKeys.has(name)) check.joinKeys.set(name, entity.name);
+  }
   check.unique(entity.keys.map((key) => key.name), `${path}.keys`, 'join key'); // biome-ignore format: short
 }
 
@@ -47,6 +50,13 @@ export function checkSource(check: Check, source: Source): void {
   if (streamOf(source) && source.kind === 'snapshot')
     check.add('source', `${path}.kind`, 'a topic holds events, not a snapshot', "declare kind: 'append'");
   if (source.stream?.columns) checkSkew(check, source, source.stream.columns);
+  else if (source.stream)
+    check.add(
+      'stream-columns',
+      `${path}.stream.columns`,
+      `is not said of topic "${source.stream.topic}", so nothing compares it with the ${source.input.type} before it`,
+      'declare the columns that its producers send',
+    );
   if (source.retentionMs !== null && source.allowedLatenessMs > source.retentionMs)
     check.add(
       'source',

@@ -9,7 +9,7 @@ import {
 import { type ExpressionType, type Inputs, lengthOf, typeOf } from '../expression.js';
 import { elementOf } from '../value-map.js';
 import { Check } from './run.js';
-import { show, suggest } from './words.js';
+import { show } from './words.js';
 
 /** What an aggregation gives over these inputs; null when the two do not fit. */
 export function featureTypeOf(aggregation: Aggregation, inputs: Inputs): FeatureType | null {
@@ -29,18 +29,24 @@ export function inputsOf(columns: Readonly<Record<string, { type: FeatureType; l
   return new Map(Object.entries(columns).map(([name, column], index) => [name, { ...column, index }]));
 }
 
+/** @param onDemand over request fields and features: `now` is known, and what is missing no column */
 export function typeIn(
   check: Check,
   expression: Expression,
   inputs: Inputs,
   path: string,
-  allowNow = false,
+  onDemand = false,
 ): ExpressionType | null {
-  const result = typeOf(expression, inputs, allowNow);
+  const result = typeOf(expression, inputs, onDemand);
   if ('type' in result) return result.type;
   const missing = /^there is no column "(.*)"$/s.exec(result.problem)?.[1];
   if (missing === undefined) check.add('expression', path, result.problem, result.fix);
-  else check.add('unknown-column', path, result.problem, suggest(missing, [...inputs.keys()]));
+  else {
+    const fix = check.suggest(missing, inputs.keys());
+    if (onDemand)
+      check.add('unknown-input', path, `no request carries "${missing}", and no input is called so`, fix);
+    else check.add('unknown-column', path, result.problem, fix);
+  }
   return null;
 }
 

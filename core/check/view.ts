@@ -52,15 +52,16 @@ export function checkView(check: Check, view: View): void {
 
 /** Answers and training sets hold join keys and features side by side. */
 function checkJoinKeyClash(check: Check, names: readonly string[], path: string, what: string): void {
-  for (const entity of check.entities.values())
-    for (const key of entity.keys)
-      if (names.includes(key.name))
-        check.add(
-          'duplicate',
-          `${path}.${key.name}`,
-          `is called like a join key of entity "${entity.name}"`,
-          `rename the ${what}`,
-        );
+  for (const name of names) {
+    const entity = check.joinKeys.get(name);
+    if (entity !== undefined)
+      check.add(
+        'duplicate',
+        `${path}.${name}`,
+        `is called like a join key of entity "${entity}"`,
+        `rename the ${what}`,
+      );
+  }
 }
 
 function checkAggregationView(check: Check, view: AggregationView, path: string): void {
@@ -306,7 +307,10 @@ function checkOnDemandView(check: Check, view: OnDemandView, path: string): void
   }
 }
 
-/** The query without what is only text in it: comments, strings, dollar quotes. */
+/** The query without what is only text in it: comments, strings, dollar quotes. Quoted names stay, without ; and : in them. */
 function bareSql(query: string): string {
-  return query.replace(/--[^\n]*|\/\*[\s\S]*?\*\/|'(?:[^']|'')*'|\$(\w*)\$[\s\S]*?\$\1\$/g, ' ');
+  return query.replace(
+    /--[^\n]*|\/\*[\s\S]*?\*\/|'(?:[^']|'')*'|"(?:[^"]|"")*"|\$(\w*)\$[\s\S]*?\$\1\$/g,
+    (text) => (text.startsWith('"') ? text.replace(/[;:]/g, ' ') : ' '),
+  );
 }

@@ -59,7 +59,22 @@ export const orders = source('orders', {
   owner,
   origin: 'Purchases: Complete Journey study, 84.51° (CC0). Returns and arrival times: simulated.',
   input: file('csv'),
-  stream: { topic: 'orders', cutAt },
+  stream: {
+    topic: 'orders',
+    cutAt,
+    columns: {
+      event_id: 'string',
+      event_type: 'string',
+      user_id: 'string',
+      item_id: 'string',
+      order_id: 'string',
+      category: 'string?',
+      quantity: 'int64',
+      sales_cents: 'int64',
+      event_time: 'timestamp',
+      arrived_time: 'timestamp',
+    },
+  },
   columns: {
     event_id: 'string',
     event_type: 'string', // purchase, return
@@ -83,7 +98,20 @@ export const interactions = source('interactions', {
   owner,
   origin: simulated,
   input: file('csv'),
-  stream: { topic: 'interactions', cutAt },
+  stream: {
+    topic: 'interactions',
+    cutAt,
+    columns: {
+      event_id: 'string',
+      event_type: 'string',
+      user_id: 'string',
+      item_id: 'string?',
+      category: 'string?',
+      dwell_ms: 'int64?',
+      event_time: 'timestamp',
+      arrived_time: 'timestamp',
+    },
+  },
   columns: {
     event_id: 'string',
     event_type: 'string',
@@ -106,7 +134,16 @@ export const searches = source('searches', {
   owner,
   origin: simulated,
   input: file('csv'),
-  stream: { topic: 'searches', cutAt },
+  stream: {
+    topic: 'searches',
+    cutAt,
+    columns: {
+      user_id: 'string',
+      term: 'string',
+      event_time: 'timestamp',
+      arrived_time: 'timestamp',
+    },
+  },
   columns: {
     user_id: 'string',
     term: 'string',

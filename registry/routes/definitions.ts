@@ -42,6 +42,11 @@ const itemChanges = <K extends Exclude<Change['kind'], 'view'>, D extends z.ZodT
   ] as const;
 };
 const Amount = z.number().nonnegative();
+const Estimate = z.strictObject({
+  minutes: Amount.nullable(),
+  postgresBytes: Amount.nullable(),
+  redisBytes: Amount.nullable(),
+});
 const ViewChange = z.strictObject({
   action: z.enum(['create', 'change', 'version', 'remove']),
   kind: z.literal('view'),
@@ -67,11 +72,7 @@ const ViewChange = z.strictObject({
     trainingSets: z.array(z.string()),
   }),
   rowsToScan: Count.nullable(),
-  estimate: z.strictObject({
-    minutes: Amount.nullable(),
-    postgresBytes: Amount.nullable(),
-    redisBytes: Amount.nullable(),
-  }),
+  estimate: Estimate,
 });
 /** core/plan.ts says what each field means. */
 export const Plan: z.ZodType<PlanType> = z
@@ -89,6 +90,7 @@ export const Plan: z.ZodType<PlanType> = z
         ...itemChanges('service', Service),
       ]),
     ),
+    firstRead: z.array(z.strictObject({ view: z.string(), version: Count, estimate: Estimate })),
     warnings: z.array(
       z.strictObject({
         path: z.string(),

@@ -38,6 +38,7 @@ const PLAN = {
   hash: 'h',
   warnings: [],
   changes: [{ action: 'create', kind: 'entity', name: 'user', fields: [], definition: {} }],
+  firstRead: [],
   empty: false,
 };
 const shop = shopDefinitions();

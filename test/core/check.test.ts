@@ -202,6 +202,11 @@ cases('structure', [
   { why: 'a negative duration', change: ({ source: of }) => (of('orders').dedupeMs = -1), code: 'structure', path: 'sources.orders.dedupeMs' },
   { why: 'a duration as text', change: ({ view }) => (view('user_spend').ttlMs = '7d'), code: 'structure', path: 'views.user_spend.ttlMs', fix: /604800000/ },
   { why: 'a text that is no duration', change: ({ view }) => (view('user_spend').ttlMs = 'a week'), code: 'structure', path: 'views.user_spend.ttlMs', says: /not a duration/, fix: /30min/ },
+  { why: 'inputs without end', change: ({ view }) => (view('price_fit').inputs = Array(1001).fill('user_spend:user_spend_7d')), code: 'structure', path: 'views.price_fit.inputs', says: /^holds .{61}$/, fix: /1000/ },
+  { why: 'a request without end', change: ({ view }) => { for (let i = 0; i < 1001; i++) view('price_fit').request[`r${i}`] = 'int64'; }, code: 'structure', path: 'views.price_fit.request', fix: /at most 1000/ },
+  { why: 'columns without end', change: ({ source: of }) => { for (let i = 0; i < 1001; i++) of('visits').columns[`c${i}`] = { type: 'bool', nullable: true }; }, code: 'structure', path: 'sources.visits.columns', fix: /at most 1000/ },
+  { why: 'keys without end', change: ({ entity: of }) => (of('user').keys = Array(33).fill(of('user').keys[0])), code: 'structure', path: 'entities.user.keys', fix: /32/ },
+  { why: 'items without end', change: ({ json }) => (json.services = Array(10_001).fill(json.services[0])), code: 'structure', path: 'definitions.services', fix: /10000/ },
   { why: 'a connection written out', change: ({ source: of }) => (of('visits').input.connection = 'postgres://me:secret@db/shop'), code: 'structure', path: 'sources.visits.input.connection', says: /^is no reference/, fix: /env:/ },
   { why: 'half a surrogate pair', change: ({ view }) => (view('user_spend').description = '\ud83d'), code: 'structure', path: 'views.user_spend.description' },
   { why: 'a NUL, which Postgres cannot store', change: ({ view }) => (view('user_spend').where = { op: 'eq', args: [{ col: 'item' }, { lit: 'a\0' }] }), code: 'structure', path: 'views.user_spend.where.args[1].lit' },
@@ -436,6 +441,8 @@ cases('sql views', [
   { why: 'a cast is no parameter', change: query('select x::as_of from shop.ranks'), code: 'query', path: 'views.user_rank.query', says: /:as_of/ },
   { why: 'a query that writes', change: query('delete from shop.ranks where at < :as_of'), code: 'query', path: 'views.user_rank.query', says: /no SELECT/ },
   { why: 'two statements', change: query('select :as_of from shop.ranks; drop table x'), code: 'query', path: 'views.user_rank.query', says: /more than one/ },
+  { why: ':as_of in a quoted name', change: query('select 1 as ":as_of" from shop.ranks'), code: 'query', path: 'views.user_rank.query', says: /:as_of/ },
+  { why: 'two statements between quoted names', change: query(`select :as_of, 2 as "'" from shop.ranks; drop table x; select 'x'`), code: 'query', path: 'views.user_rank.query', says: /more than one/ },
   { why: 'a table that it does not read', change: ({ view }) => view('user_rank').reads.push({ table: 'shop.other', kind: 'append' }), code: 'query', path: 'views.user_rank.reads', says: /shop\.other/ },
 ]);
 
@@ -447,19 +454,19 @@ test('a key column and an arrival may be missing: such an event is no entity’s
   expect(checkDefinitions(json).problems).toEqual([]);
 });
 
-test('a query may end with a semicolon and quote its tables', () => {
-  const json = changed(
-    query('with x as (select * from "shop"."ranks") select * from x where at <= :as_of;  '),
-  );
-  expect(checkDefinitions(json).problems).toEqual([]);
-});
+test.each([
+  'with x as (select * from "shop"."ranks") select * from x where at <= :as_of;  ',
+  `select "user--rank", "it's", "a;b" from shop.ranks where at <= :as_of`,
+])('a query may end with a semicolon and quote its names: %s', (text) =>
+  expect(checkDefinitions(changed(query(text))).problems).toEqual([]),
+);
 
 // biome-ignore format: a table, one case a line
 cases('on-demand views', [
   { why: 'no such input', change: ({ view }) => (view('price_fit').inputs = ['user_spend:user_spend_8d']), code: 'unknown-reference', path: 'views.price_fit.inputs', fix: /user_spend_7d/ },
   { why: 'an input that is a map', change: ({ feature, view }) => { Object.assign(feature('user_spend', 'user_items'), { ...buckets(3), coldStart: {} }); view('price_fit').inputs.push('user_spend:user_items'); }, code: 'type', path: 'views.price_fit.inputs', says: /map<string,int64>/, fix: /filter/ },
   { why: 'an input computed on demand', change: ({ view }) => view('price_fit').inputs.push('price_fit:user_fit'), code: 'unknown-reference', path: 'views.price_fit.inputs', says: /on demand/ },
-  { why: 'no such request field', change: ({ view }) => (view('price_fit').features[0].expression = { col: 'prize' }), code: 'unknown-column', path: 'views.price_fit.features.user_fit.expression', fix: /did you mean "price"/ },
+  { why: 'no such request field', change: ({ view }) => (view('price_fit').features[0].expression = { col: 'prize' }), code: 'unknown-input', path: 'views.price_fit.features.user_fit.expression', says: /no request carries "prize"/, fix: /did you mean "price"/ },
   { why: 'a request field called like an input', change: ({ view }) => (view('price_fit').request.user_spend_7d = 'int64'), code: 'duplicate', path: 'views.price_fit.inputs' },
   { why: 'a request field called like a join key', change: ({ view }) => (view('price_fit').request.user_id = 'string'), code: 'duplicate', path: 'views.price_fit.request.user_id' },
   { why: 'a type that it does not give', change: ({ view }) => (view('price_fit').features[0].type = 'int64'), code: 'type', path: 'views.price_fit.features.user_fit.type', fix: /float64/ },
@@ -603,6 +610,19 @@ test('what cannot be computed is named in one run, each with its place and what 
     'views.user_kept.features.ever.window':
       'use a window that ends, or keep the source for ever: leave out its retention',
   });
+});
+
+test('what a name may have meant is told until many were compared', () => {
+  const json = changed(({ json, view, service: served }) => {
+    for (let i = 0; i < 500; i++) json.views.push({ ...view('user_rank'), name: `rank_number_${i}` });
+    served('ranking').features = Array.from({ length: 500 }, (_, i) => `rank_nunber_${i}:user_rank`);
+  });
+  const missing = checkDefinitions(json).problems.filter(({ code }) => code === 'unknown-reference');
+  expect(missing.map(({ fix }) => fix.replace(/\d+/, 'N'))).toEqual([
+    ...Array(19).fill('did you mean "rank_number_N"?'),
+    expect.stringMatching(/^use one of: /),
+    ...Array(480).fill('correct its name, or define it'),
+  ]);
 });
 
 test('everything is found in one run, broken items beside whole ones', () => {

@@ -1,4 +1,5 @@
 /** What may be a name, and the lint of feature names. */
+import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import type { Window } from '../../core/definition.js';
 import { lintName, nameProblem, windowTokens } from '../../core/naming.js';
@@ -123,6 +124,31 @@ describe('the lint', () => {
     expect(problems.map((problem) => problem.code)).toEqual([code]);
     expect(problems[0]?.fix).toContain(fix);
     expect(problems[0]?.path).toBe('here');
+  });
+
+  test('of any name, over any window, gives problems that say where and what to do', () => {
+    const word = fc.oneof(
+      fc.constantFrom('last', 'this', 'all', 'time', '7d', '90', 'hour', 'days', 's', 'cnt', 'user'),
+      fc.constantFrom(
+        ...Object.getOwnPropertyNames(Object.prototype).filter((name) => /^[a-z]+$/.test(name)),
+      ),
+      fc.stringMatching(/^[a-z][a-z0-9]{0,8}$/),
+    );
+    const name = fc.array(word, { minLength: 1, maxLength: 5 }).map((words) => `user_${words.join('_')}`);
+    const window = fc.constantFrom(null, lifetime, sliding('7d'), calendarDay, hopping);
+    fc.assert(
+      fc.property(name, window, (drawn, over) => {
+        for (const { path, fix } of lint(drawn, over))
+          expect([path, fix]).toEqual(['here', expect.stringMatching(/./)]);
+      }),
+      {
+        examples: [
+          ['user_last_constructor', lifetime],
+          ['user_this_constructor', null],
+          ['user_last_7_constructors', null],
+        ],
+      },
+    );
   });
 
   test('over sessions it may be named after them', () => {

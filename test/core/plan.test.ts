@@ -120,6 +120,14 @@ describe('one change', () => {
       expected: ['change source orders', '  columns.note'],
     },
     {
+      why: 'new columns that are called like parts of an expression',
+      change: (all) => {
+        for (const name of ['col', 'lit', 'args', 'op'])
+          all.sources[0]!.columns[name] = { type: 'string', nullable: true };
+      },
+      expected: ['change source orders', '  columns.args', '  columns.col', '  columns.lit', '  columns.op'],
+    },
+    {
       why: 'a column that nobody reads is removed',
       change: (all) => delete all.sources[0]!.columns.shop,
       expected: ['change source orders', '  columns.shop'],
@@ -532,6 +540,30 @@ describe('who is touched', () => {
     const { estimate } = changeOf(planDefinitions(current, next(), { archived: ARCHIVED }));
     expect(estimate).toMatchObject({ postgresBytes: null, redisBytes: null });
   });
+  test('a query costs what is known of it', () => {
+    const slower = changed((all) => Object.assign(all.views[2]!, { ttlMs: 864_000_000 }));
+    const text = renderPlan(
+      planDefinitions(current, slower, { stored: { user_rank: { entities: 10, rowBytes: 5000 } } }),
+    );
+    expect(text).toContain('\nbackfill: time unknown for one view, 5 kB in Postgres\n');
+  });
+  test('a live version that gets its first reader is refilled', () => {
+    const named = changed((all) => all.services[0]!.features.push('user_rank:user_spend_rank'));
+    const stored = { user_rank: { entities: 10_000, rowBytes: 5000 } };
+    const plan = planDefinitions(current, named, { stored });
+    const estimate = { minutes: 10_000 / 5_000 / 60, postgresBytes: 0, redisBytes: 10_000 * 69 };
+    expect(plan.firstRead).toEqual([{ view: 'user_rank', version: 1, estimate }]);
+    expect(renderPlan(plan)).toMatch(
+      /\n\nrefill of user_rank, not read until now: about a minute, 690 kB in Redis\n$/,
+    );
+    const { hash } = current.versions.find(({ view }) => view === 'user_rank')!;
+    const lock = { checkout: { user_rank: { version: 1, hash } } };
+    const read = (of: Definitions, facts: Facts = {}) => planDefinitions(current, of, facts).firstRead;
+    expect(read(named)).toMatchObject([{ estimate: { minutes: null, redisBytes: null } }]);
+    expect(read(named, { models: [{ name: 'ranker', owner: 'ann', lock }] })).toEqual([]);
+    expect(read(changed((all) => Object.assign(all.views[2]!, { ttlMs: 864_000_000 }), named))).toEqual([]);
+    expect(planDefinitions(applied(named), named, {}).firstRead).toEqual([]);
+  });
   test('none of it is in the hash', () =>
     expect(planDefinitions(current, next(), facts).hash).toBe(planDefinitions(current, next(), {}).hash));
   test('all of it is said', () => {
@@ -580,7 +612,7 @@ describe('for a pull request', () => {
 
 - services.checkout: requests that name it are refused once this is applied
 
-Backfill: 1,234,567 events to scan in all, about a minute
+Backfill: 1,234,567 events to scan in all, about a minute, bytes in Postgres unknown for one view
 `);
   });
   test('nothing', () => {
@@ -633,7 +665,9 @@ describe('renderPlan', () => {
     daily, expected every 1d
 + service checkout
 
-backfill: 1,234,567 events to scan in all, about a minute
+backfill: 1,234,567 events to scan in all, about a minute (unknown for one
+    view), bytes in Postgres unknown for 2 views, bytes in Redis unknown for one
+    view
 `);
   });
   test('changes', () => {
@@ -666,7 +700,8 @@ warning: views.user_orders.succeeds: is not said of v2, which replaces v1: it
     'breaking'), reason: '…' } (succession)
 warning: views.user_rank: requests that name it are refused once this is applied
 
-backfill: 1,234,567 events to scan in all, about a minute
+backfill: 1,234,567 events to scan in all, about a minute, bytes in Postgres
+    unknown for one view, bytes in Redis unknown for one view
 `);
   });
   test('nothing', () => {

@@ -42,6 +42,7 @@ const rows: Rows = [
   { code: 'schema-skew', why: 'a column of another type', change: (all) => { all.sources[0]!.stream = { topic: 'orders', cutAtMs: 0, columns: { ...all.sources[0]!.columns, amount_cents: { type: 'float64', nullable: true } } }; }, path: 'sources.orders.stream.columns.amount_cents', says: /float64\? in the topic; the source declares int64\?/ },
   { code: 'schema-skew', why: 'a column that may be missing on one side', change: (all) => { all.sources[0]!.stream = { topic: 'orders', cutAtMs: 0, columns: { ...all.sources[0]!.columns, amount_cents: { type: 'int64', nullable: false } } }; }, path: 'sources.orders.stream.columns.amount_cents', says: /is int64 in the topic; the source declares int64\?/ },
   { code: 'schema-skew', why: 'a column that the topic has alone', change: (all) => { all.sources[0]!.stream = { topic: 'orders', cutAtMs: 0, columns: { ...all.sources[0]!.columns, note: { type: 'list<float64>', nullable: true, length: 3 } } }; }, path: 'sources.orders.stream.columns.note', says: /vector\(3\)\? in the topic; the source does not/ },
+  { code: 'stream-columns', why: 'a topic of which nobody says what it carries', change: (all) => (all.sources[0]!.stream = { topic: 'orders', cutAtMs: 0 }), path: 'sources.orders.stream.columns', says: /is not said of topic "orders"/ },
   { code: 'request-input', why: 'a field that nobody reads', change: (all) => (now(all).request.unread = 'string'), path: 'views.user_now.request.unread', says: /no feature reads it/ },
   { code: 'request-input', why: 'a feature that nobody reads', change: (all) => now(all).inputs.push('user_rank:user_spend_rank'), path: 'views.user_now.inputs', says: /"user_rank:user_spend_rank"/ },
   { code: 'owner-contact', why: 'an owner nobody can reach', change: (all) => (orders(all).owner = 'growth'), path: 'owners.growth', says: /view "user_orders"/ },
@@ -150,7 +151,7 @@ describe('the policy itself', () => {
     const wrong = changed((all) => {
       now(all).features[0]!.expression = { col: 'discount' };
     }, sound);
-    expect(checkDefinitions({ ...wrong, policy }).problems).toMatchObject([{ code: 'unknown-column' }]);
+    expect(checkDefinitions({ ...wrong, policy }).problems).toMatchObject([{ code: 'unknown-input' }]);
   });
   test('two views of a service that ask for one field as two types', () => {
     const wrong = changed((all) => {

@@ -4,7 +4,8 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { assertDefinitions } from '../../core/check.js';
 import type { Definitions, SqlView } from '../../core/definition.js';
 import { FeatureStoreError } from '../../core/error.js';
-import { activate, computePlan, openRevision, savePlan } from '../../registry/apply.js';
+import { activate, openRevision, savePlan } from '../../registry/apply.js';
+import { authorClient, declareAnswers } from '../../registry/author-database.js';
 import { planNow } from '../../registry/inspect.js';
 import { createDatabase } from './database.js';
 import { changed } from './definitions.js';
@@ -64,22 +65,12 @@ describe('a table', () => {
       'time-zone sources.orders.columns.ordered_at: column "ordered_at" of table x.shop_wrong is a timestamp without time zone; the source declares timestamp',
       'source sources.orders.columns.user_id: column "user_id" of table x.shop_wrong is numeric; the source declares int64',
     ]));
-  test('without a zone, which the policy lets pass', async () => {
-    await pool.query(
-      `create table shop_local (order_id text, user_id int8, ordered_at timestamp, known_at timestamptz, amount_cents int8, shop text)`,
-    );
-    const all = read(`${shop}.shop_local`);
-    expect(await found({ ...all, policy: { 'time-zone': 'warning' } })).toEqual([
-      empty,
-      `time-zone sources.orders.columns.ordered_at: column "ordered_at" of table ${shop}.shop_local is a timestamp without time zone; the source declares timestamp`,
-    ]);
-    expect(await found({ ...all, policy: { 'time-zone': 'off' } })).toEqual([empty]);
-  });
 });
 
+const gives = (columns: string): Definitions =>
+  asking(`select ${columns} from ${shop}.ranks as ranks where at <= :as_of; -- the newest`);
+
 describe('a query', () => {
-  const gives = (columns: string, rest = 'at <= :as_of'): Definitions =>
-    asking(`select ${columns} from ${shop}.ranks as ranks where ${rest}; -- the newest`);
   test('that gives what the view says', async () =>
     expect(await found(gives('user_id, at as event_timestamp, r as user_spend_rank'))).toEqual([empty]));
   test.each([
@@ -142,11 +133,26 @@ describe('a query', () => {
   });
 });
 
+test('a query is one statement where it runs, and writes nothing', async () => {
+  const view = asking(
+    `select 1; commit; begin transaction read write; create table ${shop}.made (); commit; begin; select 2`,
+  ).views[2] as SqlView;
+  const client = authorClient(view.connection, env, {});
+  await client.connect();
+  try {
+    await client.query('begin transaction read only');
+    await expect(declareAnswers(client, view, 0)).rejects.toMatchObject({ code: 'FS_DATA_INVALID' });
+  } finally {
+    await client.end();
+  }
+  expect((await pool.query(`select to_regclass('${shop}.made') as made`)).rows).toEqual([{ made: null }]);
+});
+
 describe('a database that is away is a warning', () => {
   const unseen = (reason: string): string[] => [
     empty,
     expect.stringMatching(
-      `^warning sources.orders.input: was not looked at: the database of env:SHOP_DATABASE_URL ${reason}`,
+      `^unseen sources.orders.input: was not looked at: the database of env:SHOP_DATABASE_URL ${reason}`,
     ) as unknown as string,
   ];
   const all = read('shop_orders');
@@ -179,14 +185,33 @@ describe('a database that is away is a warning', () => {
   });
 });
 
-test('what does not change is not looked at', async () => {
-  const all = changed((next) => {
-    (next.views[2] as SqlView).query = `select user_id from ${shop}.ranks where at <= :as_of`;
-  });
-  expect(await found(all)).not.toEqual([empty]);
-  const plan = await computePlan(pool, all);
+async function applied(all: Definitions, given: Record<string, string>): Promise<void> {
+  const plan = await planNow(pool, given, all);
   await savePlan(pool, plan, assertDefinitions(all));
   await openRevision(pool, plan.hash);
   await activate(pool, plan.hash, 'test');
-  expect(await found(changed((next) => (next.views[2]!.description = 'else'), all))).toEqual([]);
+}
+const reworded = (all: Definitions): Definitions =>
+  changed((next) => (next.views[2]!.description = 'else'), all);
+
+test('what could not be looked at when it was applied is looked at by the next plan that can', async () => {
+  const all = asking(`select user_id from ${shop}.ranks where at <= :as_of`);
+  const wrong = [
+    'query views.user_rank.query: gives no column "event_timestamp"',
+    'query views.user_rank.query: gives no column "user_spend_rank"',
+  ];
+  expect(await found(all)).toEqual(wrong);
+  await applied(all, {});
+  expect(await found(all, {})).toEqual([expect.stringMatching(/^unseen views.user_rank.query/)]);
+  expect(await found(all)).toEqual(wrong);
+  await applied(reworded(all), {});
+  expect(await found(all)).toEqual(wrong);
+  const right = gives('user_id, at as event_timestamp, r as user_spend_rank');
+  await applied(right, env);
+  expect(await found(right)).toEqual([]);
+});
+
+test('what does not change, and was looked at, is not looked at again', async () => {
+  await pool.query('alter table ranks drop column r');
+  expect(await found(reworded(gives('user_id, at as event_timestamp, r as user_spend_rank')))).toEqual([]);
 });
