@@ -491,7 +491,15 @@ async function dropVersion(client: PoolClient, versionId: number): Promise<void>
     'delete from backfill_chunk where backfill_id in (select id from backfill where version_id = $1)',
     [versionId],
   );
-  for (const table of ['backfill', 'snapshot', 'stream_attached', 'tick', 'tick_tally', 'view_progress'])
+  for (const table of [
+    'backfill',
+    'snapshot',
+    'stream_attached',
+    'tick',
+    'tick_rows',
+    'tick_tally',
+    'view_progress',
+  ])
     await client.query(`delete from ${table} where version_id = $1`, [versionId]);
   // Why its backfill was refused stays.
   await client.query(`delete from feature_statistics where version_id = $1 and what = 'tick'`, [versionId]);

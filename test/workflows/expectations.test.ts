@@ -216,6 +216,59 @@ describe('ticks', async () => {
   });
 });
 
+describe('how many rows a tick has', async () => {
+  const env = await createEnvironment();
+  const view = expecting(
+    { ...userHourly, features: userHourly.features.filter(({ name }) => name === 'score_mean') },
+    expected.rowCount({ maxChange: 0.5, severity: 'block' }),
+  );
+  let partition = -1;
+  /** One event of so many users at a tick, always the same first ones. */
+  const visit = (hours: number, users: number) =>
+    archive(env, Array.from({ length: users }, (_, user) => eventOf(`u${user}`, half + hours * HOUR, { score: hours })), partition--); // biome-ignore format: one thing
+  const tick = (hours: number) =>
+    env.client.workflow.execute(materialize, {
+      workflowId: `materialize/user_hourly@1/${randomUUID()}`,
+      taskQueue: `${env.config.environment}-batch`,
+      args: [{ view: 'user_hourly', tick: formatTimestamp(half + hours * HOUR) }],
+    });
+  const start = (end: number) =>
+    env.client.workflow.execute(backfill, {
+      workflowId: `backfill/${randomUUID()}`,
+      taskQueue: `${env.config.environment}-batch`,
+      args: [{ view: 'user_hourly', end: formatTimestamp(half + end * HOUR) }],
+    });
+  const blocked = (said: string) => ({
+    cause: { cause: { type: 'FS_EXPECTATION_FAILED', message: expect.stringContaining(said) } },
+  });
+
+  beforeAll(async () => {
+    await applyDefinitions(env, definitionsOf(view));
+    for (const hours of [0, 1]) await visit(hours, 4);
+    await env.startWorkers((activities) => ({ ...activities, settleSchedules: async () => {} }));
+    await start(1);
+  });
+
+  test('is compared with that of the newest published tick, however many were missed between them', async () => {
+    await visit(2, 20);
+    await expect(tick(2)).rejects.toMatchObject(blocked('20 rows after 4'));
+    await visit(3, 5);
+    expect(await tick(3)).toMatchObject({ ticks: 2, rows: 25 });
+
+    for (const hours of [4, 5, 6]) await visit(hours, 6);
+    expect(await tick(6)).toMatchObject({ ticks: 3, rows: 18 });
+    await visit(7, 2);
+    await expect(tick(7)).rejects.toMatchObject(blocked('2 rows after 6'));
+  });
+
+  test('also at the last tick of a backfill', async () => {
+    await visit(8, 1);
+    await expect(start(8)).rejects.toMatchObject(blocked('1 rows after 6'));
+    await visit(9, 8);
+    expect(await start(9)).toMatchObject({ finished: true });
+  });
+});
+
 describe('backfills', async () => {
   const env = await createEnvironment();
   beforeAll(async () => {
