@@ -41,6 +41,7 @@ import {
   type Judged,
   judgeTick,
   saveJudged,
+  saveTickRows,
   type Written,
   warningsOf,
 } from './statistics.js';
@@ -141,6 +142,9 @@ export function createBackfillActivities(deps: Deps) {
             await client.query(`update backfill set state = 'blocked' where id = $1`, [backfillId]);
           else {
             await client.query('update backfill_chunk set tally = null where backfill_id = $1', [backfillId]);
+            // Of its first tick there are rows of all that was before, too.
+            if (judged && version.kind !== 'sql' && start < end)
+              await saveTickRows(client, version, end, judged.tally.rows);
             await recordTicks(client, version, { start, end, sequence });
           }
         });
@@ -182,7 +186,7 @@ async function computeRange(
 ): Promise<{ counts: Counts; tally: Tally }> {
   const { version, compiled } = work;
   const tally = new Tally(version.view);
-  const output = new Output(deps, work, tally);
+  const output = new Output(deps, work, { tally, until: end });
   const isUnique = expects(version, 'unique');
   const turn = createTurns();
   const of = { source: version.source, entity: version.entity, keyColumns: version.view.key };
@@ -227,11 +231,9 @@ async function readTally(pool: Pool, version: StoredVersion, backfillId: number)
   }
 }
 
-/** By its last tick; how many rows there are says nothing, since its range is anybody's. A sql view's ticks were judged one by one. */
+/** Age and number of rows by its last tick. A sql view's ticks were judged one by one. */
 async function judgeBackfill(pool: Pool, version: StoredVersion, tally: Tally, end: number): Promise<Judged> {
-  if (version.kind === 'sql') return { tally, verdicts: [] };
-  const { verdicts } = await judgeTick(pool, version, tally, end);
-  return { tally, verdicts: verdicts.filter(({ expectation }) => expectation !== 'rowCount') };
+  return version.kind === 'sql' ? { tally, verdicts: [] } : judgeTick(pool, version, tally, end);
 }
 
 export const referenceOf = ({ view, version }: { view: string; version?: number }): string =>

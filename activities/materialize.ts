@@ -48,7 +48,7 @@ import {
 } from './output.js'; // biome-ignore format: one list
 import { assertReadable, type SqlVersion, writeSqlTick } from './sql-view.js';
 import {
-  blockedBy, expects, type Judged, judgeTick, mayBlock, readRepeated, saveJudged, tallyRows, tickWritten, warningsOf,
+  blockedBy, expects, type Judged, judgeTick, mayBlock, readRepeated, saveJudged, saveTickRows, tallyRows, tickWritten, warningsOf,
 } from './statistics.js'; // biome-ignore format: one list
 
 export interface OpenMaterializeInput {
@@ -160,7 +160,7 @@ export function createMaterializeActivities(deps: Deps) {
       await beating(async () => {
         const tally = new Tally(version.view);
         const compute = version.view.mode.type === 'batch' ? sweepBatch : sweepStreaming;
-        await compute(deps, work, span, lookingSink(tally));
+        await compute(deps, work, span, lookingSink({ tally, until: span.until }));
         await pool.query(
           `insert into tick_tally (version_id, until_ms, part, tally) values ($1, $2, $3, $4)
            on conflict (version_id, until_ms, part) do update set tally = excluded.tally`,
@@ -218,6 +218,7 @@ export function createMaterializeActivities(deps: Deps) {
         await transaction(pool, async (client) => {
           if (found) {
             await saveJudged(client, tickWritten(version, end), found);
+            if (start <= end) await saveTickRows(client, version, end, found.tally.rows);
             await client.query('delete from tick_tally where version_id = $1 and until_ms <= $2', [
               version.id,
               end,
@@ -260,7 +261,7 @@ async function tallyTicks(deps: Deps, version: AggregationVersion, input: TicksI
   const [after, until] = [parseMoment(input.after), parseMoment(input.until)];
   const { cadenceMs } = cadenceOf(version);
   const tally = await transaction(deps.pool, (client) =>
-    tallyRows(client, version, { after, until, cadenceMs }),
+    tallyRows(client, version, { after, until, newest: until - after > cadenceMs }),
   );
   await countRepeatedAt(deps, version, tally, input);
   return judgeTick(deps.pool, version, tally, until);

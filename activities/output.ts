@@ -141,12 +141,18 @@ const FLUSH_BYTES = 8 << 20;
 /** Takes what entities became. */
 export type Sink = Pick<Output, 'add'>;
 
+/** Rows up to a tick, and what is known of them. */
+export interface Counted {
+  tally: Tally;
+  until: number;
+}
+
 /** Only looks at it: of each entity its newest row is counted, and nothing written. */
-export function lookingSink(tally: Tally): Sink {
+export function lookingSink({ tally, until }: Counted): Sink {
   return {
     async add(_, rows) {
-      const reading = rows.at(-1)?.reading ?? null;
-      if (reading !== null) tally.add(reading.values, reading.eventTimestamp);
+      const { reading = null, tick } = rows.at(-1) ?? {};
+      if (reading !== null) tally.add(reading.values, reading.eventTimestamp, tick === until);
     },
   };
 }
@@ -155,7 +161,7 @@ export function lookingSink(tally: Tally): Sink {
 export class Output {
   readonly #deps: Deps;
   readonly #work: Compiled;
-  readonly #tally: Tally | null;
+  readonly #counted: Counted | null;
   readonly counts: Counts = { ...NO_COUNTS };
   /** Online records that claim the moment of computed ones with other bytes: they stay, the others are written. */
   different = 0;
@@ -164,11 +170,11 @@ export class Output {
   #records: RecordRow[] = [];
   #recordBytes = 0;
 
-  /** @param tally takes in every row */
-  constructor(deps: Deps, work: Compiled, tally: Tally | null = null) {
+  /** @param counted takes in every row */
+  constructor(deps: Deps, work: Compiled, counted: Counted | null = null) {
     this.#deps = deps;
     this.#work = work;
-    this.#tally = tally;
+    this.#counted = counted;
   }
 
   /** @param rows to add @param state null: what is stored of the entity stays */
@@ -181,7 +187,7 @@ export class Output {
     for (const { tick, reading, stored } of rows) {
       const eventMs = reading?.eventTimestamp ?? null;
       this.#rows.add(toLine({ tickMs: tick, eventMs, values: reading?.values ?? [], record: stored }));
-      if (reading !== null) this.#tally?.add(reading.values, eventMs);
+      if (reading !== null) this.#counted?.tally.add(reading.values, eventMs, tick === this.#counted.until);
     }
     if (state !== null && !isBlank(state)) {
       this.#snapshots.add(snapshotLine(compiled, entity, state));

@@ -23,7 +23,7 @@ import { CopyText } from './offline/copy.js';
 import { insertChangedRows, readNewestRows, rowLines } from './offline/rows.js';
 import { newestCompleteTick, readClock } from './offline/ticks.js';
 import { type Counts, NO_COUNTS, nameOf, writeOnline } from './output.js';
-import { blockedBy, type Judged, judgeTick, saveJudged, tallyRows, tickWritten } from './statistics.js';
+import { blockedBy, findTickRows, type Judged, judgeTick, saveJudged, saveTickRows, tallyRows, tickWritten } from './statistics.js'; // biome-ignore format: one list
 
 export type SqlVersion = Extract<ViewVersion, { kind: 'sql' }>;
 
@@ -55,9 +55,10 @@ export async function writeSqlTick(
       judged = await transaction(deps.pool, async (client) => {
         await client.query(`set local statement_timeout = ${QUERY_MS}`);
         counts.rows = await insertChangedRows(client, version, lines);
-        const found = await judgeRows(client, version, tickMs);
+        const found = await judgeRows(client, version, tickMs, rows.length);
         if (blockedBy(version, '', found.verdicts)) throw new Blocked(found);
         await saveJudged(client, tickWritten(version, tickMs), found);
+        await saveTickRows(client, version, tickMs, rows.length);
         return found;
       });
     } catch (error) {
@@ -66,7 +67,9 @@ export async function writeSqlTick(
       throw blockedBy(version, `tick ${formatTimestamp(tickMs)}`, error.judged.verdicts);
     }
   }
-  judged ??= await transaction(deps.pool, (client) => judgeRows(client, version, tickMs));
+  judged ??= await transaction(deps.pool, async (client) =>
+    judgeRows(client, version, tickMs, await findTickRows(client, version, tickMs)),
+  );
   counts.records = await writeSqlRecords(deps, version, { tickMs });
   return { ...judged, counts };
 }
@@ -78,9 +81,16 @@ class Blocked extends Error {
   }
 }
 
-async function judgeRows(client: PoolClient, version: SqlVersion, tickMs: number): Promise<Judged> {
-  const { cadenceMs } = version.view;
-  const tally = await tallyRows(client, version, { after: tickMs - cadenceMs, until: tickMs, cadenceMs });
+/** By the rows that changed; how many there are, by all that the query gave. @param answered null: not known any more */
+async function judgeRows(
+  client: PoolClient,
+  version: SqlVersion,
+  tickMs: number,
+  answered: number | null,
+): Promise<Judged> {
+  const after = tickMs - version.view.cadenceMs;
+  const tally = await tallyRows(client, version, { after, until: tickMs, newest: false });
+  tally.rows = answered ?? 0;
   return judgeTick(client, version, tally, tickMs);
 }
 

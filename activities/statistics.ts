@@ -15,6 +15,7 @@ import { type Pool, type PoolClient, quote } from '../registry/sql.js';
 import { rowsTable } from '../registry/tables.js';
 import { beat } from './heartbeat.js';
 import { type ReadOptions, readEvents } from './offline/archive.js';
+import { cadenceOf } from './offline/ticks.js';
 import type { Compiled } from './output.js';
 
 /** What was written at once. */
@@ -137,26 +138,29 @@ export const expects = ({ view }: StoredVersion, type: 'unique'): boolean =>
 
 const FETCH_ROWS = 5_000;
 
-/** Of each entity the newest row of the ticks (after, until], from the table itself. One that says the entity has no events is no value. */
+/**
+ * The rows of the ticks (after, until] from the table itself, or of each entity the newest of them. One that says the entity has no events
+ * is no value.
+ */
 export async function tallyRows(
   client: PoolClient,
   version: StoredVersion,
-  { after, until, cadenceMs }: { after: number; until: number; cadenceMs: number },
+  { after, until, newest }: { after: number; until: number; newest: boolean },
 ): Promise<Tally> {
   const tally = new Tally(version.view);
-  const columns = ['event_ms', ...version.view.features.map(({ name }) => quote(name))].join(', ');
-  const several = until - after > cadenceMs;
+  const columns = ['event_ms', 'tick_ms', ...version.view.features.map(({ name }) => quote(name))].join(', ');
   await client.query(
     `declare written no scroll cursor for
-     select ${several ? 'distinct on (key) ' : ''}${columns} from ${rowsTable(version.id)}
-      where tick_ms > ${after} and tick_ms <= ${until} ${several ? 'order by key, tick_ms desc' : ''}`,
+     select ${newest ? 'distinct on (key) ' : ''}${columns} from ${rowsTable(version.id)}
+      where tick_ms > ${after} and tick_ms <= ${until} ${newest ? 'order by key, tick_ms desc' : ''}`,
   );
   for (;;) {
-    const { rows } = await client.query<[number | null, ...FeatureValue[]]>({
+    const { rows } = await client.query<[number | null, number, ...FeatureValue[]]>({
       text: `fetch ${FETCH_ROWS} from written`,
       rowMode: 'array',
     });
-    for (const [eventMs, ...values] of rows) if (eventMs !== null) tally.add(values, eventMs);
+    for (const [eventMs, tick, ...values] of rows)
+      if (eventMs !== null) tally.add(values, eventMs, tick === until);
     beat();
     if (rows.length < FETCH_ROWS) break;
   }
@@ -181,32 +185,58 @@ async function readFacts(
   tally: Tally,
   tickMs: number,
 ): Promise<Facts> {
-  const { rows } = await db.query<{ newest: number | null; last: number | null }>(
-    'select last_event_ms as newest, last_tick_ms as last from view_progress where version_id = $1',
+  const { rows } = await db.query<{ newest: number | null }>(
+    'select last_event_ms as newest from view_progress where version_id = $1',
     [version.id],
   );
-  const { newest = null, last = null } = rows[0] ?? {};
-  const known = [newest, tally.newestMs].filter((at) => at !== null);
+  const known = [rows[0]?.newest ?? null, tally.newestMs].filter((at) => at !== null);
   return {
     nowMs: tickMs,
     newestMs: known.length === 0 ? null : Math.max(...known),
-    rowsBefore: last === null ? null : await readRowsBefore(db, version, { last, tickMs }),
+    rowsBefore: await findRowsBefore(db, version, tickMs),
   };
 }
 
-/** Of the newest published tick before. */
-async function readRowsBefore(
+/** Of the newest tick before of which they were kept; null: there is none, or its span was another. */
+async function findRowsBefore(
   db: Pool | PoolClient,
-  { id }: StoredVersion,
-  { last, tickMs }: { last: number; tickMs: number },
+  version: StoredVersion,
+  tickMs: number,
 ): Promise<number | null> {
-  const { rows } = await db.query<{ count: number }>(
-    `select count from feature_statistics
-      where version_id = $1 and what = 'tick' and reference <= $2 collate "C" and reference < $3 collate "C"
-      order by reference collate "C" desc limit 1`,
-    [id, formatTimestamp(last), formatTimestamp(tickMs)],
+  const { rows } = await db.query<{ cadenceMs: number; rows: number }>(
+    `select cadence_ms as "cadenceMs", rows from tick_rows where version_id = $1 and tick_ms < $2
+      order by tick_ms desc limit 1`,
+    [version.id, tickMs],
   );
-  return rows[0]?.count ?? null;
+  const [before] = rows;
+  return before?.cadenceMs === cadenceOf(version).cadenceMs ? before.rows : null;
+}
+
+/** What later ticks are compared with: of one that is not kept from being published. */
+export async function saveTickRows(
+  client: PoolClient,
+  version: StoredVersion,
+  tickMs: number,
+  rows: number,
+): Promise<void> {
+  await client.query(
+    `insert into tick_rows (version_id, tick_ms, cadence_ms, rows) values ($1, $2, $3, $4)
+     on conflict (version_id, tick_ms) do update set cadence_ms = excluded.cadence_ms, rows = excluded.rows`,
+    [version.id, tickMs, cadenceOf(version).cadenceMs, rows],
+  );
+}
+
+/** Null: they were not kept. */
+export async function findTickRows(
+  client: PoolClient,
+  { id }: StoredVersion,
+  tickMs: number,
+): Promise<number | null> {
+  const { rows } = await client.query<{ rows: number }>(
+    'select rows from tick_rows where version_id = $1 and tick_ms = $2',
+    [id, tickMs],
+  );
+  return rows[0]?.rows ?? null;
 }
 
 const ENTITIES_AT_ONCE = 500;

@@ -30,7 +30,7 @@ export interface Facts {
   nowMs: number;
   /** The version's newest event, also where this writing brought none; null: it has none. */
   newestMs: number | null;
-  /** Rows written the last time; null: there was none, or it is not asked here. */
+  /** The tally's `rows` of the last time; null: there was none that can be compared with. */
   rowsBefore: number | null;
 }
 

@@ -23,6 +23,7 @@ import { withoutRetracted } from './sweep.js';
 const LAYOUT = 1;
 
 export class Tally {
+  /** Those by which `rowCount` is told: of the newest tick, or of a round of a stream. */
   rows = 0;
   /** Of the newest event in the rows; null: none has one. */
   newestMs: number | null = null;
@@ -45,9 +46,9 @@ export class Tally {
     });
   }
 
-  /** @param values in the view's feature order */
-  add(values: readonly FeatureValue[], eventMs: number | null): void {
-    this.rows += 1;
+  /** @param values in the view's feature order @param isCounted among `rows` */
+  add(values: readonly FeatureValue[], eventMs: number | null, isCounted = true): void {
+    if (isCounted) this.rows += 1;
     this.#seen(eventMs);
     for (let i = 0; i < this.#summaries.length; i++) addValue(this.#summaries[i]!, values[i] ?? null);
     for (const counter of this.#counters)

@@ -39,6 +39,8 @@ export interface OpenedVersion {
   kind: View['kind'];
   /** Its state before; null: it did not exist. */
   before: KnownVersion['state'] | null;
+  /** As it was said before: what is no part of a version may be other by now. */
+  definition: View | null;
   /** Archived events to scan, when the plan was made; null: a query. 0 for on-demand views. */
   rowsToScan: number | null;
 }
@@ -428,14 +430,14 @@ function beingApplied(planHash: string): FeatureStoreError {
 
 async function giveUp(client: PoolClient, saved: SavedPlan, by: string): Promise<{ versionIds: number[] }> {
   const versionIds: number[] = [];
-  for (const { versionId, before } of saved.opened) {
+  for (const { versionId, before, definition } of saved.opened) {
     if (before === null || before === 'abandoned') versionIds.push(versionId);
     // Asked again, the state may be another's: a later plan opened or activated the version.
     if (saved.state === 'abandoned') continue;
-    await client.query('update view_version set state = $2 where id = $1', [
-      versionId,
-      before ?? 'abandoned',
-    ]);
+    await client.query(
+      'update view_version set state = $2, definition = coalesce($3, definition) where id = $1',
+      [versionId, before ?? 'abandoned', json(definition)],
+    );
     if (before === null || before === 'abandoned') await dropVersion(client, versionId);
   }
   if (saved.state !== 'abandoned') {
@@ -459,11 +461,11 @@ async function openVersion(
   const view = change.definition!;
   const { source, entity } = copiesFor(view, definitions);
   const state = view.kind === 'onDemand' ? 'draft' : 'backfilling';
-  const before = await findOpened(client, change);
+  const found = await findOpened(client, change);
   const { rows } = await client.query<{ id: number }>(
     `insert into view_version (view, version, hash, kind, definition, source, entity, state)
      values ($1, $2, $3, $4, $5, $6, $7, $8)
-     on conflict (view, hash) do update set state = excluded.state
+     on conflict (view, hash) do update set state = excluded.state, definition = excluded.definition
      returning id`,
     [
       view.name,
@@ -477,11 +479,10 @@ async function openVersion(
     ],
   );
   const versionId = rows[0]!.id;
-  // What is no part of a version may have been said otherwise when it was given up.
-  if (before === 'abandoned')
-    await client.query('update view_version set definition = $2, source = $3, entity = $4 where id = $1', [
+  // A stream may still read with the columns of one that is in use.
+  if (found?.state === 'abandoned')
+    await client.query('update view_version set source = $2, entity = $3 where id = $1', [
       versionId,
-      JSON.stringify(view),
       json(source),
       json(entity),
     ]);
@@ -492,23 +493,24 @@ async function openVersion(
     view: view.name,
     version: change.version,
     kind: view.kind,
-    before,
+    before: found?.state ?? null,
+    definition: found?.definition ?? null,
     rowsToScan: change.rowsToScan,
   };
 }
 
-/** The state of the version that the plan names, null if there is none. A plan made before another gave up its versions may clash. */
+/** The version that the plan names, null if there is none. A plan made before another gave up its versions may clash. */
 async function findOpened(
   client: PoolClient,
   { name, version, hash }: ViewChange,
-): Promise<OpenedVersion['before']> {
-  const { rows } = await client.query<{ version: number; hash: string; state: KnownVersion['state'] }>(
-    'select version, hash, state from view_version where view = $1 and (version = $2 or hash = $3)',
+): Promise<(KnownVersion & { definition: View }) | null> {
+  const { rows } = await client.query<KnownVersion & { definition: View }>(
+    'select view, version, hash, state, definition from view_version where view = $1 and (version = $2 or hash = $3)',
     [name, version, hash],
   );
   const [found] = rows;
   if (!found) return null;
-  if (found.version === version && found.hash === hash) return found.state;
+  if (found.version === version && found.hash === hash) return found;
   throw new FeatureStoreError(
     'FS_PLAN_STALE',
     `${name} v${version} was taken by another plan, given up since`,
@@ -573,7 +575,15 @@ async function dropVersion(client: PoolClient, versionId: number): Promise<void>
     'delete from backfill_chunk where backfill_id in (select id from backfill where version_id = $1)',
     [versionId],
   );
-  for (const table of ['backfill', 'snapshot', 'stream_attached', 'tick', 'tick_tally', 'view_progress'])
+  for (const table of [
+    'backfill',
+    'snapshot',
+    'stream_attached',
+    'tick',
+    'tick_rows',
+    'tick_tally',
+    'view_progress',
+  ])
     await client.query(`delete from ${table} where version_id = $1`, [versionId]);
   // Why its backfill was refused stays.
   await client.query(`delete from feature_statistics where version_id = $1 and what = 'tick'`, [versionId]);

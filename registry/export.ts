@@ -53,10 +53,10 @@ const TABLES: readonly Table[] = [
     folder: 'versions',
     // One that an open plan has begun is as if the plan were given up: what it has filled by now is not part of an export. What is
     // in Redis is that of another: who reads a version follows from the definitions.
-    sql: `select to_jsonb(v) - array['online', 'in_redis'] || case when begun.before is null then '{}' else jsonb_build_object('state', begun.before) end as row
+    sql: `select to_jsonb(v) - array['online', 'in_redis'] || case when begun.before is null then '{}' else jsonb_build_object('state', begun.before, 'definition', coalesce(begun.definition, v.definition)) end as row
             from view_version v
             left join lateral (
-              select coalesce(one ->> 'before', 'abandoned') as before
+              select coalesce(one ->> 'before', 'abandoned') as before, nullif(one -> 'definition', 'null') as definition
                 from plan, jsonb_array_elements(plan.opened) as one
                where plan.state = 'open' and (one ->> 'versionId')::integer = v.id
             ) begun on true

@@ -93,8 +93,10 @@ export class Shard {
   /** Every event of the source up to here is in the states, or in the archive after a version's snapshots. */
   #folded = 0;
   #revision = -1;
-  /** By version: up to where what was written was looked at, and how much it was in the round before. */
+  /** By version: up to where what was written was looked at, and how much it was in the round before; null: that was no whole one. */
   readonly #rounds = new Map<number, { until: number; rows: number | null }>();
+  /** The stream has run since the round began, without catching up first: how much is written in it can be compared. */
+  #isWhole = false;
   /** The definitions have this source no more. */
   #isGone = false;
   #takenInAt = Number.NEGATIVE_INFINITY;
@@ -175,16 +177,17 @@ export class Shard {
         turned = performance.now();
         const wanted = await this.#turn();
         if (wanted === 'drain') {
-          await this.#endRound();
+          await this.#endEarly();
           await this.#show('drained');
           return 'drained';
         }
         if (turned - written > this.#options.snapshotEveryMs) {
           await this.#endRound();
+          this.#isWhole = !this.#paused;
           written = performance.now();
         }
         if (turned - began > this.#options.runMs) {
-          await this.#endRound();
+          await this.#endEarly();
           return 'over';
         }
       }
@@ -220,12 +223,13 @@ export class Shard {
     if (orders.wanted === 'pause' && !this.#paused) this.#events.pause();
     if (orders.wanted === 'run' && this.#paused) this.#events.resume();
     this.#paused = orders.wanted === 'pause';
+    if (this.#paused) this.#isWhole = false;
     return this.#isGone ? 'drain' : orders.wanted;
   }
 
   /** Columns may be others: nothing compiled before is used again. */
   async #reload(revision: number): Promise<void> {
-    if (this.#views.size > 0) await this.#endRound();
+    if (this.#views.size > 0) await this.#endEarly();
     this.#views.clear();
     this.#revision = revision;
     const source = await findSource(this.#deps.pool, this.#options.source);
@@ -281,6 +285,7 @@ export class Shard {
   }
 
   async #catchUp(id: number, states: ViewStates, after: number, until: number): Promise<void> {
+    this.#isWhole = false;
     let published = true;
     for await (const records of states.catchUp(after, until, this.#signal)) {
       if (this.#served.has(id) && !(await this.#publish(records))) published = false;
@@ -510,15 +515,21 @@ export class Shard {
     }
   }
 
+  #endEarly(): Promise<void> {
+    this.#isWhole = false;
+    return this.#endRound();
+  }
+
   /**
    * What is archived is true, and so are its records: what blocks is not taken back, but the stream pauses, with the reason, until somebody
-   * has looked and resumes it.
+   * has looked and resumes it. How much comes, and when, is no reason: only reading on can mend it. A version without events is not told
+   * that they are old.
    */
   async #judge(states: ViewStates, tally: Tally): Promise<void> {
     const { source, partition } = this.#options;
     const { version } = states.work;
     const { until, rows } = this.#rounds.get(version.id)!;
-    this.#rounds.set(version.id, { until: this.#folded, rows: tally.rows });
+    this.#rounds.set(version.id, { until: this.#folded, rows: this.#isWhole ? tally.rows : null });
     if (expects(version, 'unique'))
       tally.repeated = await readRepeated(
         this.#deps.pool,
@@ -526,18 +537,32 @@ export class Shard {
         { sequence: this.#folded, sequenceAfter: until, signal: this.#signal },
         ({ sequence }) => sequence > until,
       );
+    const newestMs = await this.#newestOf(version.id);
     const verdicts = judge(version.view, tally, {
       nowMs: this.#deps.clock(),
-      newestMs: this.#greatest,
-      rowsBefore: rows,
-    });
-    const blocked = blockedBy(version, 'what follows', verdicts);
+      newestMs,
+      rowsBefore: this.#isWhole ? rows : null,
+    }).filter(({ expectation }) => newestMs !== null || expectation !== 'freshness');
+    const blocked = blockedBy(
+      version,
+      'what follows',
+      verdicts.filter(({ expectation }) => expectation !== 'freshness' && expectation !== 'rowCount'),
+    );
     await transaction(this.#deps.pool, async (client) => {
       await this.#fence(client);
       const reference = `${partition}/${this.#folded}`;
       await saveVerdicts(client, { versionId: version.id, what: 'stream', reference }, verdicts);
       if (blocked) await pauseStream(client, source, blocked.message);
     });
+  }
+
+  /** Of all partitions: this one may be idle. */
+  async #newestOf(versionId: number): Promise<number | null> {
+    const { rows } = await this.#deps.pool.query<{ newest: number | null }>(
+      'select greatest(last_event_ms, $2) as newest from view_progress where version_id = $1',
+      [versionId, this.#greatest],
+    );
+    return rows[0]!.newest;
   }
 
   /** Records of any versions. False: Redis is away, and some or all of them are not there. */

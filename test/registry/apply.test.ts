@@ -1,7 +1,7 @@
 import fc from 'fast-check';
 import { beforeEach, describe, expect, test } from 'vitest';
 import { assertDefinitions, type Problem } from '../../core/check.js';
-import type { AggregationView, Definitions } from '../../core/definition.js';
+import type { AggregationView, Definitions, Expectation } from '../../core/definition.js';
 import { FeatureStoreError } from '../../core/error.js';
 import type { Lock } from '../../core/lock.js';
 import { nameProblem } from '../../core/naming.js';
@@ -272,15 +272,22 @@ describe('giving up', () => {
     await activate(pool, saved, 'test');
     expect(await versions()).toContain('user_orders@2 live');
   });
-  test('a version taken up again is as it was before', async () => {
+  test('a version taken up again is filled as its authors say now, and is as it was before', async () => {
     await apply(definitions());
     await apply(other);
     const v1 = await resolveView(pool, 'user_orders@1');
-    const hash = await save(definitions());
+    const expectations: Expectation[] = [{ type: 'freshness', maxAgeMs: 1, severity: 'block' }];
+    const hash = await save(
+      changed(({ views }) =>
+        Object.assign(views.find(({ name }) => name === 'user_orders')!, { expectations }),
+      ),
+    );
     expect((await openRevision(pool, hash)).opened).toMatchObject([
       { versionId: v1.id, version: 1, before: 'deprecated' },
     ]);
+    expect((await resolveView(pool, 'user_orders@1')).view).toMatchObject({ expectations });
     expect(await abandonPlan(pool, hash)).toEqual({ versionIds: [] });
+    expect((await resolveView(pool, 'user_orders@1')).view).toEqual(v1.view);
     expect(await versions()).toContain('user_orders@1 deprecated');
     expect(await tables()).toContain(`rows_${v1.id}`);
   });

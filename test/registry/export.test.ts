@@ -163,6 +163,7 @@ test('what an open plan has begun is as if it were given up', async () => {
   await applyTo(from.pool, definitions());
   await applyTo(from.pool, second);
   const first = { ...definitions(), project: 'shop' };
+  first.views[0]!.description = 'said otherwise by now';
   const plan = await computePlan(from.pool, first); // takes v1 up again
   await savePlan(from.pool, plan, assertDefinitions(first));
   await openRevision(from.pool, plan.hash);

@@ -3,12 +3,16 @@ import { randomUUID } from 'node:crypto';
 import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest';
 import { createKafkaSource } from '../../activities/stream/event-source.js';
 import { Shard } from '../../activities/stream/shard.js';
-import type { Definitions, Expectation, StoredView } from '../../core/definition.js';
+import type { AggregationView, Definitions, Expectation, StoredView } from '../../core/definition.js';
 import { columnNames } from '../../core/event.js';
 import { expect as expected } from '../../core/index.js';
 import { DAY, floorTo, formatTimestamp, HOUR, MINUTE } from '../../core/time.js';
 import { computePlan, savePlan } from '../../registry/apply.js';
-import { listExpectationResults, readViewStatistics } from '../../registry/statistics.js';
+import {
+  type ExpectationResult,
+  listExpectationResults,
+  readViewStatistics,
+} from '../../registry/statistics.js';
 import { readStatus } from '../../registry/status.js';
 import { setWanted } from '../../registry/streams.js';
 import { applyPlan } from '../../workflows/apply-plan.js';
@@ -216,6 +220,59 @@ describe('ticks', async () => {
   });
 });
 
+describe('how many rows a tick has', async () => {
+  const env = await createEnvironment();
+  const view = expecting(
+    { ...userHourly, features: userHourly.features.filter(({ name }) => name === 'score_mean') },
+    expected.rowCount({ maxChange: 0.5, severity: 'block' }),
+  );
+  let partition = -1;
+  /** One event of so many users at a tick, always the same first ones. */
+  const visit = (hours: number, users: number) =>
+    archive(env, Array.from({ length: users }, (_, user) => eventOf(`u${user}`, half + hours * HOUR, { score: hours })), partition--); // biome-ignore format: one thing
+  const tick = (hours: number) =>
+    env.client.workflow.execute(materialize, {
+      workflowId: `materialize/user_hourly@1/${randomUUID()}`,
+      taskQueue: `${env.config.environment}-batch`,
+      args: [{ view: 'user_hourly', tick: formatTimestamp(half + hours * HOUR) }],
+    });
+  const start = (end: number) =>
+    env.client.workflow.execute(backfill, {
+      workflowId: `backfill/${randomUUID()}`,
+      taskQueue: `${env.config.environment}-batch`,
+      args: [{ view: 'user_hourly', end: formatTimestamp(half + end * HOUR) }],
+    });
+  const blocked = (said: string) => ({
+    cause: { cause: { type: 'FS_EXPECTATION_FAILED', message: expect.stringContaining(said) } },
+  });
+
+  beforeAll(async () => {
+    await applyDefinitions(env, definitionsOf(view));
+    for (const hours of [0, 1]) await visit(hours, 4);
+    await env.startWorkers((activities) => ({ ...activities, settleSchedules: async () => {} }));
+    await start(1);
+  });
+
+  test('is compared with that of the newest published tick, however many were missed between them', async () => {
+    await visit(2, 20);
+    await expect(tick(2)).rejects.toMatchObject(blocked('20 rows after 4'));
+    await visit(3, 5);
+    expect(await tick(3)).toMatchObject({ ticks: 2, rows: 25 });
+
+    for (const hours of [4, 5, 6]) await visit(hours, 6);
+    expect(await tick(6)).toMatchObject({ ticks: 3, rows: 18 });
+    await visit(7, 2);
+    await expect(tick(7)).rejects.toMatchObject(blocked('2 rows after 6'));
+  });
+
+  test('also at the last tick of a backfill', async () => {
+    await visit(8, 1);
+    await expect(start(8)).rejects.toMatchObject(blocked('1 rows after 6'));
+    await visit(9, 8);
+    expect(await start(9)).toMatchObject({ finished: true });
+  });
+});
+
 describe('backfills', async () => {
   const env = await createEnvironment();
   beforeAll(async () => {
@@ -287,14 +344,9 @@ describe('backfills', async () => {
   });
 });
 
-describe('streams', async () => {
-  const env = await createEnvironment({ temporal: false });
+/** The stream of a view, read while the tests of a `describe` run. */
+async function openStream(env: TestEnvironment, view: AggregationView, snapshotEveryMs: number) {
   const { pool } = env.deps;
-  const view = expecting(
-    userNow,
-    expected.range('score_sum_1d', { max: 1_000, severity: 'block' }),
-    expected.unique(),
-  );
   const topic = await openTopic(env, true);
   const stop = new AbortController();
   let ended: Promise<unknown>;
@@ -307,7 +359,7 @@ describe('streams', async () => {
     await pool.query('insert into view_progress (version_id) select id from view_version');
     ended = Shard.run(
       env.deps,
-      { source: 'visits', partition: 0, snapshotEveryMs: 300, runMs: HOUR },
+      { source: 'visits', partition: 0, snapshotEveryMs, runMs: HOUR },
       {
         open: ({ topic: name, epoch }) =>
           createKafkaSource({
@@ -326,6 +378,51 @@ describe('streams', async () => {
     await ended;
     await topic.close();
   });
+  return topic;
+}
+
+/** Until what came of it in the stream is such. */
+const untilTold = (env: TestEnvironment, told: Partial<ExpectationResult>) =>
+  vi.waitFor(
+    async () => expect(await resultsOf(env, 'user_now')).toContainEqual(expect.objectContaining(told)),
+    { timeout: 30_000, interval: 50 },
+  );
+
+describe('a quiet stream', async () => {
+  const env = await createEnvironment({ temporal: false });
+  const block = 'block' as const;
+  const view = expecting(
+    userNow,
+    expected.freshness({ maxAge: '1h', severity: block }),
+    expected.rowCount({ maxChange: 0.1, severity: block }),
+  );
+  const topic = await openStream(env, view, 1_500);
+
+  test('is told, and read on: only events that come can mend it', async () => {
+    await untilTold(env, { expectation: 'rowCount', observed: null, said: expect.stringMatching(/^0 rows/) });
+    expect((await resultsOf(env, 'user_now')).map(({ expectation }) => expectation)).toEqual(['rowCount']);
+
+    await topic.produce([message(eventOf('late', now - 2 * HOUR))]);
+    await untilTold(env, { expectation: 'freshness', severity: block, passed: false });
+    await untilTold(env, { expectation: 'rowCount', severity: block, passed: false, observed: 1 });
+    // another partition has newer ones
+    await env.deps.pool.query('update view_progress set last_event_ms = $1', [now]);
+    await untilTold(env, { expectation: 'freshness', severity: block, passed: true });
+    await topic.produce([message(eventOf('calm', now - HOUR))]);
+    await untilRead(env, 2);
+    expect((await offsetsOf(env)).state).toBe('running');
+  });
+});
+
+describe('streams', async () => {
+  const env = await createEnvironment({ temporal: false });
+  const { pool } = env.deps;
+  const view = expecting(
+    userNow,
+    expected.range('score_sum_1d', { max: 1_000, severity: 'block' }),
+    expected.unique(),
+  );
+  const topic = await openStream(env, view, 300);
 
   const until = (state: string) =>
     vi.waitFor(async () => expect((await offsetsOf(env)).state).toBe(state), {

@@ -97,6 +97,11 @@ const views: Definitions['views'] = [
       { type: 'nullRate', feature: 'cents', max: 0, severity: 'warn' },
     ],
   },
+  {
+    ...priceView('prices_counted', PRICES.replaceAll('.prices', '.counted')),
+    reads: [{ table: `${shop}.counted`, kind: 'append' }],
+    expectations: [{ type: 'rowCount', maxChange: 0.5, severity: 'block' }],
+  },
   ...BROKEN.map(({ name, query }) => priceView(name, query)),
 ];
 const definitions: Definitions = { entities: [item], sources: [], views, services: servicesOf(views) };
@@ -106,7 +111,8 @@ const setPrice = (id: string, cents: number, at: number) =>
 
 beforeAll(async () => {
   await pool.query(`create table ${shop}.prices (item_id text, cents bigint, valid_from timestamptz)`);
-  await pool.query(`create table ${shop}.limited (item_id text, cents bigint, valid_from timestamptz)`);
+  for (const table of ['limited', 'counted'])
+    await pool.query(`create table ${shop}.${table} (item_id text, cents bigint, valid_from timestamptz)`);
   await setPrice('a', 100, newest - 3 * DAY);
   await setPrice('b', 200, newest - 5 * HOUR);
   await setPrice('é', 300, newest - 5 * HOUR);
@@ -116,7 +122,7 @@ beforeAll(async () => {
   await env.startWorkers((activities) => ({ ...activities, settleSchedules: async () => {} }));
 });
 afterAll(async () => {
-  await pool.query(`drop table if exists ${shop}.prices, ${shop}.limited`);
+  await pool.query(`drop table if exists ${shop}.prices, ${shop}.limited, ${shop}.counted`);
 });
 
 let runs = 0;
@@ -331,6 +337,36 @@ describe('what is expected of a tick', () => {
       max: 2,
       distinct: null,
     });
+  });
+});
+
+describe('how many rows a query gives', () => {
+  const fill = (at: number, ids: readonly string[]) =>
+    pool.query(`insert into ${shop}.counted select id, $2, $3 from unnest($1::text[]) as id`, [ids, at, formatTimestamp(newest - DAY)]); // biome-ignore format: one statement
+  const tick = (hours: number) =>
+    env.client.workflow.execute(materialize, {
+      ...options(),
+      args: [{ view: 'prices_counted', tick: formatTimestamp(newest + hours * HOUR) }],
+    });
+
+  test('is compared with the tick before that was published: not how many changed, and none is fewer', async () => {
+    await fill(1, ['a', 'b', 'c', 'd']);
+    const [start, end] = [-6, -5].map((hours) => formatTimestamp(newest + hours * HOUR));
+    await runBackfill('prices_counted', { start: start!, end: end! });
+    expect(await tick(-4)).toMatchObject({ rows: 0 });
+
+    await pool.query(`delete from ${shop}.counted where item_id <> 'a'`);
+    const tooFew = (rows: number) =>
+      failure('FS_EXPECTATION_FAILED', { message: expect.stringContaining(`${rows} rows after 4`) });
+    await expect(tick(-3)).rejects.toMatchObject(tooFew(1));
+    await pool.query(`delete from ${shop}.counted`);
+    await expect(tick(-2)).rejects.toMatchObject(tooFew(0)); // the one before is passed over, and no measure
+
+    await fill(2, ['a', 'b', 'c']);
+    expect(await tick(-1)).toMatchObject({ ticks: 3 });
+    expect((await readRows('prices_counted')).map(({ tick_ms }) => (tick_ms - newest) / HOUR)).toEqual(
+      [-6, -6, -6, -6, -3, -3, -3],
+    ); // biome-ignore format: one list
   });
 });
 
