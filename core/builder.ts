@@ -225,7 +225,10 @@ export class Expr<T extends FeatureType, Names extends string> {
     return op('contains', this, other);
   }
 }
-type NamesOf<B> = B extends Expr<FeatureType, infer M> ? M : never;
+/** By the one property: an inference from a whole Expr goes through each of its methods. */
+type NamesOf<B> = B extends { readonly json: Expression; readonly $names?: infer M extends string }
+  ? M
+  : never;
 type AnyExpr = Expr<FeatureType, string>;
 
 function op<T extends FeatureType, Names extends string>(
@@ -244,8 +247,15 @@ export function now(): Expr<'timestamp', never> {
   return new Expr({ op: 'now', args: [] });
 }
 
-/** A stored feature: what services list and on-demand expressions read. */
-export class FeatureRef<T extends FeatureType, Name extends string> extends Expr<T, Name> {
+/**
+ * A stored feature: what services list and on-demand expressions read. To the compiler no class of its own: whether a subclass is an
+ * Expr it would find out method by method, for each feature anew.
+ */
+export type FeatureRef<T extends FeatureType, Name extends string> = Expr<T, Name> & {
+  readonly view: AnyView;
+  readonly feature: Name;
+};
+class StoredFeature<T extends FeatureType, Name extends string> extends Expr<T, Name> {
   constructor(
     readonly view: AnyView,
     readonly feature: Name,
@@ -671,23 +681,24 @@ export class ViewDef<V extends ViewJson, F extends Types> {
   }
   /** One of its features, for a service or an on-demand expression. */
   feature<K extends keyof F & string>(name: K): FeatureRef<F[K], K> {
-    return new FeatureRef<F[K], K>(this, name);
+    return new StoredFeature<F[K], K>(this, name);
   }
 }
 export type AnyView = ViewDef<ViewJson, Types>;
 
+interface AggregationFeature<T extends FeatureType, N extends string> extends Served {
+  aggregation: Aggregation<T, N>;
+  window: WindowJson;
+  where?: Expr<'bool', N>;
+  /** The value when there is no usable history; by default what an empty window gives. */
+  coldStart?: NoInfer<Plain<T>> | null;
+}
 type AggregationFeatures<F extends Types, N extends string> = {
-  [K in keyof F]: Served & {
-    aggregation: Aggregation<F[K], N>;
-    window: WindowJson;
-    where?: Expr<'bool', N>;
-    /** The value when there is no usable history; by default what an empty window gives. */
-    coldStart?: NoInfer<Plain<F[K]>> | null;
-  };
+  [K in keyof F]: AggregationFeature<F[K], N>;
 };
 
 /** Windows over the events of one source, or over its sessions, by entity. */
-export function aggregationView<const C extends ColumnSpecs, F extends Types>(
+export function aggregationView<const C extends ColumnSpecs, F extends Types, N extends Column<C>>(
   name: string,
   spec: Stored & {
     entity: EntityDef;
@@ -697,7 +708,7 @@ export function aggregationView<const C extends ColumnSpecs, F extends Types>(
     /** Entities younger or poorer than this are immature and get the cold start. */
     minAge?: Duration;
     minEvents?: number;
-    features: AggregationFeatures<F, Column<C>>;
+    features: AggregationFeatures<F, N>;
   } & (
       | {
           source: SourceDef<C>;
@@ -768,9 +779,11 @@ function freshness(spec: Stored, cadenceMs: number | null): AggregationViewJson[
 }
 
 type ColumnTypes = Record<string, ColumnType>;
-type TypedFeatures<F extends ColumnTypes> = {
-  [K in keyof F]: Served & { type: F[K]; coldStart?: NoInfer<Plain<F[K]>> | null };
-};
+interface TypedFeature<T extends ColumnType> extends Served {
+  type: T;
+  coldStart?: NoInfer<Plain<T>> | null;
+}
+type TypedFeatures<F extends ColumnTypes> = { [K in keyof F]: TypedFeature<F[K]> };
 
 /** A query on a schedule, for what aggregations cannot say. It gives the join keys, event_timestamp and each feature. */
 export function sqlView<F extends ColumnTypes>(
@@ -826,12 +839,11 @@ export function request<const R extends RequestSpecs>(fields: R): RequestFields<
   return new RequestFields(fields);
 }
 
-type OnDemandFeatures<F extends Types> = {
-  [K in keyof F]: Served & {
-    expression: Expr<F[K], string>;
-    coldStart?: NoInfer<Plain<F[K]>> | null;
-  };
-};
+interface OnDemandFeature<T extends FeatureType> extends Served {
+  expression: Expr<T, string>;
+  coldStart?: NoInfer<Plain<T>> | null;
+}
+type OnDemandFeatures<F extends Types> = { [K in keyof F]: OnDemandFeature<F[K]> };
 
 /** Computed when read, from request fields, stored features and the request's clock. What it reads is found in the expressions. */
 export function onDemandView<F extends Types>(
@@ -884,9 +896,9 @@ export function service(
   spec: Described & { features: ReadonlyArray<AnyView | FeatureRef<FeatureType, string>> },
 ): ServiceDef {
   const refs = spec.features.flatMap((part) =>
-    part instanceof FeatureRef
-      ? [part]
-      : part.json.features.map((feature): FeatureRef<FeatureType, string> => part.feature(feature.name)),
+    part instanceof ViewDef
+      ? part.json.features.map((feature): FeatureRef<FeatureType, string> => part.feature(feature.name))
+      : [part],
   );
   return {
     kind: 'service',
@@ -900,10 +912,11 @@ export type Part = EntityDef | SourceDef | AnyView | ServiceDef;
 /**
  * Everything reachable from the given parts, checked and canonical. Throws FS_DEFINITION_INVALID, naming every problem; rules that a
  * policy may bend (policy.ts) are for `plan` and `test`, which know it. Two different things under one name are kept, for the check to name.
+ * @param parts as a list or as a tuple: of a list written out the compiler would look for one type of all views, comparing each with each
  * @param options owners: how to reach those whom `owner` names
  */
 export function define(
-  parts: readonly Part[],
+  parts: readonly [] | readonly Part[],
   { owners = [] }: { owners?: readonly Owner[] } = {},
 ): Definitions {
   const found = new Set<Part>();
