@@ -41,10 +41,13 @@ const Ms = z.number().int().nonnegative().max(Number.MAX_SAFE_INTEGER);
 const PositiveMs = Ms.positive();
 /** What Kafka takes, with room for the environment's name before it. */
 const Topic = z.string().regex(/^[a-zA-Z0-9][a-zA-Z0-9._-]{0,199}$/, 'is no name of a topic');
+const Words = z.string().min(1).max(10_000);
+/** A run has it as a search attribute: of 2 kB at most, in some of the stores that Temporal takes of 255 characters. */
+const Who = z.string().min(1).max(200);
 const Described = {
-  description: z.string().min(1),
-  owner: z.string().min(1),
-  tags: z.array(z.string()).default([]),
+  description: Words,
+  owner: Who,
+  tags: z.array(z.string().max(200)).max(MAX_PARTS).default([]),
 };
 
 /** A value as it stands in JSON: timestamps as epoch milliseconds, missing as null. */
@@ -100,7 +103,7 @@ export const Source = z.strictObject({
   name: Name,
   ...Described,
   /** Where the data comes from, in words; shown wherever it is shown ("simulated from ..."). */
-  origin: z.string().nullable(),
+  origin: z.string().max(10_000).nullable(),
   /** append: rows are only added, so the past can be read again. snapshot: only now can be read. */
   kind: z.enum(['append', 'snapshot']),
   input: z.discriminatedUnion('type', [
@@ -314,12 +317,12 @@ export type Aggregation = z.infer<typeof Aggregation>;
 
 const FeatureCommon = {
   name: Name,
-  description: z.string().min(1),
+  description: Words,
   type: FeatureType,
   /** Cold start: the value given when there is no usable history. */
   coldStart: FeatureLiteral,
   /** Why this name may break a rule of the naming lint. */
-  nameException: z.string().min(1).nullable(),
+  nameException: Words.nullable(),
 };
 export const AggregationFeature = z.strictObject({
   ...FeatureCommon,
@@ -357,7 +360,7 @@ export type Succession = z.infer<typeof Succession>;
 const Succeeds = z.strictObject({
   version: z.number().int().positive(),
   as: Succession,
-  reason: z.string().min(1),
+  reason: Words,
 });
 
 /** `warn`: told, and nothing else; `block`: what was to be written is not. */
@@ -479,8 +482,8 @@ export type Service = z.infer<typeof Service>;
 
 /** Who answers for what is `owner`: how to reach them. */
 export const Owner = z.strictObject({
-  name: z.string().min(1),
-  contact: z.string().min(1),
+  name: Who,
+  contact: Words,
   /** They are gone: what they own is to be given to others. */
   hasLeft: z.boolean().exactOptional(),
 });

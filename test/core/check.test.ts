@@ -191,6 +191,8 @@ cases('structure', [
   { why: 'an item without a name goes by its place', change: ({ json }) => delete json.services[0].name, code: 'structure', path: 'services[0].name' },
   { why: 'not a list', change: ({ view }) => (view('user_spend').key = 'user_id'), code: 'structure', path: 'views.user_spend.key', fix: /an array/ },
   { why: 'an empty description', change: ({ view }) => (view('user_spend').description = ''), code: 'structure', path: 'views.user_spend.description' },
+  { why: 'a description without end', change: ({ view }) => (view('user_spend').description = 'x'.repeat(10_001)), code: 'structure', path: 'views.user_spend.description', fix: /10000/ },
+  { why: 'an owner without end', change: ({ source: of }) => (of('orders').owner = `${'x'.repeat(200)}@`), code: 'structure', path: 'sources.orders.owner', fix: /200/ },
   { why: 'an unknown kind', change: ({ view }) => (view('user_spend').kind = 'push'), code: 'structure', path: 'views.user_spend.kind', says: /"push"/, fix: /aggregation/ },
   { why: 'an unknown aggregation', change: ({ feature }) => (feature('user_spend', 'user_spend_7d').aggregation.op = 'median'), code: 'structure', path: `${SPEND}.aggregation.op`, says: /"median"/ },
   { why: 'an unknown column type', change: ({ source: of }) => (of('orders').columns.cents.type = 'decimal'), code: 'structure', path: 'sources.orders.columns.cents.type', fix: /int64/ },

@@ -1,7 +1,13 @@
 import fc from 'fast-check';
 import { beforeEach, describe, expect, test } from 'vitest';
 import { assertDefinitions, type Problem } from '../../core/check.js';
-import type { AggregationView, Definitions, Expectation } from '../../core/definition.js';
+import type {
+  AggregationView,
+  Definitions,
+  Expectation,
+  OnDemandView,
+  SqlView,
+} from '../../core/definition.js';
 import { FeatureStoreError } from '../../core/error.js';
 import type { Lock } from '../../core/lock.js';
 import { nameProblem } from '../../core/naming.js';
@@ -743,8 +749,6 @@ describe('archives', () => {
 describe('names', () => {
   const renamed = (name: { source: string; column: string; key: string; feature: string }): Definitions =>
     changed((all) => {
-      all.services = [];
-      all.views = [all.views[0]!];
       const view = all.views[0] as AggregationView;
       const [source] = all.sources;
       source!.name = name.source;
@@ -764,7 +768,12 @@ describe('names', () => {
       { source: 's'.repeat(48), column: 'c'.repeat(61), key: 'k'.repeat(63), feature: 'f'.repeat(63) },
     ],
   ])('%s: tables and indexes are made', async (_, name) => {
-    await apply(renamed(name));
+    await apply(
+      changed((all) => {
+        all.services = [];
+        all.views = [all.views[0]!];
+      }, renamed(name)),
+    );
     const { id } = await resolveView(pool, 'user_orders');
     await pool.query(
       `insert into rows_${id} (${quote(name.key)}, key, key_hash, tick_ms, committed_ms, ${quote(name.feature)})
@@ -774,38 +783,51 @@ describe('names', () => {
     expect(rows[0]).toMatchObject({ [name.key]: 'u', [name.feature]: 3 });
     expect(await tables()).toContain(`archive_${name.source}`);
   });
+  const PLAIN = {
+    source: 'orders', column: 'buyer', entity: 'user', key: 'user_id', feature: 'user_seen_7d', view: 'user_orders', onDemand: 'user_now',
+    computed: 'user_is_back', field: 'cart_cents', service: 'checkout', owner: 'ann', project: 'shop',
+  }; // biome-ignore format: names
+  const called = (name: typeof PLAIN): Definitions =>
+    changed((all) => {
+      const [orders, now, rank] = all.views as [AggregationView, OnDemandView, SqlView];
+      all.project = name.project;
+      all.owners = [{ name: name.owner, contact: 'x' }];
+      all.entities[0]!.name = name.entity;
+      orders.name = name.view;
+      now.name = name.onDemand;
+      now.request = { [name.field]: 'int64' };
+      now.inputs = [`${name.view}:${name.feature}`];
+      const args = [name.field, name.feature].map((col) => ({ op: 'isNull' as const, args: [{ col }] }));
+      now.features = [{ ...now.features[0]!, name: name.computed, expression: { op: 'and', args } }];
+      orders.entity = rank.entity = name.entity;
+      all.services[0]!.name = name.service;
+      all.services[0]!.features = [
+        ...now.inputs,
+        `${name.onDemand}:${name.computed}`,
+        'user_rank:user_spend_rank',
+      ];
+      for (const view of all.views)
+        for (const feature of view.features) feature.nameException = 'a test of names';
+    }, renamed(name));
   test('any name is the same when it comes back, or is refused with its place', async () => {
     const strange = fc.oneof(
       fc.constantFrom(
         'select', 'from', 'user', 'order', 'table', 'pg_class', 'oid', 'ctid', 'a"b', "a'b", 'a b', '', '__proto__', 'constructor',
         'a\0b', '😀', 'é', 'A', '1a', 'a-b', 'a.b', 'a:b', '_a', 'a;drop table plan', 's'.repeat(55), 's'.repeat(63), 's'.repeat(64),
-        '\ud800', 'key', 'tick',
+        '\ud800', 'key', 'tick', 's'.repeat(200), 's'.repeat(201), '😀'.repeat(100),
       ), // biome-ignore format: names
       fc.string({ unit: 'binary', maxLength: 70 }),
       fc.stringMatching(/^[a-z][a-z0-9_]{0,62}$/),
     );
     const told = { same: 0, refused: 0 };
     const property = fc.asyncProperty(
-      fc.record({
-        source: strange,
-        column: strange,
-        key: strange,
-        feature: strange,
-        view: strange,
-        owner: strange,
-        project: strange,
-      }),
-      fc.constantFrom('source', 'column', 'key', 'feature', 'view', 'owner', 'project'),
+      strange,
+      fc.constantFrom(...(Object.keys(PLAIN) as Array<keyof typeof PLAIN>)),
       async (drawn, which) => {
         await pool.query(`drop schema ${environment} cascade`);
         await migrate(pool, environment);
-        const plain = { source: 'orders', column: 'buyer', key: 'user_id', feature: 'user_seen_7d' };
-        const one = { ...plain, view: 'user_orders', owner: 'ann', project: 'shop', [which]: drawn[which] };
-        const all = changed((each) => {
-          each.project = one.project;
-          each.owners = [{ name: one.owner, contact: 'x' }];
-          each.views[0]!.name = one.view;
-        }, renamed(one));
+        const one = { ...PLAIN, [which]: drawn };
+        const all = called(one);
         let plan: Plan;
         try {
           plan = await computePlan(pool, JSON.parse(JSON.stringify(all)));
@@ -823,12 +845,18 @@ describe('names', () => {
         await openRevision(pool, plan.hash);
         await activate(pool, plan.hash, 'test');
         const { definitions: back } = (await findRevision(pool))!;
-        expect([
-          back.sources[0]!.name, Object.keys(back.sources[0]!.columns).includes(one.column), back.entities[0]!.keys[0]!.name,
-          back.views[0]!.features[0]!.name, back.views[0]!.name, back.owners![0]!.name, back.project,
-        ]).toEqual([one.source, true, one.key, one.feature, one.view, one.owner, one.project]); // biome-ignore format: names
+        const orders = back.views.find(({ kind }) => kind === 'aggregation') as AggregationView;
+        const now = back.views.find(({ kind }) => kind === 'onDemand') as OnDemandView;
+        expect({
+          source: back.sources[0]!.name, column: orders.key[0], entity: back.entities[0]!.name, key: back.entities[0]!.keys[0]!.name,
+          feature: orders.features[0]!.name, view: orders.name, onDemand: now.name, computed: now.features[0]!.name,
+          field: Object.keys(now.request)[0], service: back.services[0]!.name, owner: back.owners![0]!.name, project: back.project,
+        }).toEqual({ ...one, owner: one.owner.normalize('NFC') }); // biome-ignore format: names
         expect((await resolveView(pool, one.view)).view.name).toBe(one.view);
+        expect((await compileServingPlan(pool)).services.map(({ name }) => name)).toEqual([one.service]);
         expect(await tables()).toContain(`archive_${one.source}`);
+        const { id } = await resolveView(pool, 'user_rank');
+        await pool.query(`select ${quote(one.key)} from rows_${id}`);
         told.same++;
       },
     );

@@ -82,10 +82,13 @@ async function asked(run: string): Promise<string[]> {
     .reverse();
 }
 
+/** As long as an owner may be. */
+const LONGEST = `${'😀'.repeat(93)}y@shop.example`;
 const everything = (): Definitions =>
   changed((all) => {
     all.sources.push({
       ...source('visits'),
+      owner: LONGEST,
       input: { type: 'table', connection: 'env:SHOP_DATABASE_URL', table: 'visits' },
     });
   });
@@ -465,7 +468,14 @@ describe('runs', () => {
     file = (await send('/v1/files', 'a,b\n1,2\n', 'application/octet-stream')).body.sha256;
   });
 
-  test.each<{ why: string; path: string; body: () => object; id: string | RegExp; input: object }>([
+  test.each<{
+    why: string;
+    path: string;
+    body: () => object;
+    id: string | RegExp;
+    input: object;
+    owner?: string;
+  }>([
     {
       why: 'a file into the archive',
       path: '/v1/imports',
@@ -491,6 +501,7 @@ describe('runs', () => {
       body: () => ({ source: 'visits' }),
       id: 'import/visits/table',
       input: { source: 'visits', name: 'table', shiftMs: 0 },
+      owner: LONGEST,
     },
     {
       why: 'a backfill of everything',
@@ -556,7 +567,7 @@ describe('runs', () => {
         output: 'parquet',
       },
     },
-  ])('$why', async ({ path, body, id, input }) => {
+  ])('$why', async ({ path, body, id, input, owner }) => {
     const { status, body: answer } = await post(path, { ...body(), by: 'ann' });
     expect(status).toBe(202);
     expect(await asked(answer.run)).toEqual(['ann: start']);
@@ -571,6 +582,7 @@ describe('runs', () => {
     });
     const { searchAttributes } = await temporal.workflow.getHandle(answer.run).describe();
     expect(searchAttributes.AlmanacKind).toEqual([run.workflow]);
+    if (owner) expect(searchAttributes.AlmanacOwner).toEqual([owner]);
   });
 
   test.each<[string, string, () => object, number, string, RegExp]>([
