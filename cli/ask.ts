@@ -1,4 +1,5 @@
-/** Asks whoever sits there for a line. */
+/** Asks whoever sits there for a line; who ends the input instead says an empty one. */
+import { once } from 'node:events';
 import { createInterface } from 'node:readline/promises';
 import { UsageError } from './errors.js';
 import type { Call } from './program.js';
@@ -12,7 +13,8 @@ export async function ask(
   if (!isInteractive || out.json) throw new UsageError('there is nobody to ask', `give ${option}`);
   const terminal = createInterface({ input: process.stdin, output: process.stderr });
   try {
-    return (await terminal.question(question)).trim();
+    const closed = once(terminal, 'close').then(() => '');
+    return (await Promise.race([terminal.question(question), closed])).trim();
   } finally {
     terminal.close();
   }

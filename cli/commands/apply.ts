@@ -1,7 +1,7 @@
-import { createInterface } from 'node:readline/promises';
 import { type Plan, removals } from '../../core/plan.js';
 import { renderPlan } from '../../core/render-plan.js';
 import { connect } from '../address.js';
+import { ask } from '../ask.js';
 import type { Client } from '../client.js';
 import { EXIT, isFeatureStoreError, UsageError } from '../errors.js';
 import type { Call } from '../program.js';
@@ -52,7 +52,8 @@ async function start(
 }
 
 /** The names of what is removed, each said by whoever applies; null: they do not want it. */
-async function confirmed({ options, isInteractive, out }: ApplyCall, plan: Plan): Promise<string[] | null> {
+async function confirmed(call: ApplyCall, plan: Plan): Promise<string[] | null> {
+  const { options, isInteractive, out } = call;
   const removed = [...new Set(removals(plan))];
   const kept = options.remove.filter((name) => !removed.includes(name));
   if (kept.length > 0)
@@ -67,12 +68,7 @@ async function confirmed({ options, isInteractive, out }: ApplyCall, plan: Plan)
   if (options.yes) return removed;
   if (!canAsk)
     throw new UsageError('there is nobody to ask whether to apply this', 'read the plan, then give --yes');
-  const terminal = createInterface({ input: process.stdin, output: process.stderr });
-  try {
-    for (const name of unnamed)
-      if ((await terminal.question(`Type ${name} to remove it: `)).trim() !== name) return null;
-    return /^y(es)?$/i.test((await terminal.question('Apply this? [y/N] ')).trim()) ? removed : null;
-  } finally {
-    terminal.close();
-  }
+  for (const name of unnamed)
+    if ((await ask(call, `Type ${name} to remove it: `, `--remove ${name}`)) !== name) return null;
+  return /^y(es)?$/i.test(await ask(call, 'Apply this? [y/N] ', '--yes')) ? removed : null;
 }

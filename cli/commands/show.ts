@@ -23,9 +23,10 @@ export default async function show(call: Call<{ registry?: string }>): Promise<v
       : [await client.get<Feature>(`${path}/${encodeURIComponent(name)}`)];
   const node: Node =
     name === undefined ? { kind: 'view', name: view } : { kind: 'feature', name: `${view}:${name}` };
-  // Lineage is of what is live.
-  const isLive = features[0]!.state === 'live';
-  const { up, down } = isLive ? await askLineage(client, node) : { up: [], down: [] };
+  // Lineage is of what is read.
+  const { state, models } = features[0]!;
+  const isRead = state === 'live' || models.length > 0;
+  const { up, down } = isRead ? await askLineage(client, node) : { up: [], down: [] };
   call.out.result({ features, up, down }, () => render(features, node, up, down));
 }
 

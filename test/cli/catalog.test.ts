@@ -44,6 +44,8 @@ const features = describeView(view, all).map((each) => ({
     said: '1 of 12000 values lie outside of 0 to 500',
   })),
 })); // biome-ignore format: rows
+const old = (models: string[]): typeof features =>
+  features.map((each) => ({ ...each, version: 1, state: 'deprecated', models }));
 const edge = (from: [LineageKind, string], to: [LineageKind, string]): Edge & { versions: number[] } => ({
   from: { kind: from[0], name: from[1] },
   to: { kind: to[0], name: to[1] },
@@ -64,6 +66,8 @@ async function run(...argv: string[]): Promise<{ code: number; stdout: string; s
   stub ??= await startStub((asked, _body, _request, response) => {
     if (asked.includes('/v1/lineage/')) return { edges: asked.endsWith('up') ? up : down };
     if (asked === 'GET /v1/features/user_orders') return { features };
+    if (asked === 'GET /v1/features/user_orders%401') return { features: old(['ranking']) };
+    if (asked === 'GET /v1/features/user_orders%400') return { features: old([]) };
     if (asked === 'GET /v1/features/user_orders%402/user_user_orders_count_7d') return features[0];
     if (asked.startsWith('GET /v1/audit'))
       return {
@@ -136,6 +140,11 @@ makes
   service checkout
     trainingSet t1
 `);
+});
+
+test('an old version has lineage as long as a model reads it', async () => {
+  expect((await run('show', 'user_orders@1')).stdout).toContain('\nmade of\n');
+  expect((await run('show', 'user_orders@0')).stdout).not.toContain('\nmade of\n');
 });
 
 test('lineage <kind> <name>; --json gives every step', async () => {

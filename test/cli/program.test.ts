@@ -145,6 +145,9 @@ describe('misuse: exit 2, three lines, nothing asked of a server', () => {
   test('of plan: exit 1, since 2 says that there are changes', async () => {
     expect((await run(['plan', '--colour'])).code).toBe(EXIT.failed);
     expect((await run(['plan', join(dir, 'nothing.ts')], await serve(() => NO_PLAN))).code).toBe(EXIT.failed);
+    const { code, stderr } = await run(['plan', '--out', 'plan'], await serve(() => NO_PLAN));
+    expect(code).toBe(EXIT.failed);
+    expect(stderr).toContain('"almanac apply" would take it for a definitions file');
   });
 });
 
@@ -643,6 +646,7 @@ describe('what a command does', () => {
         '  event    e9 of 2025-12-31T00:00:00Z: what was found leaves it out\n... and 2 more\n',
     );
     expect(JSON.parse(stub!.bodies[0]!.toString())).toEqual({
+      by: expect.any(String),
       entities: 500,
       moments: 3,
       seed: 1,
@@ -664,7 +668,7 @@ describe('what a command does', () => {
       env,
     );
     expect(JSON.parse(stub!.bodies[1]!.toString())).toEqual({
-      source: 'a', file: 'ab', name: 'rows', format: 'csv', shiftMs: 1_209_600_000, until: '2026-01-01T00:00:00.000Z',
+      by: expect.any(String), source: 'a', file: 'ab', name: 'rows', format: 'csv', shiftMs: 1_209_600_000, until: '2026-01-01T00:00:00.000Z',
     }); // biome-ignore format: one thing
     expect(stdout).toMatch(/archived +1,200\ninvalid +3\n/);
   });
