@@ -151,11 +151,17 @@ export function planDefinitions(current: Current, next: unknown, facts: Facts): 
   return { ...plan, warnings: [...checked.warnings, ...warnings, ...plan.warnings] };
 }
 
-/** What each removal takes away: `apply` wants these names said again. Of rules and owners nothing is stored. */
+/**
+ * What each removal takes away: `apply` wants these names said again, where several have one name with what each is: view:user. Of
+ * rules and owners nothing is stored.
+ */
 export function removals({ changes }: Plan): string[] {
-  return changes
-    .filter(({ action, kind }) => action === 'remove' && kind !== 'policy' && kind !== 'owner')
-    .map(({ name }) => name);
+  const removed = changes.filter(
+    ({ action, kind }) => action === 'remove' && kind !== 'policy' && kind !== 'owner',
+  );
+  return removed.map(({ kind, name }) =>
+    removed.filter((each) => each.name === name).length === 1 ? name : `${kind}:${name}`,
+  );
 }
 
 /** The exit code of a command that shows a plan: 0 there is nothing to do, 2 there are changes. Errors are 1. */

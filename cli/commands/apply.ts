@@ -54,7 +54,7 @@ async function start(
 /** The names of what is removed, each said by whoever applies; null: they do not want it. */
 async function confirmed(call: ApplyCall, plan: Plan): Promise<string[] | null> {
   const { options, isInteractive, out } = call;
-  const removed = [...new Set(removals(plan))];
+  const removed = removals(plan);
   const kept = options.remove.filter((name) => !removed.includes(name));
   if (kept.length > 0)
     throw new UsageError(`the plan does not remove ${kept.join(', ')}`, 'leave out these --remove');

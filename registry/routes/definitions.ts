@@ -277,9 +277,9 @@ function stale(planHash: string, plan: PlanType): FeatureStoreError {
 
 /** Nobody removes by leaving something out by mistake. */
 function assertRemovals(plan: PlanType, named: readonly string[]): void {
-  const removed = new Set(removals(plan));
-  const unnamed = [...removed].filter((name) => !named.includes(name));
-  const kept = named.filter((name) => !removed.has(name));
+  const removed = removals(plan);
+  const unnamed = removed.filter((name) => !named.includes(name));
+  const kept = named.filter((name) => !removed.includes(name));
   if (unnamed.length === 0 && kept.length === 0) return;
   const said = [
     ...(unnamed.length > 0 ? [`the plan removes ${unnamed.join(', ')}, which remove does not name`] : []),
@@ -288,6 +288,6 @@ function assertRemovals(plan: PlanType, named: readonly string[]): void {
   throw new FeatureStoreError('FS_REQUEST_INVALID', said.join('; '), {
     fix: 'look at the plan, then name what it removes: all of it, and nothing else',
     field: 'remove',
-    removes: [...removed],
+    removes: removed,
   });
 }

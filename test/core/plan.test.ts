@@ -15,7 +15,7 @@ import {
   removals,
 } from '../../core/plan.js';
 import { renderPlan, renderPlanMarkdown } from '../../core/render-plan.js';
-import { changed, definitions, source, type sqlView } from '../registry/definitions.js';
+import { changed, definitions, entity, source, type sqlView } from '../registry/definitions.js';
 import { applyPlanTo, edit, edited, repository } from '../registry/model.js';
 
 const EMPTY: Current = { revision: 0, definitions: null, versions: [] };
@@ -587,6 +587,21 @@ test('what a removal takes away is to be named; rules and owners are not', () =>
     all.views = all.views.filter(({ name }) => name !== 'user_rank');
   });
   expect(removals(planDefinitions(applied(definitions()), next, {}))).toEqual(['user_rank', 'checkout']);
+});
+test('two removals of one name are to be named each', () => {
+  const twins = changed((all) => {
+    all.entities.push(entity('rank'));
+    all.views[2]!.name = 'rank';
+  });
+  const next = changed((all) => {
+    all.views.pop();
+    all.services = [];
+  });
+  expect(removals(planDefinitions(applied(twins), next, {}))).toEqual([
+    'entity:rank',
+    'view:rank',
+    'checkout',
+  ]);
 });
 
 describe('for a pull request', () => {
