@@ -1,6 +1,5 @@
 import { WorkflowFailedError } from '@temporalio/client';
 import { beforeEach, describe, expect, test } from 'vitest';
-import { findPublishedPlan } from '../../activities/online/publish.js';
 import type { Definitions, SqlView } from '../../core/definition.js';
 import type { Plan } from '../../core/plan.js';
 import { planKey, type ServingPlan } from '../../core/serving-plan.js';
@@ -67,7 +66,8 @@ async function schedules(): Promise<Record<string, { paused: boolean; every: num
   }
   return Object.fromEntries(found);
 }
-const published = (): Promise<ServingPlan | null> => findPublishedPlan(redis, config.environment);
+const published = async (): Promise<ServingPlan | null> =>
+  JSON.parse((await redis.get(planKey(config.environment))) ?? 'null') as ServingPlan | null;
 const states = async () =>
   (
     await pool.query<{ name: string; state: string }>(
