@@ -1,17 +1,20 @@
 /**
  * What starts by itself, some seconds after it is needed: the dual write of each range that is owed, the refill of every version that
- * an emptied Redis lacks, and a stream that is drained but wanted again. Beside the activities of a worker process; several may do so at once, since a run that goes on is left
- * alone. Does no repair itself; once a minute it collects what serving counted, and forgets what is old.
+ * an emptied Redis lacks, a stream that is drained but wanted again, and the run of a change of models that never began. Beside the
+ * activities of a worker process; several may do so at once, since a run that goes on is left alone. Does no repair itself; once a
+ * minute it collects what serving counted, and forgets what is old.
  */
 import { setTimeout as delay } from 'node:timers/promises';
 import type { Client } from '@temporalio/client';
 import { FeatureStoreError } from '../core/error.js';
+import { type ModelChange, pinRun } from '../registry/models.js';
 import { getSource } from '../registry/resolve.js';
+import { type StartRun, startRun } from '../registry/runs.js';
 import type { Deps } from './deps.js';
 import { translate } from './errors.js';
 import { forget } from './forget.js';
 import { readGeneration } from './offline/ticks.js';
-import { listMissing } from './online/publish.js';
+import { listMissing, readPublished } from './online/publish.js';
 import { collectReads } from './reads.js';
 import { listFilled } from './refill.js';
 import { startStream } from './stream/stream.js';
@@ -50,6 +53,7 @@ export function startRepairs(deps: Deps, client: Client): Repairs {
         await startDrained(deps, client, resumed);
         if (performance.now() - keptAt > KEEP_MS) {
           await collectReads(deps);
+          await startPin(deps, client);
           await forget(deps.pool, deps.clock());
           keptAt = performance.now();
         }
@@ -82,11 +86,12 @@ async function startDualWrites({ config, pool }: Deps, client: Client): Promise<
   );
   for (const { id, after, ...named } of rows) {
     const view = `${named.view}@${named.version}`;
-    await start(client, config.environment, named, {
+    await start(client, config.environment, {
       workflow: 'dualWrite',
-      workflowId: `dual-write/${view}/${after}`,
+      id: `dual-write/${view}/${after}`,
       input: { view, after },
       summary: `records of ${view} that Redis missed`,
+      ...named,
     });
     await pool.query('update owed set asked_at = clock_timestamp() where id = $1', [id]);
   }
@@ -125,11 +130,12 @@ async function startRefills({ config, pool, redis }: Deps, client: Client, lacki
       [id],
     );
     const { view, version } = rows[0]!;
-    await start(client, config.environment, rows[0]!, {
+    await start(client, config.environment, {
       workflow: 'refill',
-      workflowId: `refill/${view}@${version}`,
+      id: `refill/${view}@${version}`,
       input: { view, version },
       summary: `refill of ${view}@${version}: Redis was emptied`,
+      ...rows[0]!,
     });
     lacking.started(id);
   }
@@ -159,25 +165,24 @@ async function startDrained(
   }
 }
 
-async function start(
-  client: Client,
-  environment: string,
-  { view, version, owner }: Named,
-  run: { workflow: string; workflowId: string; input: unknown; summary: string },
-): Promise<void> {
-  await client.connection.withDeadline(Date.now() + CALL_MS, () =>
-    client.workflow.start(run.workflow, {
-      workflowId: run.workflowId,
-      taskQueue: `${environment}-control`,
-      args: [run.input],
-      workflowIdConflictPolicy: 'USE_EXISTING',
-      staticSummary: run.summary,
-      searchAttributes: {
-        AlmanacKind: [run.workflow],
-        AlmanacView: [view],
-        AlmanacVersion: [version],
-        AlmanacOwner: [owner],
-      },
-    }),
+/**
+ * The run of the newest change of models, when serving reads by an earlier one: whoever made the change died before its run began. It
+ * publishes those before it, too. In a Redis that is new or was emptied the last refill does.
+ */
+async function startPin({ config, pool, redis }: Deps, client: Client): Promise<void> {
+  const published = await readPublished(redis, config.environment);
+  if (published === null) return;
+  const { rows } = await pool.query<ModelChange & { changes: number }>(
+    `select name as model, change, (select sum(change)::bigint from model) as changes
+       from model join audit using (name)
+      where kind = 'model'
+      order by audit.id desc limit 1`,
   );
+  const [newest] = rows;
+  if (newest && newest.changes > published.modelChanges)
+    await start(client, config.environment, pinRun(newest));
+}
+
+function start(client: Client, environment: string, run: StartRun): Promise<void> {
+  return client.connection.withDeadline(Date.now() + CALL_MS, () => startRun(client, environment, run));
 }

@@ -19,6 +19,7 @@ import { listRead, lockDefinitions } from './online.js';
 import { type Page, type PageQuery, readPage } from './page.js';
 import { Count, Timestamp } from './requests.js';
 import { findRevision, unknownName } from './resolve.js';
+import type { StartRun } from './runs.js';
 import { type Pool, type PoolClient, transaction } from './sql.js';
 
 export interface Registration {
@@ -121,8 +122,17 @@ export function removeModel(pool: Pool, { model, seen, by }: Omit<Pin, 'move'>):
   });
 }
 
-/** The run that makes serving read by a change. */
-export const pinRun = ({ model, change }: ModelChange): string => `pin/${model}/${change}`;
+const pinId = ({ model, change }: ModelChange): string => `pin/${model}/${change}`;
+
+/** The run that makes serving read by a change, and by all that went before. One that never began is begun by the repairs. */
+export function pinRun({ model, change }: ModelChange): StartRun {
+  return {
+    workflow: 'pin',
+    id: pinId({ model, change }),
+    input: { model, change },
+    summary: `model ${model}, change ${change}: what it reads`,
+  };
+}
 
 const LockItem = z.strictObject({
   number: Count,
@@ -259,7 +269,7 @@ function changing(
     const change = rows[0]!;
     const after = await readState(client, model);
     await record(client, [
-      { who: by, action, kind: 'model', name: model, before, after, workflow: pinRun(change) },
+      { who: by, action, kind: 'model', name: model, before, after, workflow: pinId(change) },
     ]);
     return change;
   });

@@ -26,6 +26,7 @@ import type { Config } from '../core/config.js';
 import { ERRORS, FeatureStoreError } from '../core/error.js';
 import type { ApplyPlanInput } from '../workflows/apply-plan.js';
 import type { BackfillInput } from '../workflows/backfill.js';
+import type { DualWriteInput } from '../workflows/dual-write.js';
 import type { ImportSourceInput } from '../workflows/import-source.js';
 import type { MaterializeInput } from '../workflows/materialize.js';
 import type { PinInput } from '../workflows/pin.js';
@@ -67,11 +68,12 @@ export const Run = z
 export type Run = z.infer<typeof Run>;
 type RunState = Run['state'];
 
-/** The workflows a caller may start, and what each takes. */
+/** The workflows that are started by themselves, and what each takes. */
 interface Inputs {
   applyPlan: ApplyPlanInput;
   importSource: ImportSourceInput;
   backfill: BackfillInput;
+  dualWrite: DualWriteInput;
   materialize: MaterializeInput;
   pin: PinInput;
   refill: RefillInput;
@@ -178,49 +180,11 @@ export function createRuns(
       ? null
       : `${config.temporalUiUrl.replace(/\/+$/, '')}/namespaces/${encodeURIComponent(config.temporalNamespace)}` +
         `/workflows/${encodeURIComponent(id)}/${runId}/history`;
-  /** Throws FS_CONFLICT for a run of another environment. */
-  const describe = async (id: string): Promise<WorkflowExecutionDescription> => {
-    const found = await call(() => workflow.getHandle(id).describe());
-    const environment = found.taskQueue.replace(/-[^-]*$/, '');
-    if (environment === config.environment) return found;
-    throw new FeatureStoreError(
-      'FS_CONFLICT',
-      `run ${id} is of environment "${environment}" in the same Temporal namespace`,
-      {
-        fix: 'give each environment a namespace of its own: ALMANAC_TEMPORAL_NAMESPACE',
-        run: id,
-        environment,
-      },
-    );
-  };
+  const describe = (id: string): Promise<WorkflowExecutionDescription> =>
+    call(() => describeRun(client, config.environment, id));
 
   return {
-    async start({ workflow: type, id, input, summary, view, version, owner }) {
-      const start = (): Promise<unknown> =>
-        workflow.start(type, {
-          workflowId: id,
-          taskQueue: `${config.environment}-control`,
-          args: [input],
-          workflowIdConflictPolicy: 'FAIL',
-          workflowIdReusePolicy: 'ALLOW_DUPLICATE',
-          staticSummary: cut(summary),
-          typedSearchAttributes: new TypedSearchAttributes([
-            { key: ATTRIBUTES.kind, value: type },
-            ...(view === undefined ? [] : [{ key: ATTRIBUTES.view, value: view }]),
-            ...(version === undefined ? [] : [{ key: ATTRIBUTES.version, value: version }]),
-            ...(owner === undefined ? [] : [{ key: ATTRIBUTES.owner, value: owner }]),
-          ]),
-        });
-      for (;;)
-        try {
-          await call(start);
-          return;
-        } catch (error) {
-          if (!(error instanceof WorkflowExecutionAlreadyStartedError)) throw error;
-          // One that has ended since is followed by ours.
-          if (stateOf(await describe(id)) === 'running') return;
-        }
-    },
+    start: (run) => call(() => startRun(client, config.environment, run)),
     async get(id) {
       const found = await describe(id);
       const state = stateOf(found);
@@ -284,6 +248,56 @@ export function createRuns(
       if (underWay.size === 0) await closed;
     },
   };
+}
+
+/** As Runs has it, by any client, and throws what that throws. */
+export async function startRun(
+  client: Client,
+  environment: string,
+  { workflow, id, input, summary, view, version, owner }: StartRun,
+): Promise<void> {
+  for (;;)
+    try {
+      await client.workflow.start(workflow, {
+        workflowId: id,
+        taskQueue: `${environment}-control`,
+        args: [input],
+        workflowIdConflictPolicy: 'FAIL',
+        workflowIdReusePolicy: 'ALLOW_DUPLICATE',
+        staticSummary: cut(summary),
+        typedSearchAttributes: new TypedSearchAttributes([
+          { key: ATTRIBUTES.kind, value: workflow },
+          ...(view === undefined ? [] : [{ key: ATTRIBUTES.view, value: view }]),
+          ...(version === undefined ? [] : [{ key: ATTRIBUTES.version, value: version }]),
+          ...(owner === undefined ? [] : [{ key: ATTRIBUTES.owner, value: owner }]),
+        ]),
+      });
+      return;
+    } catch (error) {
+      if (!(error instanceof WorkflowExecutionAlreadyStartedError)) throw error;
+      // One that has ended since is followed by ours.
+      if (stateOf(await describeRun(client, environment, id)) === 'running') return;
+    }
+}
+
+/** Throws FS_CONFLICT for a run of another environment. */
+async function describeRun(
+  client: Client,
+  environment: string,
+  id: string,
+): Promise<WorkflowExecutionDescription> {
+  const found = await client.workflow.getHandle(id).describe();
+  const other = found.taskQueue.replace(/-[^-]*$/, '');
+  if (other === environment) return found;
+  throw new FeatureStoreError(
+    'FS_CONFLICT',
+    `run ${id} is of environment "${other}" in the same Temporal namespace`,
+    {
+      fix: 'give each environment a namespace of its own: ALMANAC_TEMPORAL_NAMESPACE',
+      run: id,
+      environment: other,
+    },
+  );
 }
 
 const ENDED: Readonly<Record<string, RunState>> = {

@@ -72,8 +72,8 @@ export async function applyPlan({ planHash, by }: ApplyPlanInput): Promise<Apply
       run.report({ done: 3 + fills, total: 5 + fills, message: TAKEN_OVER });
       await steps.awaitStreams({}); // those that read columns which only this plan brought
       run.report({ message: 'publishing' });
-      // Serving first: the versions it reads until then are kept up to date.
-      await steps.publishServingPlan();
+      // Serving first: the versions it reads until then are kept up to date. Where nothing was ever applied it has nothing to read.
+      if (plan.revision > 0) await steps.publishServingPlan();
       await steps.settleOnline();
       await steps.settleSchedules();
       await steps.startStreams();

@@ -6,6 +6,7 @@ import type { Source } from '../../core/definition.js';
 import { FeatureStoreError } from '../../core/error.js';
 import { PARTITIONS, streamOf, topicName } from '../../core/stream.js';
 import { findRevision, getSource } from '../../registry/resolve.js';
+import { startRun } from '../../registry/runs.js';
 import { readObedience, setWanted, type Wanted } from '../../registry/streams.js';
 import type { Deps } from '../deps.js';
 import { beating } from '../heartbeat.js';
@@ -184,19 +185,18 @@ async function areWaiting(
   return rowCount !== 0;
 }
 
-/** A run that goes on is left alone. */
-export async function startStream(
+/** A run that goes on is left alone. Throws FS_CONFLICT when that is of another environment. */
+export function startStream(
   client: Client,
   environment: string,
   { source, owner }: { source: string; owner: string },
 ): Promise<void> {
-  await client.workflow.start('streamSource', {
-    workflowId: `stream/${source}`,
-    taskQueue: `${environment}-control`,
-    args: [{ source }],
-    workflowIdConflictPolicy: 'USE_EXISTING',
-    staticSummary: `stream of ${source}`,
-    searchAttributes: { AlmanacKind: ['streamSource'], AlmanacOwner: [owner] },
+  return startRun(client, environment, {
+    workflow: 'streamSource',
+    id: `stream/${source}`,
+    input: { source },
+    summary: `stream of ${source}`,
+    owner,
   });
 }
 

@@ -18,11 +18,7 @@ export default async function apply(call: ApplyCall): Promise<number> {
     : await requestPlan(client, args[0], out);
   const { plan } = planned;
   out.print(renderPlan(plan));
-  if (plan.empty) {
-    out.result({ plan, run: null }, () => '');
-    return EXIT.ok;
-  }
-  const remove = await confirmed(call, plan);
+  const remove = plan.empty ? [] : await confirmed(call, plan); // what changes nothing publishes again, by workers of now
   if (remove === null) {
     out.note('nothing was changed');
     out.result({ plan, run: null }, () => '');

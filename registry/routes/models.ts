@@ -176,13 +176,8 @@ async function seenBy(
 }
 
 /** The run that makes serving read by what is in the registry now. */
-function settle({ model, change }: ModelChange, { runs }: RouteDeps): Promise<{ run: string }> {
-  return startRun(runs, {
-    workflow: 'pin',
-    id: pinRun({ model, change }),
-    input: { model, change },
-    summary: `model ${model}, change ${change}: what it reads`,
-  });
+function settle(change: ModelChange, { runs }: RouteDeps): Promise<{ run: string }> {
+  return startRun(runs, pinRun(change));
 }
 
 function one(what: string, fix: string): never {

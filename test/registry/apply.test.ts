@@ -29,6 +29,7 @@ import { type Pool, quote, transaction } from '../../registry/sql.js';
 import { archiveTable, ROW_COLUMNS } from '../../registry/tables.js';
 import { createDatabase } from './database.js';
 import { changed, definitions, sqlView } from './definitions.js';
+import { listenTo } from './listen.js';
 import { applyPlanTo, edit, edited, repository } from './model.js';
 
 const { pool, environment } = await createDatabase();
@@ -588,37 +589,15 @@ describe('killed at any statement', () => {
   });
 });
 
-/** The pool, whose connections die after so many statements: what was sent was done, and its answer is lost. */
+/** The pool, whose connections die after so many statements. */
 const dying = (() => {
   let left = 0;
   let last = '';
-  const proxy = new Proxy(pool, {
-    get(target, name) {
-      if (name !== 'connect') return Reflect.get(target, name) as unknown;
-      return async () => {
-        const client = await target.connect();
-        const query = client.query.bind(client) as (...given: unknown[]) => Promise<unknown>;
-        let dead = false;
-        const release = client.release.bind(client);
-        client.release = (() => {
-          client.query = query as typeof client.query;
-          client.release = release;
-          release(dead);
-        }) as typeof client.release;
-        client.query = (async (...given: unknown[]) => {
-          if (dead) throw new Error('killed');
-          const answer = await query(...given);
-          last = String(given[0]);
-          if (--left > 0) return answer;
-          dead = true;
-          throw new Error('killed');
-        }) as typeof client.query;
-        return client;
-      };
-    },
-  });
   return {
-    pool: proxy,
+    pool: listenTo(pool, (statement) => {
+      last = statement;
+      if (--left === 0) throw new Error('killed');
+    }),
     after: (statements: number) => {
       left = statements;
     },

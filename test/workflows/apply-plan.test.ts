@@ -80,6 +80,12 @@ const at = (cadenceMs: number): Definitions =>
   definitionsOf(orders, [ordersView('orders', cadenceMs), prices]);
 
 describe('in order', () => {
+  test('nothing, into an empty registry', async () => {
+    const nothing = { entities: [], sources: [], views: [], services: [] };
+    expect(await apply(nothing)).toEqual({ revision: 0, versions: [], backfilled: 0 });
+    expect(await published()).toBeNull();
+  });
+
   test('the first: versions live, schedules that wait for their backfill, serving told', async () => {
     const handle = await start(at(HOUR), 'ann');
     const result = await handle.result();
@@ -110,9 +116,18 @@ describe('in order', () => {
 
   test('once more: nothing changes', async () => {
     const before = [await states(), await published(), await schedules()];
-    const { rows } = await pool.query<{ plan: Plan }>('select plan from plan');
+    const { rows } = await pool.query<{ plan: Plan }>(
+      `select plan from plan where not (plan -> 'empty')::boolean`,
+    );
     expect(await (await applying(rows[0]!.plan)).result()).toMatchObject({ revision: 1 });
     expect([await states(), await published(), await schedules()]).toEqual(before);
+  });
+
+  test('nothing new, over a serving plan of another layout: it is published again', async () => {
+    const before = await published();
+    await redis.set(planKey(config.environment), JSON.stringify({ ...before, layout: 1 }));
+    expect(await apply(at(HOUR))).toEqual({ revision: 1, versions: [], backfilled: 0 });
+    expect(await published()).toEqual(before);
   });
 
   test('another version, over events that are there: backfilled before it is live, the old schedule goes', async () => {

@@ -102,7 +102,7 @@ test('columns that only the plan brings: once it is active, before serving hears
       by: 'test',
     });
     await env.client.workflow.execute(pin, {
-      workflowId: pinRun(change),
+      workflowId: pinRun(change).id,
       taskQueue: env.controlQueue,
       args: [change],
     });

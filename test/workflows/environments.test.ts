@@ -2,6 +2,7 @@
 import { randomUUID } from 'node:crypto';
 import { Kafka, logLevel } from 'kafkajs';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { startStream } from '../../activities/stream/stream.js';
 import { computePlan, savePlan } from '../../registry/apply.js';
 import { quote } from '../../registry/sql.js';
 import { applyPlan } from '../../workflows/apply-plan.js';
@@ -91,6 +92,15 @@ test('Temporal: a namespace for each, with task queues and schedules of its own'
     for await (const { memo } of env.client.schedule.list()) schedules.push(memo?.environment);
     expect(schedules).toEqual([nameOf(env)]);
   }
+});
+
+test('in a namespace that they share, which they should not, no run of one is taken for one of the other', async () => {
+  const visits = { source: 'visits', owner: 'shop' };
+  await startStream(one.client, nameOf(one), visits); // it goes on
+  await expect(startStream(one.client, nameOf(other), visits)).rejects.toMatchObject({
+    code: 'FS_CONFLICT',
+    message: `run stream/visits is of environment "${nameOf(one)}" in the same Temporal namespace`,
+  });
 });
 
 describe('what one loses the other keeps', () => {

@@ -1,11 +1,13 @@
 /** Two models on two versions of one view, side by side under a stream: each gets its own values, and moves only when it is pinned. */
 import { randomUUID } from 'node:crypto';
 import { afterAll, beforeAll, expect, test, vi } from 'vitest';
+import { startRepairs } from '../../activities/index.js';
 import { collectReads } from '../../activities/reads.js';
 import { assertDefinitions } from '../../core/check.js';
 import { decodeKey, encodeKey } from '../../core/codec/key.js';
 import type { AggregationView, Definitions } from '../../core/definition.js';
 import { isCanary } from '../../core/lock.js';
+import { planKey, type ServingPlan } from '../../core/serving-plan.js';
 import { answer } from '../../oracle/oracle.js';
 import { computePlan, savePlan } from '../../registry/apply.js';
 import {
@@ -224,5 +226,21 @@ test('every request was counted once', async () => {
   ]);
   const { rows } = await pool.query('select sum(reads)::bigint as reads from read_total');
   expect(rows[0].reads).toBe(asked);
-  await settle(await removeModel(pool, { model: 'churn', seen: null, by: 'test' }));
+});
+
+test('a change whose run never began is published, and so are those before it', async () => {
+  await removeModel(pool, { model: 'churn', seen: null, by: 'test' });
+  await pinModel(pool, {
+    model: 'fraud',
+    move: { lock: await getNextLock(pool, 'fraud', null), share: 1 },
+    seen: null,
+    by: 'test',
+  });
+  const repairs = startRepairs(env.deps, env.client);
+  const handle = env.client.workflow.getHandle('pin/fraud/2');
+  await vi.waitFor(() => handle.describe(), { timeout: 30_000 });
+  await handle.result();
+  await repairs.stop();
+  const { models } = JSON.parse((await env.deps.redis.get(planKey(environment)))!) as ServingPlan;
+  expect(models).toMatchObject([{ name: 'fraud', live: { number: 2 } }]);
 });
