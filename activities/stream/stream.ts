@@ -126,6 +126,7 @@ export function createStreamActivities(deps: Deps) {
         if (performance.now() - shown < HUNG_MS) heartbeat(status);
       }, BEAT_MS);
       try {
+        await openPartition(deps, input.source);
         return await Shard.run(
           deps,
           {
@@ -198,6 +199,19 @@ export function startStream(
     summary: `stream of ${source}`,
     owner,
   });
+}
+
+/** Topic and offset of a source that has none yet: an apply makes them, but not for a registry that was restored. */
+async function openPartition({ config, pool }: Deps, name: string): Promise<void> {
+  const { rowCount } = await pool.query('select from stream_offset where source = $1', [name]);
+  const stream = rowCount === 0 ? streamOf(await getSource(pool, name)) : null;
+  if (stream === null) return;
+  const topic = topicName(config.environment, stream);
+  await createTopics(config.kafkaBrokers, [topic]);
+  await pool.query(
+    'insert into stream_offset (source, partition, topic) values ($1, 0, $2) on conflict do nothing',
+    [name, topic],
+  );
 }
 
 function brokersOf(brokers: string[]): string[] {

@@ -12,7 +12,10 @@ export default async function backfill(
     ...(options.end === undefined ? {} : { end: instantOption('--end', options.end) }),
   };
   const client = connect(call);
-  const views = await chosenViews(client, call.args[0], options.all);
+  // A version that only models read, by their locks, is live no more.
+  const isRead = ({ state, online }: { state: string; online: boolean }): boolean =>
+    state === 'live' || online;
+  const views = await chosenViews(client, call.args[0], options.all, isRead);
   const requests = views.map((view) => ({ ...view, ...range }));
   const runs = await runEach(client, 'backfilling', '/v1/backfills', requests, out);
   out.result({ runs }, () => '');

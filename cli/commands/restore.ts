@@ -6,7 +6,9 @@ import { Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import type { Schemas } from '../../clients/typescript/index.js';
 import { bundleLine, MANIFEST, readManifest } from '../../core/bundle.js';
+import type { Source } from '../../core/definition.js';
 import { FeatureStoreError } from '../../core/error.js';
+import { streamOf } from '../../core/stream.js';
 import { connect } from '../address.js';
 import type { Call } from '../program.js';
 
@@ -32,11 +34,23 @@ export default async function restore(call: Call<{ registry?: string }>): Promis
       await rm(temporary, { recursive: true });
     }
   });
+  const { definitions } = await client.get<Schemas['GetDefinitionsAnswer']>('/v1/definitions');
   out.result(
     restored,
     () =>
-      `revision ${restored.revision}: ${restored.versions} versions, ${restored.sources} sources; their archives are empty\n`,
+      `revision ${restored.revision}: ${restored.versions} versions, ${restored.sources} sources; their archives are empty\n${next(definitions.sources)}`,
   );
+}
+
+/** What brings back what no export holds. */
+function next(sources: readonly Source[]): string {
+  const imports = sources.flatMap(({ name, input }) => {
+    if (input.type === 'topic') return [];
+    return `almanac import ${name}${input.type === 'file' ? ` --file <${input.format}>` : ''}`;
+  });
+  const streams = sources.flatMap((each) => (streamOf(each) ? `almanac stream resume ${each.name}` : []));
+  if (sources.length === 0) return '';
+  return ['\nnext', ...imports, 'almanac backfill --all', ...streams].join('\n  ').concat('\n');
 }
 
 async function* linesOf(dir: string, paths: readonly string[]): AsyncGenerator<string> {

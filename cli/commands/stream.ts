@@ -48,7 +48,8 @@ async function untilAll(
     const streams = status.streams.filter((each) => each.source === source);
     const rest = streams.filter((each) => each.state !== state);
     if (streams.length > 0 && rest.length === 0) return streams;
-    if (rest.every((each) => each.state === 'running' || each.state === 'paused')) heard = performance.now();
+    const isHeard = rest.every(({ state: now }) => now === 'running' || now === 'paused');
+    if (streams.length > 0 && isHeard) heard = performance.now();
     step.progress({
       done: streams.length - rest.length,
       total: streams.length,

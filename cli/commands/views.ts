@@ -7,12 +7,14 @@ import { formatCount, formatSeconds } from '../text.js';
 import { viewArgument } from './arguments.js';
 import type { Status } from './status.js';
 
-/** The view that was named, or all: every stored one, unless others are listed. */
+type View = Status['views'][number];
+
+/** The view that was named, or all versions that are filled and of which that is true. */
 export async function chosenViews(
   client: Client,
   name: string | undefined,
   all: boolean | undefined,
-  list = listNames,
+  which: (view: View) => boolean,
 ): Promise<Array<{ view: string; version?: number }>> {
   if ((name === undefined) === (all !== true))
     throw new UsageError(
@@ -20,40 +22,10 @@ export async function chosenViews(
       'for example: almanac refill user_spend',
     );
   if (name !== undefined) return [viewArgument(name)];
-  return list(client);
-}
-
-async function listNames(client: Client): Promise<Array<{ view: string; version?: number }>> {
-  return (await listStoredViews(client)).map(({ name: view }) => ({ view }));
-}
-
-/** Versions whose records are in Redis. */
-export async function listOnline(client: Client): Promise<Array<{ view: string; version: number }>> {
   const { views } = await client.get<Status>('/v1/status');
   return views
-    .filter(({ kind, state, online }) => online && kind !== 'onDemand' && state !== 'backfilling')
+    .filter((view) => view.kind !== 'onDemand' && view.state !== 'backfilling' && which(view))
     .map(({ view, version }) => ({ view, version }));
-}
-
-export interface StoredViewName {
-  name: string;
-  kind: 'aggregation' | 'sql';
-  /** Of batch and sql views; null for streaming ones. */
-  cadenceMs: number | null;
-}
-
-/** In the order in which they were declared. */
-export async function listStoredViews(client: Client): Promise<StoredViewName[]> {
-  const { definitions } = await client.get<{
-    definitions: {
-      views: Array<{ name: string; kind: string; cadenceMs?: number; mode?: { cadenceMs?: number } }>;
-    };
-  }>('/v1/definitions');
-  return definitions.views.flatMap(({ name, kind, cadenceMs, mode }) =>
-    kind === 'aggregation' || kind === 'sql'
-      ? [{ name, kind, cadenceMs: cadenceMs ?? mode?.cadenceMs ?? null }]
-      : [],
-  );
 }
 
 export interface ViewRun {
@@ -80,7 +52,7 @@ export async function runEach(
     const under = new Map<string, number>();
     let ended = 0;
     const show = (): void => {
-      const shares = [...under].map(([view, share]) => `${view} ${Math.floor(100 * share)} %`);
+      const shares = [...under].map(([name, share]) => `${name} ${Math.floor(100 * share)} %`);
       step.progress({
         done: ended,
         total: requests.length,
@@ -93,22 +65,24 @@ export async function runEach(
       for (let next = waiting.shift(); next; next = waiting.shift()) {
         const [index, request] = next;
         const began = performance.now();
-        under.set(request.view, 0);
+        const { view, version } = request;
+        const name = version === undefined ? view : `${view}@${version}`;
+        under.set(name, 0);
         show();
         const run = await startRun(client, path, request);
         runs[index] = await followRun(client, run, {
           ...step,
           progress: ({ done, total }) => {
-            under.set(request.view, total ? done / total : 0);
+            under.set(name, total ? done / total : 0);
             show();
           },
         });
-        under.delete(request.view);
+        under.delete(name);
         ended++;
         const counts = Object.entries(runs[index].progress?.counts ?? {}).flatMap(([name, n]) =>
           n === 0 ? [] : [`, ${formatCount(n)} ${name}`],
         );
-        step.note(`   ${request.view}${counts.join('')} (${formatSeconds(performance.now() - began)})`);
+        step.note(`   ${name}${counts.join('')} (${formatSeconds(performance.now() - began)})`);
       }
     };
     const failed = (

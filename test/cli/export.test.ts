@@ -60,7 +60,12 @@ test('export, restore, export again: the same files; a folder of an export is br
   expect(Object.keys(one)).toContain('services/second.json');
 
   const restored = await almanac(into.url, 'restore', at('one'));
-  expect(restored.stdout).toBe('revision 2: 4 versions, 1 sources; their archives are empty\n');
+  expect(restored.stdout).toBe(`revision 2: 4 versions, 1 sources; their archives are empty
+
+next
+  almanac import orders --file <csv>
+  almanac backfill --all
+`);
   await almanac(into.url, 'export', at('two'));
   expect(await filesOf(at('two'))).toEqual(one);
 

@@ -1,7 +1,7 @@
 import { mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir, userInfo } from 'node:os';
 import { join } from 'node:path';
-import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { afterEach, beforeEach, describe, expect, onTestFinished, test, vi } from 'vitest';
 import { EXIT } from '../../cli/errors.js';
 import { runProgram } from '../../cli/program.js';
 import { planDefinitions } from '../../core/plan.js';
@@ -359,11 +359,11 @@ describe('--json: one document on stdout, and nothing else there', () => {
     (asked) => {
       if (asked.startsWith('GET /v1/runs')) return finished(id, result);
       if (asked === 'POST /v1/files') return { sha256: 'ab', bytes: 3 };
-      if (asked === 'GET /v1/definitions')
-        return { definitions: { ...definitions, views: [{ name: 'a', kind: 'sql', cadenceMs: 1 }] } };
       if (asked.startsWith('GET /v1/training-sets')) return { rows: 1 };
       if (asked.startsWith('GET /v1/verifications')) return { checked: 5, different: 0, differences: [] };
-      if (asked.startsWith('GET')) return { environment: 'x', streams: [{ source: 'a', state: 'drained' }] };
+      const views = [{ view: 'a', version: 1, kind: 'sql', state: 'live', online: true }];
+      if (asked.startsWith('GET'))
+        return { environment: 'x', streams: [{ source: 'a', state: 'drained' }], views };
       return { run: id };
     };
   test.each([
@@ -624,6 +624,21 @@ describe('what a command does', () => {
     });
     expect(stdout).toMatch(/^clicks_of_the_shop\/0 +paused /m);
     expect(stdout).not.toContain('other');
+  });
+  test('stream: a run that failed before there was a partition ends the wait, with its reason', async () => {
+    let now = 0;
+    const clock = vi.spyOn(performance, 'now').mockImplementation(() => (now += 20_000));
+    onTestFinished(() => clock.mockRestore());
+    const failed = { ...finished('stream/clicks'), state: 'failed', error: { code: 'FS_CONFLICT', message: 'it is compacted', details: {} } }; // biome-ignore format: one thing
+    const env = await serve((asked) => {
+      if (asked.startsWith('GET /v1/runs')) return failed;
+      return asked.startsWith('GET')
+        ? statusOf([])
+        : { source: 'clicks', wanted: 'run', run: 'stream/clicks' };
+    });
+    const { code, stderr } = await run(['stream', 'resume', 'clicks'], env);
+    expect(code).toBe(EXIT.failed);
+    expect(stderr).toContain('it is compacted');
   });
   test('verify: a difference is exit 1, and is shown: where, both values, the event', async () => {
     const difference = {
