@@ -1,4 +1,4 @@
-import { beforeAll, describe, expect, test } from 'vitest';
+import { beforeAll, describe, expect, test, vi } from 'vitest';
 import { listFilled } from '../../activities/refill.js';
 import type { AggregationView } from '../../core/definition.js';
 import { type Lock, lockText } from '../../core/lock.js';
@@ -8,7 +8,7 @@ import { retireVersion } from '../../registry/retire.js';
 import { changed, definitions } from './definitions.js';
 import { serve } from './serve.js';
 
-const { pool, url, applyDirectly } = await serve();
+const { pool, url, applyDirectly, finish } = await serve();
 
 interface Answer {
   status: number;
@@ -356,6 +356,9 @@ test('a deprecated version that nobody reads cannot be locked again, and can be 
   expect(
     (await pool.query(`select state from view_version where view = 'user_orders' and version = 1`)).rows,
   ).toEqual([{ state: 'retired' }]);
+  // Its run failed after that, and is started again.
+  await finish('retire/user_orders@1', 'FS_CONFLICT');
+  await vi.waitFor(async () => expect(await retire(7)).toMatchObject({ status: 202 }));
   expect(await pin('churn', { lock: first })).toMatchObject({
     status: 422,
     body: { problems: [{ message: 'user_orders v1 is retired' }] },
