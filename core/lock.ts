@@ -164,7 +164,10 @@ export function checkLock(
         message: `the lock does not say which features of "${name}" it is for`,
         fix: `lock again: ${again}`,
       });
-    else problems.push(...checkService(path, lock.features[name]!, lock.services[name]!, there));
+    else {
+      problems.push(...twins(`features.${name}`, lock.features[name]!));
+      problems.push(...checkService(path, lock.features[name]!, lock.services[name]!, there));
+    }
   }
   for (const name of Object.keys(lock.features).sort(compareText))
     if (!Object.hasOwn(lock.services, name))
@@ -174,6 +177,19 @@ export function checkLock(
         fix: `leave it out, or lock again: ${again}`,
       });
   return problems;
+}
+
+/** An answer holds each name once. */
+function twins(path: string, features: readonly string[]): LockProblem[] {
+  const names = new Map<string, string>();
+  return features.flatMap((reference) => {
+    const { feature } = splitReference(reference);
+    const other = names.get(feature);
+    names.set(feature, reference);
+    if (other === undefined) return [];
+    const message = `"${other}" and "${reference}" have one short name`;
+    return [{ path, message, fix: 'leave one of them out' }];
+  });
 }
 
 function checkService(
@@ -280,19 +296,26 @@ function misfits(
           fix: 'lock versions that were live together',
         });
   }
-  const keyTypes = new Map<string, { type: string; view: string }>();
+  const given = new Map<string, { type: string; view: string }>();
   for (const [view, { kept }] of pinned)
-    for (const { name, type } of kept.entity?.keys ?? []) {
-      const other = keyTypes.get(name) ?? { type, view };
-      keyTypes.set(name, other);
+    for (const [name, type] of givenTo(kept)) {
+      const other = given.get(name) ?? { type, view };
+      given.set(name, other);
       if (other.type !== type)
         problems.push({
           path: `${path}.${view}`,
-          message: `the join key "${name}" is ${type} there, ${other.type} in "${other.view}"`,
+          message: `what a request gives as "${name}" is ${type} there, ${other.type} in "${other.view}"`,
           fix: 'lock versions that were live together',
         });
     }
   return problems;
+}
+
+/** What a request gives to a version, with its type: join keys, or request fields. */
+function givenTo({ definition, entity }: Kept['kept']): Array<[name: string, type: string]> {
+  return definition.kind === 'onDemand'
+    ? Object.entries(definition.request)
+    : (entity?.keys ?? []).map(({ name, type }) => [name, type]);
 }
 
 /** The views that features read, those of on-demand inputs too. `definitionOf`: undefined for a view unknown. */

@@ -313,7 +313,7 @@ async function readLockable(client: PoolClient): Promise<Lockable> {
   // A live version that only a plan being applied reads is on its way to Redis.
   const { rows: versions } = await client.query<LockableVersion>(
     `select view, version, hash, state,
-            case when state = 'live' and view || '@' || version = any ($1) or state = 'deprecated' and online
+            case when view || '@' || version = any ($1) or state = 'deprecated' and online
                  then json_build_object('definition', definition, 'entity', entity) end as kept
        from view_version
       order by view collate "C", version`,

@@ -57,8 +57,8 @@ export const LOCKED = `id in (select version_id from lock_version)`;
 export const EVERY = 'true';
 /** Versions that streams keep up to date: also one that only models read still, by their locks. */
 export const MAINTAINED = `(state in ('backfilling', 'shadow', 'canary', 'live') or online)`;
-/** Those of them that have ticks, and something to serve. */
-export const IN_USE = `(state = 'live' or state = 'deprecated' and online)`;
+/** Those of them that have ticks, and something to serve: a locked one also while it is opened again. */
+export const IN_USE = `(state = 'live' or state = 'deprecated' and online or ${LOCKED})`;
 /** Those that nobody will read again, unless they are applied again. */
 export const GIVEN_UP = `(state in ('deprecated', 'retired', 'abandoned') and not online)`;
 

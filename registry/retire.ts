@@ -18,12 +18,13 @@ export interface Retirement {
   by: string;
 }
 
-/** Throws FS_NOT_FOUND, and FS_CONFLICT with everything that stands against it. */
+/** One that is retired may be again: its run may have failed since. Throws FS_NOT_FOUND, and FS_CONFLICT with everything that stands against it. */
 export async function assertRetirable(
   client: Pool | PoolClient,
   { view, version, unreadDays }: Omit<Retirement, 'by'>,
 ): Promise<ViewVersion> {
   const found = await resolveView(client, `${view}@${version}`);
+  if (found.state === 'retired') return found;
   const { rows: locks } = await client.query<{ model: string; state: string; service: string }>(
     `select model, state, service from lock_version where version_id = $1 order by model collate "C", number, service collate "C"`,
     [found.id],
@@ -62,13 +63,12 @@ export async function assertRetirable(
   );
 }
 
-const STATES: Record<Exclude<VersionState, 'deprecated'>, string> = {
+const STATES: Record<Exclude<VersionState, 'deprecated' | 'retired'>, string> = {
   draft: 'it is on its way: a draft',
   backfilling: 'it is on its way: backfilling',
   shadow: 'it is on its way: a shadow',
   canary: 'it is on its way: a canary',
   live: 'it is live: readers without a lock read it',
-  retired: 'it is retired already',
   abandoned: 'it was given up: abandoned',
 };
 
@@ -78,9 +78,8 @@ export function retireVersion(pool: Pool, retirement: Retirement): Promise<{ ver
     await lockDefinitions(client);
     const { view, version, by: who } = retirement;
     const name = `${view}@${version}`;
-    const { id, state } = await resolveView(client, name);
+    const { id, state } = await assertRetirable(client, retirement);
     if (state === 'retired') return { versionId: id };
-    await assertRetirable(client, retirement);
     await client.query(`update view_version set state = 'retired' where id = $1`, [id]);
     const [before, after] = [
       { version, state },

@@ -7,7 +7,7 @@ import type { Client } from '../client.js';
 import { UsageError } from '../errors.js';
 import type { Call } from '../program.js';
 import { followRun, startRun } from '../run.js';
-import { formatTable } from '../text.js';
+import { type Cell, formatTable } from '../text.js';
 
 type Model = Schemas['Model'];
 
@@ -51,14 +51,16 @@ async function list({ out }: ModelCall, client: Client): Promise<void> {
     models.length === 0
       ? 'no model is registered\n'
       : formatTable(
-          ['model', 'owner', 'reads by', 'reads', 'last read'],
-          models.map(({ name, owner, locks, reads, lastRead }) => [
+          ['model', 'owner', 'lock', 'canary', 'reads', 'last read'],
+          models.map(({ name, owner, locks: [live, canary], reads, lastRead }) => [
             name,
             owner,
-            locks.map(lockWords).join(', '),
+            live!.number,
+            canary ? `${canary.number}, ${canary.share} %` : null,
             reads,
-            short(lastRead),
+            lastRead?.slice(0, 10) ?? null,
           ]),
+          WIDTH,
         ),
   );
 }
@@ -77,27 +79,41 @@ function renderModel({
   locks,
   readsOf,
 }: Schemas['ModelDetails']): string {
-  const pinned = locks.flatMap((lock) =>
-    Object.entries(lock.services).flatMap(([service, views]) =>
+  const rest = new Set(readsOf);
+  const parts = locks.map((lock) => {
+    const rows = Object.entries(lock.services).flatMap(([service, views]) =>
       Object.entries(views).map(([view, { version }]) => {
         const read = readsOf.find(
           (each) => each.service === service && each.view === view && each.version === version,
         );
-        return [
-          lockWords(lock),
-          service,
-          `${view}@${version}`,
-          read?.reads ?? 0,
-          short(read?.lastRead ?? null),
-        ];
+        if (read) rest.delete(read);
+        return rowOf(read ?? { service, view, version, reads: 0, lastRead: null });
       }),
-    ),
-  );
+    );
+    return `\n${lockWords(lock)}, by ${lock.createdBy} at ${short(lock.createdAt)}\n${formatTable(READS, rows, WIDTH)}`;
+  });
+  if (rest.size > 0)
+    parts.push(`\nread by features, or before\n${formatTable(READS, [...rest].map(rowOf), WIDTH)}`);
   return [
-    `${name}, of ${owner}, registered by ${registeredBy} at ${short(registeredAt)}\n`,
+    `${name}, of ${owner}\nregistered by ${registeredBy} at ${short(registeredAt)}\n`,
     description === '' ? '' : `${description}\n`,
-    `\n${formatTable(['lock', 'service', 'version', 'reads', 'last read'], pinned)}`,
+    ...parts,
   ].join('');
+}
+
+const WIDTH = 80;
+const READS = ['service', 'view', 'version', 'reads', 'last read'];
+
+type Read = Schemas['ModelDetails']['readsOf'][number];
+
+function rowOf({
+  service,
+  view,
+  version,
+  reads,
+  lastRead,
+}: Omit<Read, 'lastRead'> & { lastRead: string | null }): Cell[] {
+  return [service === '' ? '(features)' : service, view, version, reads, lastRead && short(lastRead)];
 }
 
 async function register(call: ModelCall, client: Client, name: string): Promise<void> {
@@ -155,4 +171,4 @@ function lockWords({ number, state, share }: Model['locks'][number]): string {
   return state === 'live' ? `lock ${number}` : `canary ${number}, ${share} %`;
 }
 
-const short = (timestamp: string | null): string => (timestamp === null ? '' : `${timestamp.slice(0, 16)}Z`);
+const short = (timestamp: string): string => `${timestamp.slice(0, 16)}Z`;

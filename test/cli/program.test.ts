@@ -501,20 +501,26 @@ describe('what a command does', () => {
     for (const line of stdout.split('\n')) expect(line.length).toBeLessThanOrEqual(80);
   });
   describe('model, lock, pin, retire', () => {
-    const lock = {
-      lock: 1,
-      model: 'churn',
-      services: { checkout: { user_orders: { version: 1, hash: '1'.repeat(64) } } },
-      features: { checkout: ['user_orders:user_order_count_last_7d'] },
-    };
+    const service = 'checkout_recommendations_of_today';
+    const view = 'user_orders_of_all_shops_together';
+    const pinned = (version: number) => ({
+      [service]: { [view]: { version, hash: String(version).repeat(64) } },
+    });
+    const features = { [service]: [`${view}:user_order_count_last_7d`] };
+    const lock = { lock: 1, model: 'churn', services: pinned(1), features };
+    const made = { features, createdAt: '2026-11-01T08:00:00.000Z', createdBy: 'anna' };
     const model = {
-      name: 'churn', owner: 'ml@shop.example', description: 'who leaves', registeredAt: '2026-11-01T08:00:00.000Z', registeredBy: 'anna', change: 3, reads: 12,
+      name: 'churn', owner: 'machine-learning@of-the-shop.example', description: 'who leaves', registeredAt: '2026-11-01T08:00:00.000Z', registeredBy: 'anna', change: 3, reads: 1_234_567,
       lastRead: '2026-11-28T09:01:00.000Z',
       locks: [
-        { number: 1, state: 'live', share: 100, services: lock.services, features: lock.features, createdAt: '2026-11-01T08:00:00.000Z', createdBy: 'anna' },
-        { number: 2, state: 'canary', share: 10, services: { checkout: { user_orders: { version: 2, hash: '2'.repeat(64) } } }, features: lock.features, createdAt: '2026-11-01T08:00:00.000Z', createdBy: 'anna' },
+        { number: 1, state: 'live', share: 100, services: pinned(1), ...made },
+        { number: 2, state: 'canary', share: 10, services: pinned(2), ...made },
       ],
-      readsOf: [{ service: 'checkout', view: 'user_orders', version: 1, reads: 12, lastRead: '2026-11-28T09:01:00.000Z' }],
+      readsOf: [
+        { service: '', view: 'user_now', version: 3, reads: 1_234_500, lastRead: '2026-11-28T09:00:00.000Z' },
+        { service, view, version: 1, reads: 12, lastRead: '2026-11-28T09:01:00.000Z' },
+        { service, view, version: 7, reads: 55, lastRead: '2026-10-01T00:00:00.000Z' },
+      ],
     }; // biome-ignore format: a model
     const serve = async () => {
       stub = await startStub((asked) => {
@@ -534,11 +540,20 @@ describe('what a command does', () => {
 
     test('who reads what, in 80 columns', async () => {
       await serve();
-      for (const argv of [['list'], ['show', 'churn']]) {
-        const { code, stdout } = await on('model', ...argv);
+      const list = await on('model', 'list');
+      for (const said of ['churn', '2, 10 %', '1,234,567', '2026-11-28']) expect(list.stdout).toContain(said);
+      const show = await on('model', 'show', 'churn');
+      for (const said of ['who leaves', 'lock 1, by anna', 'canary 2, 10 %', '2026-11-28T09:01Z'])
+        expect(show.stdout).toContain(said);
+      expect(show.stdout).toMatch(
+        /^checkout_recommendat… +user_orders_of_all_sh… +1 +12 +2026-11-28T09:01Z$/m,
+      );
+      expect(show.stdout).toMatch(/^checkout_recommendations… +user_orders_of_all_shops_… +2 +0 +-$/m);
+      // Lists of features, and a lock of before.
+      expect(show.stdout).toMatch(/^\(features\) +user_now +3 +1,234,500 +2026-11-28T09:00Z$/m);
+      expect(show.stdout).toMatch(/^checkout_recommen\S+ +user_orders\S+ +7 +55 +2026-10-01T00:00Z$/m);
+      for (const { code, stdout } of [list, show]) {
         expect(code).toBe(EXIT.ok);
-        for (const said of ['churn', 'ml@shop.example', 'canary 2, 10 %', '12', '2026-11-28T09:01Z'])
-          expect(stdout).toContain(said);
         expect(Math.max(...stdout.split('\n').map((line) => line.length))).toBeLessThanOrEqual(80);
       }
     });

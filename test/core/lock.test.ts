@@ -137,6 +137,16 @@ describe('what keeps a model from reading by a lock', () => {
       ],
     },
     {
+      why: 'a feature twice',
+      given: {
+        ...lock,
+        features: { checkout: [...lock.features.checkout!, 'user_now:user_has_ordered'] },
+      },
+      says: [
+        'features.checkout: "user_now:user_has_ordered" and "user_now:user_has_ordered" have one short name → leave one of them out',
+      ],
+    },
+    {
       why: 'an unknown view',
       given: changed({ user_order: pin('user_order', 1) }),
       says: ['services.checkout.user_order: there is no view "user_order" → did you mean "user_orders"?'],
@@ -227,6 +237,21 @@ describe('what keeps a model from reading by a lock', () => {
         path: 'services',
         message: 'it holds 10002 versions and features, the limit is 10000',
         fix: 'lock the services that the model reads, and no others',
+      },
+    ]);
+  });
+
+  test('request fields of two types', () => {
+    const other = { ...onDemandView('user_soon'), request: { cart_cents: 'float64' as const } };
+    other.features = [{ ...other.features[0]!, name: 'user_will_order' }];
+    const both = {
+      services: [{ name: 'both', features: ['user_now:user_has_ordered', 'user_soon:user_will_order'] }],
+    };
+    const all = [...versions, version(other, 1, 'live')];
+    expect(checkLock(lockOf('churn', both, all, ['both']), all, both)).toMatchObject([
+      {
+        path: 'services.both.user_soon',
+        message: 'what a request gives as "cart_cents" is float64 there, int64 in "user_now"',
       },
     ]);
   });

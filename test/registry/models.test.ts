@@ -1,13 +1,14 @@
-import { beforeAll, describe, expect, test } from 'vitest';
+import { beforeAll, describe, expect, test, vi } from 'vitest';
+import { listFilled } from '../../activities/refill.js';
 import type { AggregationView } from '../../core/definition.js';
 import { type Lock, lockText } from '../../core/lock.js';
-import { settleOnline } from '../../registry/apply.js';
+import { abandonPlan, computePlan, openRevision, savePlan, settleOnline } from '../../registry/apply.js';
 import { compileServingPlan, listLocks } from '../../registry/resolve.js';
 import { retireVersion } from '../../registry/retire.js';
 import { changed, definitions } from './definitions.js';
 import { serve } from './serve.js';
 
-const { pool, url, applyDirectly } = await serve();
+const { pool, url, applyDirectly, finish } = await serve();
 
 interface Answer {
   status: number;
@@ -103,6 +104,20 @@ test('the serving plan holds what is live and what is locked, and each model wit
     { name: 'churn', owner: 'ml@shop.example', lock: first.services },
     { name: 'fraud' },
   ]);
+});
+
+test('a locked version that a plan opens again is read as before', async () => {
+  await pool.query(
+    `insert into view_progress (version_id) select id from view_version where view = 'user_orders' and version = 1`,
+  );
+  const plan = await computePlan(pool, definitions());
+  await savePlan(pool, plan, definitions());
+  const { opened } = await openRevision(pool, plan.hash);
+  expect(opened).toMatchObject([{ view: 'user_orders', version: 1, before: 'deprecated' }]);
+  expect([...(await listFilled(pool)).values()]).toContain('user_orders@1');
+  expect(await pin('fraud', { lock: { ...first, model: 'fraud' } })).toMatchObject({ status: 202 });
+  await pin('fraud', { lock: { ...second, model: 'fraud' } });
+  await abandonPlan(pool, plan.hash);
 });
 
 test('a plan names the models that it touches, and refuses to remove what is locked', async () => {
@@ -341,6 +356,9 @@ test('a deprecated version that nobody reads cannot be locked again, and can be 
   expect(
     (await pool.query(`select state from view_version where view = 'user_orders' and version = 1`)).rows,
   ).toEqual([{ state: 'retired' }]);
+  // Its run failed after that, and is started again.
+  await finish('retire/user_orders@1', 'FS_CONFLICT');
+  await vi.waitFor(async () => expect(await retire(7)).toMatchObject({ status: 202 }));
   expect(await pin('churn', { lock: first })).toMatchObject({
     status: 422,
     body: { problems: [{ message: 'user_orders v1 is retired' }] },
