@@ -42,7 +42,7 @@ export interface CompiledLock {
   scope: Scope;
   /** Live views that nobody reads: they are in no scope. */
   unread: ReadonlySet<string>;
-  /** Vectors compiled so far, by what was asked. */
+  /** Vectors compiled so far, of all locks of the plan, by lock and what was asked. */
   vectors: Map<string, Vector>;
 }
 
@@ -129,9 +129,9 @@ export function compilePlan(plan: ServingPlan, own: Lock | null = null): Compile
             : 'start a serving process of the version that published the plan',
       },
     );
-  const versions = compileVersions(plan);
+  const common = { versions: compileVersions(plan), vectors: new Map<string, Vector>() };
   const compile = (model: string, { number, services }: PlanLock): CompiledLock =>
-    compileLock(model, number, services, versions);
+    compileLock(model, number, services, common);
   const models = plan.models.map(({ name, live: lock, canary }): [string, CompiledModel] => [
     name,
     { live: compile(name, lock), canary: canary && { lock: compile(name, canary), share: canary.share } },
@@ -140,7 +140,7 @@ export function compilePlan(plan: ServingPlan, own: Lock | null = null): Compile
   const usual: CompiledModel = {
     live:
       own === null
-        ? compileLock('', null, services, versions, plan.live, plan.unread)
+        ? compileLock('', null, services, common, plan.live, plan.unread)
         : compile(own.model, ownLock(plan, own)),
     canary: null,
   };
@@ -222,7 +222,7 @@ function compileLock(
   model: string,
   number: number | null,
   services: ServedLock['services'],
-  versions: Versions,
+  { versions, vectors }: { versions: Versions; vectors: CompiledLock['vectors'] },
   all: readonly number[] = [...new Set(services.flatMap(({ versions: ids }) => ids))],
   unread: readonly string[] = [],
 ): CompiledLock {
@@ -240,7 +240,7 @@ function compileLock(
     ),
     scope: scopeOf(all),
     unread: new Set(unread),
-    vectors: new Map(),
+    vectors,
   };
 }
 
@@ -331,7 +331,7 @@ export function vectorOf(
 ): Vector {
   const { target, fullFeatureNames } = request;
   const asked = 'service' in target ? `s:${target.service}` : `f:${target.features.join('\n')}`;
-  const key = `${fullFeatureNames ? 'full' : 'short'} ${asked}`;
+  const key = `${lock.model} ${lock.number} ${fullFeatureNames ? 'full' : 'short'} ${asked}`;
   const known = lock.vectors.get(key);
   if (known) return known;
   const vector = compileVector(lock, target, fullFeatureNames);

@@ -35,33 +35,35 @@ export interface Reads {
 export function startReads(redis: Redis, environment: string, sender: string = randomUUID()): Reads {
   /** Minute → vector → requests. */
   let counted = new Map<number, Map<Vector, number>>();
-  /** The first is under way, or not known to have arrived: it is sent again under its number, and added once. */
-  const sending: Array<{ number: number; fields: string[] }> = [];
+  /** Field → requests: what Redis did not take yet. As long as it takes nothing, the fields of a minute are the same. */
+  const waiting = new Map<string, number>();
+  /** Under way, or not known to have arrived: it is sent again under its number, and added once. */
+  let sending: Array<string | number> | null = null;
   let number = 0;
   let timer: NodeJS.Timeout | undefined;
   let stopped = false;
 
   async function send(): Promise<void> {
-    const fields = fieldsOf(counted);
+    addTo(waiting, counted);
     counted = new Map();
-    for (let i = 0; i < fields.length; i += 2 * FIELDS_AT_ONCE)
-      sending.push({ number: ++number, fields: fields.slice(i, i + 2 * FIELDS_AT_ONCE) });
     const keys = [readsKey(environment), `${readsKey(environment)}:${sender}`];
-    for (let [next] = sending; next && redis.status === 'ready'; [next] = sending) {
-      const args = [next.number, SENDER_SECONDS, ...next.fields];
-      await within(redis.eval(ADD, keys.length, ...keys, ...args), performance.now() + DEADLINE_MS);
-      sending.shift();
+    while (redis.status === 'ready' && (sending !== null || waiting.size > 0)) {
+      sending ??= [++number, SENDER_SECONDS, ...take(waiting, FIELDS_AT_ONCE).flat()];
+      await within(redis.eval(ADD, keys.length, ...keys, ...sending), performance.now() + DEADLINE_MS);
+      sending = null;
     }
   }
 
-  const trySend = (): Promise<void> => send().catch(() => undefined);
+  let underWay = Promise.resolve();
+  /** One after the other: what is under way is one. */
+  const trySend = (): Promise<void> => {
+    underWay = underWay.then(send).catch(() => undefined);
+    return underWay;
+  };
   const schedule = (): void => {
     if (stopped) return;
-    timer = setTimeout(() => {
-      underWay = trySend().finally(schedule);
-    }, EVERY_MS);
+    timer = setTimeout(() => void trySend().finally(schedule), EVERY_MS);
   };
-  let underWay = Promise.resolve();
   schedule();
   return {
     count(vector, at) {
@@ -74,20 +76,23 @@ export function startReads(redis: Redis, environment: string, sender: string = r
     async stop() {
       stopped = true;
       clearTimeout(timer);
-      await underWay;
       await trySend();
     },
   };
 }
 
-/** Field and count in turn. */
-function fieldsOf(counted: ReadonlyMap<number, ReadonlyMap<Vector, number>>): string[] {
-  const fields = new Map<string, number>();
+function addTo(fields: Map<string, number>, counted: ReadonlyMap<number, ReadonlyMap<Vector, number>>): void {
   for (const [minute, perVector] of counted)
     for (const [{ lock, service, versionIds }, count] of perVector)
       for (const id of versionIds) {
         const field = JSON.stringify([minute, lock.model, service, id]);
         fields.set(field, (fields.get(field) ?? 0) + count);
       }
-  return [...fields].flatMap(([field, count]) => [field, String(count)]);
+}
+
+/** The first of them, which leave. */
+function take<K, V>(map: Map<K, V>, most: number): Array<[K, V]> {
+  const taken = [...map].slice(0, most);
+  for (const [key] of taken) map.delete(key);
+  return taken;
 }

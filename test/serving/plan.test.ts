@@ -26,9 +26,15 @@ describe('a vector', () => {
   });
 
   test('is compiled once per plan; odd lists do not pile up', () => {
-    const { live } = compilePlan(shopPlan()).usual;
+    const plan = shopPlan();
+    const services = shop.services.map((each) => ({ ...each, versions: plan.live }));
+    const churn = { name: 'churn', live: { number: 1, services }, canary: null };
+    const { usual, models } = compilePlan({ ...plan, models: [churn] });
+    const { live } = usual;
+    const locked = models.get('churn')!.live;
     const request = { target: { service: 'recommendation' }, fullFeatureNames: false };
     expect(vectorOf(live, request)).toBe(vectorOf(live, request));
+    expect(vectorOf(locked, request)).not.toBe(vectorOf(live, request));
     const names = shop.views.flatMap((view) =>
       view.kind === 'aggregation' ? view.features.map((f) => `${view.name}:${f.name}`) : [],
     );
@@ -38,8 +44,10 @@ describe('a vector', () => {
         for (const c of names)
           for (const d of names)
             if (new Set([a, b, c, d]).size === 4)
-              vectorOf(live, { target: { features: [a, b, c, d] }, fullFeatureNames: true });
-    expect(live.vectors.size).toBeLessThanOrEqual(1_000);
+              for (const lock of [live, locked])
+                vectorOf(lock, { target: { features: [a, b, c, d] }, fullFeatureNames: true });
+    const kept = [...new Set([live.vectors, locked.vectors])];
+    expect(kept.reduce((sum, { size }) => sum + size, 0)).toBeLessThanOrEqual(1_000);
   });
 
   test('of a view that nobody reads says so', () => {
