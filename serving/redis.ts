@@ -8,6 +8,7 @@ import { FeatureStoreError } from '../core/error.js';
 
 // A long answer being built holds the event loop; silence must be longer than that to mean anything.
 const SILENCE_MS = 1_000;
+const TRIED_MS = 2 * SILENCE_MS;
 
 export function connectRedis(url: string): Redis {
   const redis = new Redis(url, {
@@ -24,13 +25,16 @@ export function connectRedis(url: string): Redis {
   return redis;
 }
 
-/** Resolves when it is connected, or could not be. */
+/** Resolves when it is connected, or could not be, or after a while: one that loads its data says neither. */
 export async function tried(redis: Redis): Promise<void> {
   if (redis.status === 'ready') return;
+  let timer: NodeJS.Timeout | undefined;
   await new Promise<void>((resolve) => {
-    redis.once('ready', () => resolve());
+    redis.once('ready', resolve);
     redis.once('error', () => resolve());
+    timer = setTimeout(resolve, TRIED_MS);
   });
+  clearTimeout(timer);
 }
 
 export interface OnlineRead {

@@ -4,6 +4,7 @@ import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest';
 import { encodeKey } from '../../core/codec/key.js';
 import { isCanary, type Lock } from '../../core/lock.js';
 import {
+  onlineSetKey,
   planKey,
   readsKey,
   type ServedLock,
@@ -12,6 +13,7 @@ import {
 } from '../../core/serving-plan.js';
 import { MINUTE } from '../../core/time.js';
 import { type Serving, type ServingOptions, startServing } from '../../serving/server.js';
+import { startLoadingProxy } from './proxy.js';
 import { NOW, publish, shop, shopPlan, writePrice } from './shop.js';
 
 const environment = `m${randomBytes(6).toString('hex')}`;
@@ -298,6 +300,26 @@ describe('a process with a lock of its own', () => {
     expect(ready.status).toBe(503);
     expect(JSON.stringify(await ready.json())).toContain('item_price v1 is deprecated and nobody reads it');
     expect(said(answer)).toMatchObject({ revision: 1, values: [1] });
+  });
+  test('is refused when its records are gone, and takes none for an entity without history', async () => {
+    const at = await start({ lock: first });
+    const kept = plan.views.filter((each) => each !== locked).map(({ versionId }) => [versionId, 1]);
+    await redis.hset(onlineSetKey(environment), 'change', 1, ...kept.flat());
+    const answer = await ask(null, ofPrices, at);
+    const other = await ask('fraud', ofPrices, at);
+    await redis.del(onlineSetKey(environment));
+    expect(answer).toMatchObject({ status: 503, body: { code: 'FS_NOT_READY' } });
+    expect(JSON.stringify(answer.body)).toContain('plan 1 reads what is not kept any more');
+    expect(said(other)).toMatchObject({ values: [2] });
+  });
+  test('listens while Redis loads its data', async () => {
+    const proxy = await startLoadingProxy(redisUrl);
+    const config = { environment, redisUrl: proxy.url, servingUrl: 'http://127.0.0.1:0' };
+    const at = await startServing({ config, instance: null, lock: first });
+    expect((await fetch(`${at.url}/health`)).status).toBe(200);
+    expect((await fetch(`${at.url}/ready`)).status).toBe(503);
+    await at.close();
+    proxy.close();
   });
 });
 
