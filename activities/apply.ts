@@ -130,11 +130,13 @@ export function createApplyActivities(deps: Deps) {
   }
 
   async function reclaim(): Promise<void> {
-    const versionIds = await listReclaimable(pool);
-    if (versionIds.length === 0) return;
-    await assertOnline(deps); // Redis takes no record of theirs from here on
-    await removeVersions(redis, environment, versionIds, beat);
-    await recordReclaimed(pool, versionIds);
+    for (;;) {
+      const reclaimable = await listReclaimable(pool);
+      if (reclaimable.versionIds.length === 0) return;
+      await assertOnline(deps); // Redis takes no record of theirs from here on
+      await removeVersions(redis, environment, reclaimable.versionIds, beat);
+      await recordReclaimed(pool, reclaimable);
+    }
   }
 
   async function filledVersions(): Promise<Set<number>> {

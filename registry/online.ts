@@ -6,7 +6,7 @@
 import type { Definitions } from '../core/definition.js';
 import type { Plan } from '../core/plan.js';
 import { findRevision, readBy, readLive } from './resolve.js';
-import type { Pool, PoolClient } from './sql.js';
+import { type Pool, type PoolClient, transaction } from './sql.js';
 
 export interface OnlineSet {
   /** Names the data; Redis holds the same. */
@@ -94,19 +94,29 @@ export async function listFirstRead(
   return rows;
 }
 
-/** Versions that nobody reads, of which something may be in Redis. */
-export async function listReclaimable(pool: Pool): Promise<number[]> {
-  const { rows } = await pool.query<{ id: number }>(
-    'select id from view_version where in_redis and not online order by id',
+/** Versions that nobody reads, of which something may be in Redis, as of a change of the set. */
+export async function listReclaimable(pool: Pool): Promise<Pick<OnlineSet, 'change' | 'versionIds'>> {
+  const { rows } = await pool.query<Pick<OnlineSet, 'change' | 'versionIds'>>(
+    `select online_change as change,
+            array(select id from view_version where in_redis and not online order by id) as "versionIds"
+       from generation`,
   );
-  return rows.map(({ id }) => id);
+  return rows[0]!;
 }
 
-/** Nothing of them is in Redis; of those that came back meanwhile, something may be. */
-export async function recordReclaimed(pool: Pool, versionIds: readonly number[]): Promise<void> {
-  await pool.query('update view_version set in_redis = false where id = any ($1) and not online', [
-    versionIds,
-  ]);
+/** Nothing of them is in Redis; unless the set has changed since: one that came, and perhaps went, may have left something. */
+export function recordReclaimed(
+  pool: Pool,
+  { change, versionIds }: Pick<OnlineSet, 'change' | 'versionIds'>,
+): Promise<void> {
+  return transaction(pool, async (client) => {
+    await lockDefinitions(client);
+    await client.query(
+      `update view_version set in_redis = false
+        where id = any ($1) and (select online_change from generation) = $2`,
+      [versionIds, change],
+    );
+  });
 }
 
 /** What the present definitions read, as view@version: all of it is in Redis. What a plan is about to read is on its way. */
