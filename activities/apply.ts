@@ -95,7 +95,7 @@ export function createApplyActivities(deps: Deps) {
         if (filled.has(version.id) || beginsLive(version)) await resume(schedule, scheduleId(version));
         beat();
       }
-      const gone = await listVersions(pool, GIVEN_UP);
+      const gone = await listVersions(pool, GIVEN_UP); // also one of the above, since
       await deleteSchedules(schedule, environment, gone.filter(hasTicks));
     },
 

@@ -1,20 +1,24 @@
 /** A batch view, a sql view and an on-demand view over both, under a lock: its ticks go on, and its values are those of its versions. */
 import { randomUUID } from 'node:crypto';
+import { ScheduleNotFoundError } from '@temporalio/client';
 import { afterAll, beforeAll, expect, test, vi } from 'vitest';
+import { createActivities } from '../../activities/index.js';
 import { assertDefinitions } from '../../core/check.js';
 import { decodeKey } from '../../core/codec/key.js';
 import type { AggregationView, Definitions, OnDemandView, SqlView } from '../../core/definition.js';
 import { progressKey } from '../../core/serving-plan.js';
 import { floorTo, formatTimestamp, HOUR } from '../../core/time.js';
 import { answer } from '../../oracle/oracle.js';
-import { computePlan, savePlan } from '../../registry/apply.js';
+import { computePlan, savePlan, settleOnline } from '../../registry/apply.js';
 import { type ModelChange, pinRun, registerModel, removeModel } from '../../registry/models.js';
+import { compileServingPlan, IN_USE } from '../../registry/resolve.js';
+import type { Pool } from '../../registry/sql.js';
 import { type Serving, startServing } from '../../serving/server.js';
 import { applyPlan } from '../../workflows/apply-plan.js';
 import { backfill } from '../../workflows/backfill.js';
 import { materialize } from '../../workflows/materialize.js';
 import { pin } from '../../workflows/pin.js';
-import { createEnvironment } from './environment.js';
+import { createEnvironment, type RunningWorkers } from './environment.js';
 import { archive, entitiesOf, makeEvents, userHourly, versionOf, world } from './world.js';
 
 const env = await createEnvironment({ env: { RANKS_URL: process.env.ALMANAC_POSTGRES_URL! } });
@@ -24,6 +28,7 @@ const now = Date.now();
 /** Of what is backfilled before the view gets another version; ticks after it come when its model alone reads the first. */
 const filled = floorTo(now, HOUR) - 5 * HOUR;
 let serving: Serving;
+let workers: RunningWorkers;
 
 const described = { description: 'made up', owner: 'shop', tags: [] };
 const named = { description: 'made up', coldStart: null, nameException: 'made up' };
@@ -33,11 +38,12 @@ const rank = (version: number): SqlView => ({
   kind: 'sql',
   name: 'user_rank',
   ...described,
+  description: version === 3 ? 'another' : 'made up',
   entity: 'user',
   ttlMs: null,
   freshness: { tier: 'hourly', expectedEveryMs: HOUR },
   connection: 'env:RANKS_URL',
-  query: `select user_id, at as event_timestamp, ${version} * place as rank_place from ${environment}.ranks where at <= :as_of`,
+  query: `select user_id, at as event_timestamp, ${Math.min(version, 2)} * place as rank_place from ${environment}.ranks where at <= :as_of`,
   reads: [{ table: 'ranks', kind: 'append' }],
   cadenceMs: HOUR,
   settleMs: 0,
@@ -100,7 +106,7 @@ beforeAll(async () => {
     `insert into ranks select 'u' || n, to_timestamp($1 / 1000.0), n + 1 from generate_series(0, 24) n`,
     [filled - HOUR],
   );
-  await env.startWorkers();
+  workers = await env.startWorkers();
   await apply(1);
   await archive(env, makeEvents(400, { start: filled - 20 * HOUR, end: now - 2 * HOUR, seed: 1 }));
   for (const view of ['user_hourly', 'user_rank']) await fill(view);
@@ -188,13 +194,42 @@ test('its ticks go on when readers without a lock have moved, and each gets the 
   );
 });
 
-test('its model gone, so are its records and its schedules', async () => {
-  await settle(await removeModel(pool, { model: 'churn', seen: null, by: 'test' }));
+/** The pool, with something that happens once, after a query that holds the text. */
+function after(text: string, happens: () => Promise<void>): Pool {
+  let over = false;
+  return new Proxy(pool, {
+    get(target, name) {
+      const value: unknown = Reflect.get(target, name);
+      if (typeof value !== 'function') return value;
+      if (name !== 'query' || over) return value.bind(target) as unknown;
+      return async (...args: [string, unknown[]]) => {
+        const answered: unknown = await target.query(...args);
+        if (!over && args[0].includes(text)) {
+          over = true;
+          await happens();
+        }
+        return answered;
+      };
+    },
+  });
+}
+
+test('its model gone, so are its records and its schedules, also where another run was about to put these', async () => {
+  await workers.stop();
+  const gone = ['schedule/user_hourly@1', 'schedule/user_rank@1'].map((id) =>
+    env.client.schedule.getHandle(id),
+  );
+  const leaving = after(`from view_version where ${IN_USE}`, async () => {
+    await removeModel(pool, { model: 'churn', seen: null, by: 'test' });
+    await settleOnline(pool, await compileServingPlan(pool));
+    for (const schedule of gone) await schedule.delete();
+  });
+  await env.startWorkers(() => createActivities({ ...env.deps, pool: leaving }));
+  await apply(3); // another description alone
+  for (const schedule of gone)
+    await expect(schedule.describe()).rejects.toBeInstanceOf(ScheduleNotFoundError);
   const { rows } = await pool.query<{ name: string }>(
     `select view || '@' || version as name from view_version where online or in_redis order by view, version`,
   );
   expect(rows.map(({ name }) => name)).toEqual(['user_hourly@2', 'user_left@2', 'user_rank@2']);
-  await vi.waitFor(async () =>
-    expect(await schedules()).toEqual(['schedule/user_hourly@2', 'schedule/user_rank@2']),
-  );
 });
