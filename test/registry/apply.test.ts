@@ -508,18 +508,18 @@ describe('two at once', () => {
   ])('$why that a model reads since the plan was made is not removed', async ({ next, says }) => {
     const stale = { code: 'FS_PLAN_STALE', message: expect.stringContaining(says) };
     await apply(definitions());
-    const saved = await planned(next);
-    const hash = await saved();
+    const leave = () => removeModel(pool, { model: 'churn', seen: null, by: 'test' });
+    const hash = await save(next);
+    await register({ services: ['checkout'] });
+    await expect(openRevision(pool, hash)).rejects.toMatchObject(stale);
+    await leave();
     await openRevision(pool, hash);
     await register({ services: ['checkout'] }); // while it fills
     const before = await seen();
     await expect(activate(pool, hash, 'test')).rejects.toMatchObject(stale);
     await abandonPlan(pool, hash);
-    await saved();
-    await expect(openRevision(pool, hash)).rejects.toMatchObject(stale);
-    await abandonPlan(pool, hash);
     expect(await seen()).toEqual(before);
-    await removeModel(pool, { model: 'churn', seen: null, by: 'test' });
+    await leave();
     expect(await apply(next)).toBe(hash);
   });
   test('a plan whose base has moved is refused', async () => {
