@@ -531,11 +531,13 @@ export class Shard {
     const { until, rows } = this.#rounds.get(version.id)!;
     this.#rounds.set(version.id, { until: this.#folded, rows: this.#isWhole ? tally.rows : null });
     if (expects(version, 'unique'))
-      tally.repeated = await readRepeated(
-        this.#deps.pool,
-        states.work,
-        { sequence: this.#folded, sequenceAfter: until, signal: this.#signal },
-        ({ sequence }) => sequence > until,
+      tally.addRepeated(
+        await readRepeated(
+          this.#deps.pool,
+          states.work,
+          { sequence: this.#folded, sequenceAfter: until, signal: this.#signal },
+          ({ sequence }) => sequence > until,
+        ),
       );
     const newestMs = await this.#newestOf(version.id);
     const verdicts = judge(version.view, tally, {

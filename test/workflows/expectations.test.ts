@@ -84,12 +84,20 @@ describe('ticks', async () => {
       args: [{ view: 'user_hourly', tick: formatTimestamp(at) }],
     });
   const failure = { cause: { cause: { type: 'FS_EXPECTATION_FAILED' } } };
+  let meanwhile = async (): Promise<void> => {};
 
   beforeAll(async () => {
     await applyDefinitions(env, definitionsOf(expecting(userHourly, ...warns, limit(1_000_000))));
     await archive(env, events.filter(early), -1);
     // every activity twice, and ticks when this test says so
-    await env.startWorkers((activities) => ({ ...repeating(activities), settleSchedules: async () => {} }));
+    await env.startWorkers((activities) => {
+      const twice = repeating(activities);
+      return {
+        ...twice,
+        settleSchedules: async () => {},
+        lookAtPart: (part) => twice.lookAtPart(part).then(meanwhile),
+      };
+    });
     await env.client.workflow.execute(backfill, {
       workflowId: 'backfill/user_hourly',
       taskQueue: `${env.config.environment}-batch`,
@@ -218,6 +226,11 @@ describe('ticks', async () => {
     const told = (await resultsOf(env, 'user_hourly')).find(({ expectation }) => expectation === 'unique');
     expect(told).toMatchObject({ reference: formatTimestamp(at), observed: repeated.length, passed: false });
   });
+
+  test('what is expected of a tick once it was looked at is looked at too', async () => {
+    meanwhile = () => applyDefinitions(env, definitionsOf(expecting(userHourly, limit(-1))));
+    await expect(tick(half + 31 * HOUR)).rejects.toMatchObject(failure);
+  });
 });
 
 describe('how many rows a tick has', async () => {
@@ -276,7 +289,14 @@ describe('how many rows a tick has', async () => {
 describe('backfills', async () => {
   const env = await createEnvironment();
   beforeAll(async () => {
-    await env.startWorkers();
+    await env.startWorkers((activities) => ({
+      ...activities,
+      backfillChunk: async (chunk) => {
+        const counts = await activities.backfillChunk(chunk);
+        await meanwhile();
+        return counts;
+      },
+    }));
     await apply(definitionsOf(userHourly));
     await archive(env, events, -1);
   });
@@ -321,13 +341,15 @@ describe('backfills', async () => {
     });
   });
 
+  const start = () =>
+    env.client.workflow.execute(backfill, {
+      workflowId: `backfill/${randomUUID()}`,
+      taskQueue: `${env.config.environment}-batch`,
+      args: [{ view: 'user_hourly', eventsPerChunk: 300 }],
+    });
+  let meanwhile = async (): Promise<void> => {};
+
   test('one that blocks can be asked for again, and is computed anew with what is expected by then', async () => {
-    const start = () =>
-      env.client.workflow.execute(backfill, {
-        workflowId: `backfill/${randomUUID()}`,
-        taskQueue: `${env.config.environment}-batch`,
-        args: [{ view: 'user_hourly', eventsPerChunk: 300 }],
-      });
     const few = expected.allowed('visits_1h', { values: [0], severity: 'block' });
     await applyDefinitions(env, definitionsOf(expecting(userHourly, few), visitDaily));
     for (const again of [1, 2])
@@ -341,6 +363,35 @@ describe('backfills', async () => {
     );
     expect((await start()).finished).toBe(true);
     expect((await readStored(env, userHourly)).ticks.length).toBeGreaterThan(0);
+  });
+
+  test('what is expected of one while it runs is told of all its rows', async () => {
+    const say = (severity: Expectation['severity']) =>
+      applyDefinitions(
+        env,
+        definitionsOf(
+          expecting(userHourly, expected.range('visits_1h', { max: 0, severity }), expected.unique()),
+          visitDaily,
+        ),
+      );
+    const told = async () => {
+      const results = await resultsOf(env, 'user_hourly');
+      const newest = results.filter(({ reference }) => reference === results[0]!.reference);
+      return new Map(newest.map(({ expectation, observed }) => [expectation, observed]));
+    };
+    await archive(env, [eventOf('u0', half, {}, Date.now())], -2); // so that it is another one
+    meanwhile = () => say('block');
+    await expect(start()).rejects.toMatchObject({
+      cause: { cause: { type: 'FS_EXPECTATION_FAILED' } },
+    });
+    const recounted = await told();
+    expect([...recounted.keys()]).toEqual(['unique', 'range of visits_1h']);
+    expect(recounted.get('unique')).toBeGreaterThan(0);
+
+    meanwhile = async () => {};
+    await say('warn');
+    await start();
+    expect(await told()).toEqual(recounted);
   });
 });
 
