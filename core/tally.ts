@@ -99,7 +99,7 @@ export class Tally {
 
   /**
    * u8 layout | varint rows | u8 has newest, signed newest | per feature, in the version's order: bytes of its summary |
-   * varint counted expectations | per: text canonical JSON without severity, varint broken
+   * varint counted expectations | per: text canonical JSON of no severity, varint broken
    */
   encode(): Uint8Array {
     const writer = new ByteWriter();
@@ -152,7 +152,7 @@ interface Counter {
 }
 
 /** What blocks is counted as what warns is. */
-const counterName = ({ severity: _, ...expectation }: Expectation): string => canonicalJson(expectation);
+const counterName = (expectation: Expectation): string => canonicalJson({ ...expectation, severity: null });
 
 /**
  * How many of an entity's events have the timestamp of another, beyond the first at each; what was retracted aside.

@@ -54,7 +54,7 @@ const resultsOf = async ({ deps }: TestEnvironment, view: string) =>
 
 let added = 0;
 /** An event of a user, beside those that were made. */
-function eventOf(user: string, at: number, columns: { cents?: number; score?: number } = {}, arrivedAt = at): MadeEvent {
+function eventOf(user: string, at: number, columns: { cents?: number; score?: number | null; item?: null } = {}, arrivedAt = at): MadeEvent {
   const row = { user_id: user, store: 1, kind: 'view', item: 'a', cents: 1, score: 1, ref: null, taste: null, marks: null, ...columns };
   const id = `added-${++added}`;
   const values = { ...row, visit_id: id, happened_at: at, seen_at: arrivedAt } as Record<string, MadeEvent['values'][number]>;
@@ -395,6 +395,70 @@ describe('backfills', async () => {
   });
 });
 
+describe('each kind blocks', async () => {
+  const env = await createEnvironment();
+  const block = { severity: 'block' } as const;
+  // The hour 2 breaks the first four; after it nothing comes.
+  const kinds = [
+    { of: expected.nullRate('score_mean', { max: 0, ...block }), hour: 2, observed: 1 / 5, ofAll: 1 / 13 },
+    { of: expected.range('score_mean', { max: 100, ...block }), hour: 2, observed: 1 },
+    { of: expected.allowed('visits_1h', { values: [0, 1], ...block }), hour: 2, observed: 1 },
+    { of: expected.unique(block), hour: 2, observed: 1 },
+    { of: expected.freshness({ maxAge: '3h', ...block }), hour: 6, observed: 4 * HOUR },
+    { of: expected.rowCount({ maxChange: 0.5, ...block }), hour: 6, observed: 1 },
+  ].map(({ of, ...rest }) => {
+    const features = userHourly.features.filter(({ name }) => name === 'visits_1h' || name === 'score_mean');
+    const view: AggregationView = {
+      ...userHourly,
+      name: `user_${of.type.toLowerCase()}`,
+      features,
+      expectations: [of],
+    };
+    return { type: of.type, view, ...rest };
+  });
+  const run = (workflow: typeof materialize | typeof backfill, input: object): Promise<unknown> =>
+    env.client.workflow.execute(workflow as typeof materialize, {
+      workflowId: randomUUID(),
+      taskQueue: `${env.config.environment}-batch`,
+      args: [input as { view: string }],
+    });
+  const at = (hour: number): number => half + hour * HOUR;
+
+  beforeAll(async () => {
+    await applyDefinitions(env, definitionsOf(...kinds.map(({ view }) => view)));
+    await env.startWorkers((activities) => ({ ...activities, settleSchedules: async () => {} }));
+    await archive(env, [0, 1].flatMap((hour) => ['a', 'b', 'c', 'd'].map((user) => eventOf(user, at(hour)))), -1); // biome-ignore format: one list
+    for (const { view } of kinds) await run(backfill, { view: view.name, end: formatTimestamp(at(1)) });
+    const twice = [eventOf('a', at(2)), eventOf('a', at(2))];
+    await archive(env, [...twice, eventOf('b', at(2), { score: 5_000 }), eventOf('c', at(2)), eventOf('d', at(2)), eventOf('e', at(2), { score: null })], -2); // biome-ignore format: one list
+  });
+
+  test.each(kinds)(
+    '$type: a tick, and a backfill',
+    async ({ type, view, hour, observed, ofAll = observed }) => {
+      const before = await readStored(env, view);
+      expect(before.onlineTick).toBe(at(1));
+      const blocked = (figure: number) => ({
+        cause: {
+          cause: {
+            type: 'FS_EXPECTATION_FAILED',
+            details: [{ expectation: expect.stringMatching(`^${type}`), observed: expect.closeTo(figure) }],
+          },
+        },
+      });
+      const until = formatTimestamp(at(hour));
+      await expect(run(materialize, { view: view.name, tick: until })).rejects.toMatchObject(
+        blocked(observed),
+      );
+      await expect(run(backfill, { view: view.name, end: until })).rejects.toMatchObject(blocked(ofAll));
+      const failed = (await resultsOf(env, view.name)).filter(({ passed }) => !passed);
+      expect(failed).toMatchObject([{ what: 'backfill' }, { what: 'tick' }]);
+      const { ticks, onlineTick, progress } = await readStored(env, view);
+      expect([ticks, onlineTick, progress]).toEqual([before.ticks, before.onlineTick, before.progress]);
+    },
+  );
+});
+
 /** The stream of a view, read while the tests of a `describe` run. */
 async function openStream(env: TestEnvironment, view: AggregationView, snapshotEveryMs: number) {
   const { pool } = env.deps;
@@ -511,5 +575,24 @@ describe('streams', async () => {
     await until('running');
     expect((await readStatus(pool)).streams[0]!.reason).toBe(null);
     expect(await checkOnline(env, view)).toBeGreaterThan(0);
+  });
+
+  const block = { severity: 'block' } as const;
+  const busy = Array.from({ length: 4 }, () => eventOf('busy', now - MINUTE));
+  test.each([
+    { of: expected.unique(block), sent: busy.slice(0, 2) },
+    {
+      of: expected.nullRate('last_item', { max: 0, ...block }),
+      sent: [eventOf('new', now, { item: null })],
+    },
+    { of: expected.allowed('visits_30min', { values: [0, 1, 2, 3], ...block }), sent: busy.slice(2) },
+    { of: expected.range('score_sum_1d', { max: 1_000, ...block }), sent: [eventOf('wild', now)] },
+  ])('$of.type pauses', async ({ of, sent }) => {
+    await applyDefinitions(env, streamWorld([expecting(userNow, of)]));
+    await topic.produce(sent.map((event) => message(event)));
+    await until('paused');
+    expect((await readStatus(pool)).streams[0]!.reason).toContain(of.type);
+    await setWanted(pool, 'visits', 'run', 'test');
+    await until('running');
   });
 });
