@@ -466,12 +466,7 @@ async function openStream(env: TestEnvironment, view: AggregationView, snapshotE
   const stop = new AbortController();
   let ended: Promise<unknown>;
 
-  beforeAll(async () => {
-    await applyDefinitions(env, streamWorld([view]));
-    await pool.query(`insert into stream_offset (source, partition, topic) values ('visits', 0, $1)`, [
-      `${env.config.environment}.visits`,
-    ]);
-    await pool.query('insert into view_progress (version_id) select id from view_version');
+  const start = () => {
     ended = Shard.run(
       env.deps,
       { source: 'visits', partition: 0, snapshotEveryMs, runMs: HOUR },
@@ -487,13 +482,21 @@ async function openStream(env: TestEnvironment, view: AggregationView, snapshotE
         report: () => {},
       },
     ).catch((error: unknown) => error);
+  };
+  beforeAll(async () => {
+    await applyDefinitions(env, streamWorld([view]));
+    await pool.query(`insert into stream_offset (source, partition, topic) values ('visits', 0, $1)`, [
+      `${env.config.environment}.visits`,
+    ]);
+    await pool.query('insert into view_progress (version_id) select id from view_version');
+    start();
   });
   afterAll(async () => {
     stop.abort(new Error('stopped'));
     await ended;
     await topic.close();
   });
-  return topic;
+  return { ...topic, start, end: () => ended };
 }
 
 /** Until what came of it in the stream is such. */
@@ -526,6 +529,28 @@ describe('a quiet stream', async () => {
     await topic.produce([message(eventOf('calm', now - HOUR))]);
     await untilRead(env, 2);
     expect((await offsetsOf(env)).state).toBe('running');
+  });
+});
+
+describe('a stream that dies between its snapshots and what comes of them', async () => {
+  const env = await createEnvironment({ temporal: false });
+  const { pool } = env.deps;
+  const view = expecting(userNow, expected.range('score_sum_1d', { max: 10 }), expected.unique());
+  const stream = await openStream(env, view, 300);
+
+  test('leaves that to the next', async () => {
+    await pool.query(`create function die() returns trigger language plpgsql as $$ begin
+      if new.observed > 0 then raise 'died'; end if; return new; end $$`);
+    await pool.query(
+      'create trigger die before insert on expectation_result for each row execute function die()',
+    );
+    await stream.produce([50, 60].map((score) => message(eventOf('twice', now - HOUR, { score }))));
+    expect(await stream.end()).toMatchObject({ message: expect.stringContaining('died') });
+    expect((await readStored(env, userNow)).snapshots).toHaveLength(1);
+    await pool.query('drop trigger die on expectation_result');
+    stream.start();
+    for (const expectation of ['range of score_sum_1d', 'unique'])
+      await untilTold(env, { expectation, observed: 1, passed: false });
   });
 });
 
