@@ -40,8 +40,10 @@ import {
   expects,
   type Judged,
   judgeTick,
+  readRepeated,
   saveJudged,
   saveTickRows,
+  tallyRows,
   type Written,
   warningsOf,
 } from './statistics.js';
@@ -131,7 +133,9 @@ export function createBackfillActivities(deps: Deps) {
       const version = (await getVersion(pool, versionId)) as StoredVersion;
       const written: Written = { versionId, what: 'backfill', reference: String(backfillId) };
       return beating(async () => {
-        const tally = await readTally(pool, version, backfillId);
+        let tally = await readTally(pool, version, backfillId);
+        if (version.kind === 'aggregation' && tally?.isWhole === false)
+          tally = await recount(pool, version as AggregationVersion, { start, end, sequence });
         const judged = tally && (await judgeBackfill(pool, version, tally, end));
         const verdicts = judged?.verdicts ?? [];
         const blocked = blockedBy(version, `backfill ${backfillId}`, verdicts);
@@ -204,7 +208,7 @@ async function computeRange(
   })) {
     const { rows, state } = computeEntity(compiled, one.events, span);
     await output.add(one, rows, state, one.events.length);
-    if (isUnique) tally.repeated += countRepeated(compiled, one.events, () => true);
+    if (isUnique) tally.addRepeated(countRepeated(compiled, one.events, () => true));
     await turn();
   }
   await output.flush();
@@ -229,6 +233,20 @@ async function readTally(pool: Pool, version: StoredVersion, backfillId: number)
     if (rows.length < TALLIES_AT_ONCE) return tally;
     after = rows.at(-1)!.chunk;
   }
+}
+
+/** Of its rows as they are stored: something is expected of them by now that was not when a chunk was counted. */
+async function recount(
+  pool: Pool,
+  version: AggregationVersion,
+  { start, end, sequence }: { start: number; end: number; sequence: number },
+): Promise<Tally> {
+  const tally = await transaction(pool, (client) =>
+    tallyRows(client, version, { after: start - 1, until: end, newest: false }),
+  );
+  if (expects(version, 'unique'))
+    tally.addRepeated(await readRepeated(pool, compileVersion(version), { sequence, signal: cancellationSignal() }, () => true)); // biome-ignore format: one thing
+  return tally;
 }
 
 /** Age and number of rows by its last tick. A sql view's ticks were judged one by one. */

@@ -155,16 +155,13 @@ export function createMaterializeActivities(deps: Deps) {
     /** Computes a part and counts what it would write. */
     async lookAtPart(input: MaterializePart): Promise<void> {
       const version = (await getVersion(pool, input.versionId)) as AggregationVersion;
-      const work = compileVersion(version);
-      const span = spanOf(input);
+      const { until } = spanOf(input);
       await beating(async () => {
-        const tally = new Tally(version.view);
-        const compute = version.view.mode.type === 'batch' ? sweepBatch : sweepStreaming;
-        await compute(deps, work, span, lookingSink({ tally, until: span.until }));
+        const tally = await lookAt(deps, compileVersion(version), input);
         await pool.query(
           `insert into tick_tally (version_id, until_ms, part, tally) values ($1, $2, $3, $4)
            on conflict (version_id, until_ms, part) do update set tally = excluded.tally`,
-          [version.id, span.until, input.part, Buffer.from(tally.encode())],
+          [version.id, until, input.part, Buffer.from(tally.encode())],
         );
       });
     },
@@ -180,7 +177,11 @@ export function createMaterializeActivities(deps: Deps) {
           [version.id, until, input.parts],
         );
         assert(rows.length === input.parts, `of ${input.parts} parts ${rows.length} were looked at`);
-        for (const { tally: part } of rows) tally.merge(Tally.decode(version.view, part));
+        for (const [part, { tally: bytes }] of rows.entries()) {
+          const seen = Tally.decode(version.view, bytes);
+          // What is expected may have changed since.
+          tally.merge(seen.isWhole ? seen : await lookAt(deps, compileVersion(version), { ...input, part }));
+        }
         await countRepeatedAt(deps, version, tally, input);
         const judged = await judgeTick(pool, version, tally, until);
         const blocked = blockedBy(version, `tick ${input.until}`, judged.verdicts);
@@ -256,6 +257,15 @@ async function sqlPart(
   }
 }
 
+async function lookAt(deps: Deps, work: Compiled, input: MaterializePart): Promise<Tally> {
+  const { view } = work.version;
+  const span = spanOf(input);
+  const tally = new Tally(view);
+  const compute = view.mode.type === 'batch' ? sweepBatch : sweepStreaming;
+  await compute(deps, work, span, lookingSink({ tally, until: span.until }));
+  return tally;
+}
+
 /** Of the rows that the ticks have brought. */
 async function tallyTicks(deps: Deps, version: AggregationVersion, input: TicksInput): Promise<Judged> {
   const [after, until] = [parseMoment(input.after), parseMoment(input.until)];
@@ -277,11 +287,13 @@ async function countRepeatedAt(
   if (!expects(version, 'unique')) return;
   const arrivedAfterMs = parseMoment(after);
   const arrivedUntilMs = parseMoment(until) + cadenceOf(version).settleMs;
-  tally.repeated = await readRepeated(
-    pool,
-    compileVersion(version),
-    { sequence, arrivedAfterMs, arrivedUntilMs, signal: cancellationSignal() },
-    ({ arrivedAt }) => arrivedAt > arrivedAfterMs && arrivedAt <= arrivedUntilMs,
+  tally.addRepeated(
+    await readRepeated(
+      pool,
+      compileVersion(version),
+      { sequence, arrivedAfterMs, arrivedUntilMs, signal: cancellationSignal() },
+      ({ arrivedAt }) => arrivedAt > arrivedAfterMs && arrivedAt <= arrivedUntilMs,
+    ),
   );
 }
 

@@ -12,6 +12,7 @@ import { FeatureStoreError } from '../core/error.js';
 import type { FeatureValue, List, Value } from '../core/event.js';
 import { narrow } from '../core/int64.js';
 import { encodeSqlRecord } from '../core/record.js';
+import type { Tally } from '../core/tally.js';
 import { formatTimestamp, parseTimestamp } from '../core/time.js';
 import { answerColumns, answerMisfits, authorClient, declareAnswers } from '../registry/author-database.js';
 import type { ViewVersion } from '../registry/resolve.js';
@@ -55,7 +56,8 @@ export async function writeSqlTick(
       judged = await transaction(deps.pool, async (client) => {
         await client.query(`set local statement_timeout = ${QUERY_MS}`);
         counts.rows = await insertChangedRows(client, version, lines);
-        const found = await judgeRows(client, version, tickMs, rows.length);
+        const newestMs = rows.reduce<number | null>((newest, { eventMs }) => Math.max(newest ?? eventMs, eventMs), null); // biome-ignore format: one thing
+        const found = await judgeRows(client, version, tickMs, { rows: rows.length, newestMs });
         if (blockedBy(version, '', found.verdicts)) throw new Blocked(found);
         await saveJudged(client, tickWritten(version, tickMs), found);
         await saveTickRows(client, version, tickMs, rows.length);
@@ -68,7 +70,7 @@ export async function writeSqlTick(
     }
   }
   judged ??= await transaction(deps.pool, async (client) =>
-    judgeRows(client, version, tickMs, await findTickRows(client, version, tickMs)),
+    judgeRows(client, version, tickMs, await findAnswer(client, version, tickMs)),
   );
   counts.records = await writeSqlRecords(deps, version, { tickMs });
   return { ...judged, counts };
@@ -81,17 +83,29 @@ class Blocked extends Error {
   }
 }
 
-/** By the rows that changed; how many there are, by all that the query gave. @param answered null: not known any more */
+/** By the rows that changed; how many there are, and how old, by all that the query gave. */
 async function judgeRows(
   client: PoolClient,
   version: SqlVersion,
   tickMs: number,
-  answered: number | null,
+  answered: Pick<Tally, 'rows' | 'newestMs'>,
 ): Promise<Judged> {
   const after = tickMs - version.view.cadenceMs;
   const tally = await tallyRows(client, version, { after, until: tickMs, newest: false });
-  tally.rows = answered ?? 0;
-  return judgeTick(client, version, tally, tickMs);
+  return judgeTick(client, version, Object.assign(tally, answered), tickMs);
+}
+
+/** What is known of it once its rows are written. */
+async function findAnswer(
+  client: PoolClient,
+  version: SqlVersion,
+  tickMs: number,
+): Promise<Pick<Tally, 'rows' | 'newestMs'>> {
+  const { rows } = await client.query<{ newestMs: number | null }>(
+    `select max(event_ms) as "newestMs" from ${rowsTable(version.id)} where tick_ms <= $1`,
+    [tickMs],
+  );
+  return { rows: (await findTickRows(client, version, tickMs)) ?? 0, ...rows[0]! };
 }
 
 /** The newest row of each entity, or those of one tick, as records online. */

@@ -241,18 +241,24 @@ export async function findTickRows(
 
 const ENTITIES_AT_ONCE = 500;
 
-/** Repeated events (core/tally.ts) among those of a range, in the archive up to its sequence; `isNew`: those that count, of all of an entity. */
+/**
+ * Repeated events (core/tally.ts) among those of a range, in the archive up to its sequence. It reads the whole archive of each entity.
+ * @param isNew those that count, of all of an entity @param sign called for each: what tells that the work lives
+ */
 export async function readRepeated(
   pool: Pool,
   { version, compiled }: Compiled,
   range: ReadOptions,
   isNew: (event: Event) => boolean,
+  sign: () => void = () => {},
 ): Promise<number> {
   const of = { source: version.source, entity: version.entity, keyColumns: version.view.key };
   const columns = columnsRead(version.view, version.source);
   const hashes = new Set<bigint>();
-  for await (const { keyHash, events } of readEvents(pool, of, { ...range, columns }))
+  for await (const { keyHash, events } of readEvents(pool, of, { ...range, columns })) {
     if (events.some((event) => compiled.accepts(event))) hashes.add(keyHash);
+    sign();
+  }
   const all = [...hashes];
   const { sequence, signal } = range;
   let repeated = 0;
@@ -262,7 +268,9 @@ export async function readRepeated(
       columns,
       hashes: all.slice(i, i + ENTITIES_AT_ONCE),
       ...(signal && { signal }),
-    }))
+    })) {
       repeated += countRepeated(compiled, events, isNew);
+      sign();
+    }
   return repeated;
 }

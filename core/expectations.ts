@@ -111,14 +111,12 @@ export function breakingValue(expectation: Expectation): ((value: FeatureValue) 
 
 // ---------------------------------------------------------------- all that was written
 
-/** Of each expectation that can be told by it; `freshness` and `rowCount` by the facts. */
+/** Of each expectation, by a tally that is whole; of `freshness` and `rowCount` by the facts. */
 export function judge(view: StoredView, tally: Tally, facts: Facts): Verdict[] {
-  return (view.expectations ?? []).flatMap((expectation) => {
-    const found = observe(expectation, tally, facts);
-    if (found === null) return [];
-    const { observed, allowed, said, passed = observed !== null && observed <= allowed } = found;
+  return (view.expectations ?? []).map((expectation) => {
+    const { observed, allowed, said, passed = observed !== null && observed <= allowed } = observe(expectation, tally, facts); // biome-ignore format: one thing
     const feature = 'feature' in expectation ? expectation.feature : null;
-    return [{ expectation: nameOf(expectation), feature, severity: expectation.severity, passed, observed, allowed, said }]; // biome-ignore format: one thing
+    return { expectation: nameOf(expectation), feature, severity: expectation.severity, passed, observed, allowed, said }; // biome-ignore format: one thing
   });
 }
 
@@ -130,8 +128,7 @@ interface Observed {
   passed?: boolean;
 }
 
-/** null: it cannot be told. */
-function observe(expectation: Expectation, tally: Tally, facts: Facts): Observed | null {
+function observe(expectation: Expectation, tally: Tally, facts: Facts): Observed {
   switch (expectation.type) {
     case 'nullRate': {
       const { count, nulls } = tally.summaryOf(expectation.feature);
@@ -142,17 +139,14 @@ function observe(expectation: Expectation, tally: Tally, facts: Facts): Observed
     case 'range':
     case 'allowed': {
       const broken = tally.brokenBy(expectation);
-      if (broken === null) return null;
       const { count, nulls } = tally.summaryOf(expectation.feature);
       const what = expectation.type === 'range' ? `lie outside of ${range(expectation)}` : `are none of ${list(expectation.values)}`; // biome-ignore format: one thing
       return { observed: broken, allowed: 0, said: `${broken} of ${count - nulls} values ${what}` };
     }
-    case 'unique':
-      return {
-        observed: tally.repeated,
-        allowed: 0,
-        said: `${tally.repeated} events have the entity and timestamp of another`,
-      };
+    case 'unique': {
+      const repeated = tally.brokenBy(expectation);
+      return { observed: repeated, allowed: 0, said: `${repeated} events have the entity and timestamp of another` }; // biome-ignore format: one thing
+    }
     case 'freshness': {
       const { newestMs, nowMs } = facts;
       const allowed = expectation.maxAgeMs;

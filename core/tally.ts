@@ -3,6 +3,7 @@
  * that of the whole, and it goes from process to process as bytes. Nothing in it depends on order, but which of the rare values
  * are among a summary's most frequent.
  */
+import { assert } from './assert.js';
 import { canonicalJson } from './canonical.js';
 import { ByteReader, ByteWriter } from './codec/bytes.js';
 import type { CompiledView } from './compile.js';
@@ -20,29 +21,29 @@ import {
 } from './statistics.js';
 import { withoutRetracted } from './sweep.js';
 
-const LAYOUT = 1;
+const LAYOUT = 2;
 
 export class Tally {
   /** Those by which `rowCount` is told: of the newest tick, or of a round of a stream. */
   rows = 0;
   /** Of the newest event in the rows; null: none has one. */
   newestMs: number | null = null;
-  /** Events that have the entity and timestamp of one counted before. */
-  repeated = 0;
   readonly #view: StoredView;
   /** As the view's features. */
   readonly #summaries: Summary[];
-  /** Of the expectations about single values. */
+  /** Of the expectations about single values and events. */
   readonly #counters: Counter[];
 
   constructor(view: StoredView) {
     this.#view = view;
     this.#summaries = view.features.map(({ type }) => createSummary(type));
-    this.#counters = (view.expectations ?? []).flatMap((expectation) => {
+    this.#counters = (view.expectations ?? []).flatMap((expectation): Counter[] => {
+      const name = counterName(expectation);
+      if (expectation.type === 'unique') return [{ name, index: -1, isBreaking: null, broken: 0 }];
       const isBreaking = breakingValue(expectation);
       if (isBreaking === null || !('feature' in expectation)) return [];
-      const index = view.features.findIndex(({ name }) => name === expectation.feature);
-      return [{ name: canonicalJson(expectation), index, isBreaking, broken: 0 }];
+      const index = view.features.findIndex((feature) => feature.name === expectation.feature);
+      return [{ name, index, isBreaking, broken: 0 }];
     });
   }
 
@@ -52,13 +53,18 @@ export class Tally {
     this.#seen(eventMs);
     for (let i = 0; i < this.#summaries.length; i++) addValue(this.#summaries[i]!, values[i] ?? null);
     for (const counter of this.#counters)
-      if (counter.broken !== null && counter.isBreaking(values[counter.index] ?? null)) counter.broken += 1;
+      if (counter.broken !== null && counter.isBreaking?.(values[counter.index] ?? null)) counter.broken += 1;
+  }
+
+  /** @param events that have the entity and timestamp of another */
+  addRepeated(events: number): void {
+    for (const counter of this.#counters)
+      if (counter.broken !== null && counter.isBreaking === null) counter.broken += events;
   }
 
   /** Adds one of the same version, of other expectations perhaps. */
   merge(other: Tally): void {
     this.rows += other.rows;
-    this.repeated += other.repeated;
     this.#seen(other.newestMs);
     this.#summaries.forEach((summary, index) => {
       mergeSummary(summary, other.#summaries[index]!);
@@ -78,21 +84,27 @@ export class Tally {
     return this.#summaries[this.#view.features.findIndex(({ name }) => name === feature)]!;
   }
 
-  /** How many values break it; null: a part was counted before it was expected. */
-  brokenBy(expectation: Expectation): number | null {
-    const name = canonicalJson(expectation);
-    return this.#counters.find((counter) => counter.name === name)?.broken ?? null;
+  /** False: a part was counted before something was expected that cannot be told without it. */
+  get isWhole(): boolean {
+    return this.#counters.every(({ broken }) => broken !== null);
+  }
+
+  /** How many values or events break it. */
+  brokenBy(expectation: Expectation): number {
+    const name = counterName(expectation);
+    const broken = this.#counters.find((counter) => counter.name === name)?.broken ?? null;
+    assert(broken !== null, `${name} was not counted`);
+    return broken;
   }
 
   /**
-   * u8 layout | varint rows | varint repeated | u8 has newest, signed newest | per feature, in the version's order: bytes of its summary |
-   * varint counted expectations | per: text canonical JSON, varint broken
+   * u8 layout | varint rows | u8 has newest, signed newest | per feature, in the version's order: bytes of its summary |
+   * varint counted expectations | per: text canonical JSON of no severity, varint broken
    */
   encode(): Uint8Array {
     const writer = new ByteWriter();
     writer.u8(LAYOUT);
     writer.varint(this.rows);
-    writer.varint(this.repeated);
     writer.u8(this.newestMs === null ? 0 : 1);
     if (this.newestMs !== null) writer.signed(this.newestMs);
     for (const summary of this.#summaries) writer.bytes(encodeSummary(summary));
@@ -115,7 +127,6 @@ export class Tally {
       }); // biome-ignore format: one thing
     const tally = new Tally(view);
     tally.rows = reader.varint();
-    tally.repeated = reader.varint();
     if (reader.u8() === 1) tally.newestMs = reader.signed();
     tally.#summaries.forEach((_, index) => {
       tally.#summaries[index] = decodeSummary(reader.take());
@@ -135,9 +146,13 @@ interface Counter {
   name: string;
   /** Of the feature. */
   index: number;
-  isBreaking: (value: FeatureValue) => boolean;
+  /** null: it is about events. */
+  isBreaking: ((value: FeatureValue) => boolean) | null;
   broken: number | null;
 }
+
+/** What blocks is counted as what warns is. */
+const counterName = (expectation: Expectation): string => canonicalJson({ ...expectation, severity: null });
 
 /**
  * How many of an entity's events have the timestamp of another, beyond the first at each; what was retracted aside.

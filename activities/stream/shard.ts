@@ -268,7 +268,9 @@ export class Shard {
       const version = (await getVersion(this.#deps.pool, id)) as AggregationVersion;
       const progress = (await findProgress(this.#deps.pool, id))!;
       const states = new ViewStates(this.#deps, compileVersion(version));
-      this.#rounds.set(id, { until: progress.sequence, rows: null });
+      const counted = await this.#findCounted(id);
+      if (counted) states.resumeTally(counted.tally);
+      this.#rounds.set(id, { until: counted?.after ?? progress.sequence, rows: null });
       await this.#catchUp(id, states, progress.sequence, sequence);
       this.#views.set(id, states);
     }
@@ -502,7 +504,36 @@ export class Shard {
           where version_id = any ($1)`,
         [[...this.#views.keys()], this.#folded, this.#greatest],
       );
+      for (const [id, { tally }] of this.#views)
+        if (tally !== null)
+          await this.#saveCounted(client, id, { after: this.#rounds.get(id)!.until, tally });
     });
+  }
+
+  /** What is in the snapshots and not judged yet, for whoever reads on; null: all of it is. */
+  async #saveCounted(
+    client: PoolClient,
+    versionId: number,
+    counted: { after: number; tally: Tally } | null,
+  ): Promise<void> {
+    await client.query(
+      'update stream_attached set counted_after = $3, tally = $4 where version_id = $1 and partition = $2',
+      [
+        versionId,
+        this.#options.partition,
+        counted?.after ?? null,
+        counted && Buffer.from(counted.tally.encode()),
+      ],
+    );
+  }
+
+  async #findCounted(versionId: number): Promise<{ after: number; tally: Buffer } | null> {
+    const { rows } = await this.#deps.pool.query<{ after: number; tally: Buffer }>(
+      `select counted_after as after, tally from stream_attached
+        where version_id = $1 and partition = $2 and counted_after is not null`,
+      [versionId, this.#options.partition],
+    );
+    return rows[0] ?? null;
   }
 
   /** Snapshots, and what is to be said of all that was written since the last round: of events one by one there is nothing to expect. */
@@ -531,11 +562,14 @@ export class Shard {
     const { until, rows } = this.#rounds.get(version.id)!;
     this.#rounds.set(version.id, { until: this.#folded, rows: this.#isWhole ? tally.rows : null });
     if (expects(version, 'unique'))
-      tally.repeated = await readRepeated(
-        this.#deps.pool,
-        states.work,
-        { sequence: this.#folded, sequenceAfter: until, signal: this.#signal },
-        ({ sequence }) => sequence > until,
+      tally.addRepeated(
+        await readRepeated(
+          this.#deps.pool,
+          states.work,
+          { sequence: this.#folded, sequenceAfter: until, signal: this.#signal },
+          ({ sequence }) => sequence > until,
+          () => this.#tell('running'),
+        ),
       );
     const newestMs = await this.#newestOf(version.id);
     const verdicts = judge(version.view, tally, {
@@ -552,6 +586,7 @@ export class Shard {
       await this.#fence(client);
       const reference = `${partition}/${this.#folded}`;
       await saveVerdicts(client, { versionId: version.id, what: 'stream', reference }, verdicts);
+      await this.#saveCounted(client, version.id, null);
       if (blocked) await pauseStream(client, source, blocked.message);
     });
   }

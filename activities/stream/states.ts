@@ -70,7 +70,18 @@ export class ViewStates {
     return this.#work;
   }
 
-  /** What was written since the last time, each time an entity was: as it stood then. */
+  /** What was written since it was last taken, each time an entity was: as it stood then. */
+  get tally(): Tally | null {
+    return this.#tally;
+  }
+
+  /** Goes on from what another counted, unless something else is expected by now. */
+  resumeTally(bytes: Uint8Array): void {
+    const tally = this.#tally && Tally.decode(this.#work.version.view, bytes);
+    if (tally?.isWhole) this.#tally = tally;
+  }
+
+  /** The next one begins. */
   takeTally(): Tally | null {
     const tally = this.#tally;
     this.#tally = newTally(this.#work);

@@ -153,16 +153,16 @@ describe('what comes of some rows', () => {
     expect(judge(view, merged, facts).map(({ observed }) => observed)).toEqual([1, 2]);
   });
 
-  test('what was not expected yet when a part was written cannot be told of the whole', () => {
-    const before = viewWith([expected.range('user_orders', { min: 0 })]);
-    const after = viewWith([
-      expected.range('user_orders', { min: 1 }),
-      expected.nullRate('user_orders', { max: 1 }),
-    ]);
-    const tally = Tally.decode(after, tallyOf(before).encode());
-    tally.merge(tallyOf(after));
-    expect(judge(after, tally, facts).map(({ expectation }) => expectation)).toEqual([
-      'nullRate of user_orders',
-    ]);
-  });
+  test.each<{ why: string; before: Expectation[]; after: Expectation[]; isWhole: boolean }>([
+    { why: 'another range', before: [expected.range('user_orders', { min: 0 })], after: [expected.range('user_orders', { min: 1 })], isWhole: false },
+    { why: 'values that are allowed', before: [], after: [expected.allowed('user_country', { values: ['DE'] })], isWhole: false },
+    { why: 'uniqueness', before: [], after: [expected.unique()], isWhole: false },
+    { why: 'what is counted of everything', before: [], after: [expected.nullRate('user_orders', { max: 1 }), expected.freshness({ maxAge: '1h' }), expected.rowCount({ maxChange: 1 })], isWhole: true },
+    { why: 'that it blocks', before: [expected.range('user_orders', { min: 0 }), expected.unique()], after: [expected.unique({ severity: 'block' }), expected.range('user_orders', { min: 0, severity: 'block' })], isWhole: true },
+  ])('a part that was counted before $why was expected', ({ before, after, isWhole }) => {
+    const tally = Tally.decode(viewWith(after), tallyOf(viewWith(before)).encode());
+    expect(tally.isWhole).toBe(isWhole);
+    tally.merge(tallyOf(viewWith(after)));
+    expect(tally.isWhole).toBe(isWhole);
+  }); // biome-ignore format: a table
 });

@@ -54,7 +54,7 @@ const resultsOf = async ({ deps }: TestEnvironment, view: string) =>
 
 let added = 0;
 /** An event of a user, beside those that were made. */
-function eventOf(user: string, at: number, columns: { cents?: number; score?: number } = {}, arrivedAt = at): MadeEvent {
+function eventOf(user: string, at: number, columns: { cents?: number; score?: number | null; item?: null } = {}, arrivedAt = at): MadeEvent {
   const row = { user_id: user, store: 1, kind: 'view', item: 'a', cents: 1, score: 1, ref: null, taste: null, marks: null, ...columns };
   const id = `added-${++added}`;
   const values = { ...row, visit_id: id, happened_at: at, seen_at: arrivedAt } as Record<string, MadeEvent['values'][number]>;
@@ -84,12 +84,20 @@ describe('ticks', async () => {
       args: [{ view: 'user_hourly', tick: formatTimestamp(at) }],
     });
   const failure = { cause: { cause: { type: 'FS_EXPECTATION_FAILED' } } };
+  let meanwhile = async (): Promise<void> => {};
 
   beforeAll(async () => {
     await applyDefinitions(env, definitionsOf(expecting(userHourly, ...warns, limit(1_000_000))));
     await archive(env, events.filter(early), -1);
     // every activity twice, and ticks when this test says so
-    await env.startWorkers((activities) => ({ ...repeating(activities), settleSchedules: async () => {} }));
+    await env.startWorkers((activities) => {
+      const twice = repeating(activities);
+      return {
+        ...twice,
+        settleSchedules: async () => {},
+        lookAtPart: (part) => twice.lookAtPart(part).then(meanwhile),
+      };
+    });
     await env.client.workflow.execute(backfill, {
       workflowId: 'backfill/user_hourly',
       taskQueue: `${env.config.environment}-batch`,
@@ -218,6 +226,11 @@ describe('ticks', async () => {
     const told = (await resultsOf(env, 'user_hourly')).find(({ expectation }) => expectation === 'unique');
     expect(told).toMatchObject({ reference: formatTimestamp(at), observed: repeated.length, passed: false });
   });
+
+  test('what is expected of a tick once it was looked at is looked at too', async () => {
+    meanwhile = () => applyDefinitions(env, definitionsOf(expecting(userHourly, limit(-1))));
+    await expect(tick(half + 31 * HOUR)).rejects.toMatchObject(failure);
+  });
 });
 
 describe('how many rows a tick has', async () => {
@@ -276,7 +289,14 @@ describe('how many rows a tick has', async () => {
 describe('backfills', async () => {
   const env = await createEnvironment();
   beforeAll(async () => {
-    await env.startWorkers();
+    await env.startWorkers((activities) => ({
+      ...activities,
+      backfillChunk: async (chunk) => {
+        const counts = await activities.backfillChunk(chunk);
+        await meanwhile();
+        return counts;
+      },
+    }));
     await apply(definitionsOf(userHourly));
     await archive(env, events, -1);
   });
@@ -321,13 +341,15 @@ describe('backfills', async () => {
     });
   });
 
+  const start = () =>
+    env.client.workflow.execute(backfill, {
+      workflowId: `backfill/${randomUUID()}`,
+      taskQueue: `${env.config.environment}-batch`,
+      args: [{ view: 'user_hourly', eventsPerChunk: 300 }],
+    });
+  let meanwhile = async (): Promise<void> => {};
+
   test('one that blocks can be asked for again, and is computed anew with what is expected by then', async () => {
-    const start = () =>
-      env.client.workflow.execute(backfill, {
-        workflowId: `backfill/${randomUUID()}`,
-        taskQueue: `${env.config.environment}-batch`,
-        args: [{ view: 'user_hourly', eventsPerChunk: 300 }],
-      });
     const few = expected.allowed('visits_1h', { values: [0], severity: 'block' });
     await applyDefinitions(env, definitionsOf(expecting(userHourly, few), visitDaily));
     for (const again of [1, 2])
@@ -342,6 +364,99 @@ describe('backfills', async () => {
     expect((await start()).finished).toBe(true);
     expect((await readStored(env, userHourly)).ticks.length).toBeGreaterThan(0);
   });
+
+  test('what is expected of one while it runs is told of all its rows', async () => {
+    const say = (severity: Expectation['severity']) =>
+      applyDefinitions(
+        env,
+        definitionsOf(
+          expecting(userHourly, expected.range('visits_1h', { max: 0, severity }), expected.unique()),
+          visitDaily,
+        ),
+      );
+    const told = async () => {
+      const results = await resultsOf(env, 'user_hourly');
+      const newest = results.filter(({ reference }) => reference === results[0]!.reference);
+      return new Map(newest.map(({ expectation, observed }) => [expectation, observed]));
+    };
+    await archive(env, [eventOf('u0', half, {}, Date.now())], -2); // so that it is another one
+    meanwhile = () => say('block');
+    await expect(start()).rejects.toMatchObject({
+      cause: { cause: { type: 'FS_EXPECTATION_FAILED' } },
+    });
+    const recounted = await told();
+    expect([...recounted.keys()]).toEqual(['unique', 'range of visits_1h']);
+    expect(recounted.get('unique')).toBeGreaterThan(0);
+
+    meanwhile = async () => {};
+    await say('warn');
+    await start();
+    expect(await told()).toEqual(recounted);
+  });
+});
+
+describe('each kind blocks', async () => {
+  const env = await createEnvironment();
+  const block = { severity: 'block' } as const;
+  // The hour 2 breaks the first four; after it nothing comes.
+  const kinds = [
+    { of: expected.nullRate('score_mean', { max: 0, ...block }), hour: 2, observed: 1 / 5, ofAll: 1 / 13 },
+    { of: expected.range('score_mean', { max: 100, ...block }), hour: 2, observed: 1 },
+    { of: expected.allowed('visits_1h', { values: [0, 1], ...block }), hour: 2, observed: 1 },
+    { of: expected.unique(block), hour: 2, observed: 1 },
+    { of: expected.freshness({ maxAge: '3h', ...block }), hour: 6, observed: 4 * HOUR },
+    { of: expected.rowCount({ maxChange: 0.5, ...block }), hour: 6, observed: 1 },
+  ].map(({ of, ...rest }) => {
+    const features = userHourly.features.filter(({ name }) => name === 'visits_1h' || name === 'score_mean');
+    const view: AggregationView = {
+      ...userHourly,
+      name: `user_${of.type.toLowerCase()}`,
+      features,
+      expectations: [of],
+    };
+    return { type: of.type, view, ...rest };
+  });
+  const run = (workflow: typeof materialize | typeof backfill, input: object): Promise<unknown> =>
+    env.client.workflow.execute(workflow as typeof materialize, {
+      workflowId: randomUUID(),
+      taskQueue: `${env.config.environment}-batch`,
+      args: [input as { view: string }],
+    });
+  const at = (hour: number): number => half + hour * HOUR;
+
+  beforeAll(async () => {
+    await applyDefinitions(env, definitionsOf(...kinds.map(({ view }) => view)));
+    await env.startWorkers((activities) => ({ ...activities, settleSchedules: async () => {} }));
+    await archive(env, [0, 1].flatMap((hour) => ['a', 'b', 'c', 'd'].map((user) => eventOf(user, at(hour)))), -1); // biome-ignore format: one list
+    for (const { view } of kinds) await run(backfill, { view: view.name, end: formatTimestamp(at(1)) });
+    const twice = [eventOf('a', at(2)), eventOf('a', at(2))];
+    await archive(env, [...twice, eventOf('b', at(2), { score: 5_000 }), eventOf('c', at(2)), eventOf('d', at(2)), eventOf('e', at(2), { score: null })], -2); // biome-ignore format: one list
+  });
+
+  test.each(kinds)(
+    '$type: a tick, and a backfill',
+    async ({ type, view, hour, observed, ofAll = observed }) => {
+      const before = await readStored(env, view);
+      expect(before.onlineTick).toBe(at(1));
+      const blocked = (figure: number) => ({
+        cause: {
+          cause: {
+            type: 'FS_EXPECTATION_FAILED',
+            details: [{ expectation: expect.stringMatching(`^${type}`), observed: expect.closeTo(figure) }],
+          },
+        },
+      });
+      const until = formatTimestamp(at(hour));
+      await expect(run(materialize, { view: view.name, tick: until })).rejects.toMatchObject(
+        blocked(observed),
+      );
+      await expect(run(backfill, { view: view.name, end: until })).rejects.toMatchObject(blocked(ofAll));
+      const failed = (await resultsOf(env, view.name)).filter(({ passed }) => !passed);
+      expect(failed).toMatchObject([{ what: 'backfill' }, { what: 'tick' }]);
+      const { ticks, onlineTick, progress } = await readStored(env, view);
+      expect([ticks, onlineTick, progress]).toEqual([before.ticks, before.onlineTick, before.progress]);
+    },
+  );
 });
 
 /** The stream of a view, read while the tests of a `describe` run. */
@@ -351,12 +466,7 @@ async function openStream(env: TestEnvironment, view: AggregationView, snapshotE
   const stop = new AbortController();
   let ended: Promise<unknown>;
 
-  beforeAll(async () => {
-    await applyDefinitions(env, streamWorld([view]));
-    await pool.query(`insert into stream_offset (source, partition, topic) values ('visits', 0, $1)`, [
-      `${env.config.environment}.visits`,
-    ]);
-    await pool.query('insert into view_progress (version_id) select id from view_version');
+  const start = () => {
     ended = Shard.run(
       env.deps,
       { source: 'visits', partition: 0, snapshotEveryMs, runMs: HOUR },
@@ -372,13 +482,21 @@ async function openStream(env: TestEnvironment, view: AggregationView, snapshotE
         report: () => {},
       },
     ).catch((error: unknown) => error);
+  };
+  beforeAll(async () => {
+    await applyDefinitions(env, streamWorld([view]));
+    await pool.query(`insert into stream_offset (source, partition, topic) values ('visits', 0, $1)`, [
+      `${env.config.environment}.visits`,
+    ]);
+    await pool.query('insert into view_progress (version_id) select id from view_version');
+    start();
   });
   afterAll(async () => {
     stop.abort(new Error('stopped'));
     await ended;
     await topic.close();
   });
-  return topic;
+  return { ...topic, start, end: () => ended };
 }
 
 /** Until what came of it in the stream is such. */
@@ -411,6 +529,28 @@ describe('a quiet stream', async () => {
     await topic.produce([message(eventOf('calm', now - HOUR))]);
     await untilRead(env, 2);
     expect((await offsetsOf(env)).state).toBe('running');
+  });
+});
+
+describe('a stream that dies between its snapshots and what comes of them', async () => {
+  const env = await createEnvironment({ temporal: false });
+  const { pool } = env.deps;
+  const view = expecting(userNow, expected.range('score_sum_1d', { max: 10 }), expected.unique());
+  const stream = await openStream(env, view, 300);
+
+  test('leaves that to the next', async () => {
+    await pool.query(`create function die() returns trigger language plpgsql as $$ begin
+      if new.observed > 0 then raise 'died'; end if; return new; end $$`);
+    await pool.query(
+      'create trigger die before insert on expectation_result for each row execute function die()',
+    );
+    await stream.produce([50, 60].map((score) => message(eventOf('twice', now - HOUR, { score }))));
+    expect(await stream.end()).toMatchObject({ message: expect.stringContaining('died') });
+    expect((await readStored(env, userNow)).snapshots).toHaveLength(1);
+    await pool.query('drop trigger die on expectation_result');
+    stream.start();
+    for (const expectation of ['range of score_sum_1d', 'unique'])
+      await untilTold(env, { expectation, observed: 1, passed: false });
   });
 });
 
@@ -460,5 +600,24 @@ describe('streams', async () => {
     await until('running');
     expect((await readStatus(pool)).streams[0]!.reason).toBe(null);
     expect(await checkOnline(env, view)).toBeGreaterThan(0);
+  });
+
+  const block = { severity: 'block' } as const;
+  const busy = Array.from({ length: 4 }, () => eventOf('busy', now - MINUTE));
+  test.each([
+    { of: expected.unique(block), sent: busy.slice(0, 2) },
+    {
+      of: expected.nullRate('last_item', { max: 0, ...block }),
+      sent: [eventOf('new', now, { item: null })],
+    },
+    { of: expected.allowed('visits_30min', { values: [0, 1, 2, 3], ...block }), sent: busy.slice(2) },
+    { of: expected.range('score_sum_1d', { max: 1_000, ...block }), sent: [eventOf('wild', now)] },
+  ])('$of.type pauses', async ({ of, sent }) => {
+    await applyDefinitions(env, streamWorld([expecting(userNow, of)]));
+    await topic.produce(sent.map((event) => message(event)));
+    await until('paused');
+    expect((await readStatus(pool)).streams[0]!.reason).toContain(of.type);
+    await setWanted(pool, 'visits', 'run', 'test');
+    await until('running');
   });
 });

@@ -2,10 +2,10 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { type SqlVersion, writeSqlTick } from '../../activities/sql-view.js';
 import { encodeKey, onlineKey } from '../../core/codec/key.js';
-import type { Definitions, Entity, SqlView } from '../../core/definition.js';
+import type { Definitions, Entity, Expectation, SqlView } from '../../core/definition.js';
 import { readSqlRecord } from '../../core/record.js';
 import { progressKey } from '../../core/serving-plan.js';
-import { DAY, floorTo, formatTimestamp, HOUR } from '../../core/time.js';
+import { DAY, floorTo, formatTimestamp, HOUR, MINUTE } from '../../core/time.js';
 import { bindAsOf } from '../../registry/author-database.js';
 import { resolveView } from '../../registry/resolve.js';
 import { readViewStatistics } from '../../registry/statistics.js';
@@ -104,6 +104,20 @@ const views: Definitions['views'] = [
   },
   ...BROKEN.map(({ name, query }) => priceView(name, query)),
 ];
+const block = { severity: 'block' } as const;
+const KINDS: Array<{ of: Expectation; observed: number }> = [
+  { of: { type: 'nullRate', feature: 'cents', max: 0, ...block }, observed: 1 / 2 },
+  { of: { type: 'range', feature: 'cents', min: 0, max: 1_000, ...block }, observed: 1 },
+  { of: { type: 'allowed', feature: 'cents', values: [1], ...block }, observed: 1 },
+  { of: { type: 'freshness', maxAgeMs: 90 * MINUTE, ...block }, observed: 119 * MINUTE },
+  { of: { type: 'rowCount', maxChange: 0.5, ...block }, observed: 1 },
+];
+for (const { of } of KINDS)
+  views.push({
+    ...priceView(`kind_${of.type.toLowerCase()}`, PRICES.replaceAll('.prices', '.kinds')),
+    reads: [{ table: `${shop}.kinds`, kind: 'append' }],
+    expectations: [of],
+  });
 const definitions: Definitions = { entities: [item], sources: [], views, services: servicesOf(views) };
 
 const setPrice = (id: string, cents: number, at: number) =>
@@ -111,7 +125,7 @@ const setPrice = (id: string, cents: number, at: number) =>
 
 beforeAll(async () => {
   await pool.query(`create table ${shop}.prices (item_id text, cents bigint, valid_from timestamptz)`);
-  for (const table of ['limited', 'counted'])
+  for (const table of ['limited', 'counted', 'kinds'])
     await pool.query(`create table ${shop}.${table} (item_id text, cents bigint, valid_from timestamptz)`);
   await setPrice('a', 100, newest - 3 * DAY);
   await setPrice('b', 200, newest - 5 * HOUR);
@@ -122,7 +136,7 @@ beforeAll(async () => {
   await env.startWorkers((activities) => ({ ...activities, settleSchedules: async () => {} }));
 });
 afterAll(async () => {
-  await pool.query(`drop table if exists ${shop}.prices, ${shop}.limited, ${shop}.counted`);
+  await pool.query(`drop table if exists ${shop}.prices, ${shop}.limited, ${shop}.counted, ${shop}.kinds`);
 });
 
 let runs = 0;
@@ -149,6 +163,11 @@ async function readOnline(view: string) {
     if (record) readings.set(id, readSqlRecord(version.view as SqlView, record));
   }
   return readings;
+}
+
+async function readOnlineTick(view: string): Promise<number> {
+  const { id } = await resolveView(pool, view);
+  return Number(await redis.hget(progressKey(config.environment), String(id)));
 }
 
 const failure = (code: string, more: object = {}) => ({ cause: { cause: { type: code, ...more } } });
@@ -337,6 +356,34 @@ describe('what is expected of a tick', () => {
       max: 2,
       distinct: null,
     });
+  });
+});
+
+describe('each kind blocks', () => {
+  const price = (ids: string[], cents: number | null, at: number) =>
+    pool.query(`insert into ${shop}.kinds select id, $2, $3 from unnest($1::text[]) as id`, [ids, cents, formatTimestamp(at)]); // biome-ignore format: one statement
+  const at = (hours: number): string => formatTimestamp(newest + hours * HOUR);
+  const view = ({ type }: Expectation): string => `kind_${type.toLowerCase()}`;
+
+  beforeAll(async () => {
+    await price(['a', 'b'], 1, newest - 6 * HOUR); // nothing is new at the tick after it
+    for (const { of } of KINDS) await runBackfill(view(of), { start: at(-6), end: at(-5) });
+    await price(['c'], null, newest - 6 * HOUR + MINUTE);
+    await price(['d'], 5_000, newest - 6 * HOUR + MINUTE);
+  });
+
+  test.each(KINDS)('$of.type: a tick, and one of a backfill', async ({ of, observed }) => {
+    const before = await readRows(view(of));
+    const blocked = failure('FS_EXPECTATION_FAILED', {
+      details: [{ expectation: expect.stringMatching(`^${of.type}`), observed: expect.closeTo(observed) }],
+    });
+    const args: [{ view: string; tick: string }] = [{ view: view(of), tick: at(-4) }];
+    await expect(env.client.workflow.execute(materialize, { ...options(), args })).rejects.toMatchObject(
+      blocked,
+    );
+    await expect(runBackfill(view(of), { end: at(-4) })).rejects.toMatchObject(blocked);
+    expect(await readRows(view(of))).toEqual(before);
+    expect(await readOnlineTick(view(of))).toBe(newest - 5 * HOUR);
   });
 });
 
