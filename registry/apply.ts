@@ -167,7 +167,8 @@ export async function readArchived(client: Pool | PoolClient): Promise<Archived>
 /**
  * Keeps the plan and its definitions under its hash, for a workflow that carries the hash alone, gives it its turn and begins its run.
  * One that has its turn, or was activated, keeps it: its run goes on, or another follows. Throws FS_PLAN_STALE when the base has moved,
- * or another plan is being applied; one whose run has ended without activating or abandoning it (terminated by hand) is given up.
+ * a model reads what the plan removes, or another plan is being applied; one whose run has ended without activating or abandoning it
+ * (terminated by hand) is given up.
  *
  * The run begins inside the transaction, under the lock that its first step waits for: a plan that has its turn has a run, or had one.
  * Hence one without a run is never about to get it from another request, and nobody's death leaves a turn that is not used. A run
@@ -187,6 +188,7 @@ export async function savePlan(
     const state = (await findPlanState(client, plan.hash))?.state ?? 'abandoned';
     if (state === 'abandoned') {
       await assertBase(client, plan);
+      await assertUnlocked(client, { plan, definitions });
       const left = await findLeft(client, plan.hash, runs);
       if (left !== null) await giveUp(client, await readPlan(client, left), by);
       // Abandoned just now, by a run that has not ended: it must not be taken for the next.
@@ -241,7 +243,7 @@ function planEntry(action: string, { hash, baseRevision }: Plan, who: string, af
 
 /**
  * Makes the plan's new versions, their tables and the indexes they need; nobody reads them yet. Throws FS_NOT_FOUND for an unknown
- * plan, FS_PLAN_STALE for one that was given up, and when a model reads what the plan removes.
+ * plan, FS_PLAN_STALE for one that was given up.
  */
 export function openRevision(pool: Pool, planHash: string): Promise<OpenedRevision> {
   return transaction(pool, async (client) => {
@@ -254,7 +256,6 @@ export function openRevision(pool: Pool, planHash: string): Promise<OpenedRevisi
         fix: 'plan again and apply that',
         plan: planHash,
       });
-    await assertUnlocked(client, saved);
     for (const source of saved.definitions.sources) await createArchive(client, source);
     const opened: OpenedVersion[] = [];
     for (const change of saved.plan.changes)
@@ -394,7 +395,10 @@ async function assertBase(client: PoolClient, plan: Plan): Promise<void> {
 }
 
 /** Models move while a plan waits and fills, and make no revision: what they read by now stays. */
-async function assertUnlocked(client: PoolClient, { plan, definitions }: SavedPlan): Promise<void> {
+async function assertUnlocked(
+  client: PoolClient,
+  { plan, definitions }: Pick<SavedPlan, 'plan' | 'definitions'>,
+): Promise<void> {
   const before = (await findRevision(client))?.definitions;
   const models = await listLocks(client);
   const problems = [

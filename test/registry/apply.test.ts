@@ -509,15 +509,14 @@ describe('two at once', () => {
     const stale = { code: 'FS_PLAN_STALE', message: expect.stringContaining(says) };
     await apply(definitions());
     const leave = () => removeModel(pool, { model: 'churn', seen: null, by: 'test' });
-    const hash = await save(next);
-    await register({ services: ['checkout'] });
-    await expect(openRevision(pool, hash)).rejects.toMatchObject(stale);
-    await leave();
+    const saving = await planned(next);
+    const hash = await saving();
     await openRevision(pool, hash);
     await register({ services: ['checkout'] }); // while it fills
     const before = await seen();
     await expect(activate(pool, hash, 'test')).rejects.toMatchObject(stale);
     await abandonPlan(pool, hash);
+    await expect(saving()).rejects.toMatchObject(stale);
     expect(await seen()).toEqual(before);
     await leave();
     expect(await apply(next)).toBe(hash);
