@@ -5,11 +5,11 @@
 import { existsSync } from 'node:fs';
 import { readFile } from 'node:fs/promises';
 import { dirname, join, resolve } from 'node:path';
-import { pathToFileURL } from 'node:url';
 import { type Definitions, PolicyFile } from '../core/definition.js';
 import { FeatureStoreError } from '../core/error.js';
 import { isRule, RULES } from '../core/policy.js';
 import { isFeatureStoreError, UsageError } from './errors.js';
+import { evaluate } from './evaluate.js';
 
 export const DEFAULT_FILE = './features.ts';
 export const POLICY_FILE = 'almanac.policy.json';
@@ -42,32 +42,6 @@ export async function loadDefinitions(file: string): Promise<Definitions> {
       file,
     });
   return { ...exported, ...(await loadPolicy(join(dirname(file), POLICY_FILE))) };
-}
-
-/**
- * What the file exports by default; each file anew whenever it is asked for. "almanac" is this very installation, wherever the file lies.
- * SWC translates a hundred times as fast as jiti does by itself, but neither awaits at the top of modules nor tells errors well: what
- * fails in it is done again without.
- */
-async function evaluate(path: string): Promise<unknown> {
-  const [{ createJiti }, { transformSync }, almanac] = await Promise.all([
-    import('jiti'),
-    import('@swc/core'),
-    import('../core/index.js'),
-  ]);
-  const options = { virtualModules: { almanac }, moduleCache: false };
-  const transform = ({ source }: { source: string }): { code: string } =>
-    transformSync(source, {
-      jsc: { parser: { syntax: 'typescript' }, target: 'es2022' },
-      module: { type: 'commonjs' },
-    });
-  const from = pathToFileURL(path).href;
-  try {
-    return await createJiti(from, { ...options, transform, fsCache: false }).import(path, { default: true });
-  } catch (error) {
-    if (isFeatureStoreError(error)) throw error;
-    return createJiti(from, options).import(path, { default: true });
-  }
 }
 
 /** Nothing where there is no such file. */
