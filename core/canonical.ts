@@ -27,55 +27,96 @@ import { FeatureStoreError } from './error.js';
  * bigints, functions, symbols, undefined in an array, two keys that are one in NFC, anything that contains itself.
  */
 export function canonicalJson(value: unknown): string {
-  return write(value, '$', new Set());
+  return write(value, null);
 }
 
-function write(value: unknown, path: string, open: Set<object>): string {
-  if (value === null) return 'null';
-  if (typeof value === 'string') return JSON.stringify(text(value, path));
-  if (typeof value === 'boolean') return String(value);
-  if (typeof value === 'number') {
-    if (!Number.isFinite(value)) refuse(path, `holds ${value}`, 'give a finite number, or null');
-    return JSON.stringify(value); // -0 is written as 0
+/** An object or list that is being written, the key it has come to, and what it lies in. */
+interface Open {
+  readonly value: object;
+  at: string | number;
+  readonly outer: Open | null;
+}
+
+function write(value: unknown, outer: Open | null): string {
+  switch (typeof value) {
+    case 'string':
+      return writeText(value, outer);
+    case 'boolean':
+      return String(value);
+    case 'number':
+      if (!Number.isFinite(value)) refuse(outer, `holds ${value}`, 'give a finite number, or null');
+      return String(value); // -0 is written as 0
+    case 'object':
+      if (value === null) return 'null';
+      for (let open = outer; open !== null; open = open.outer)
+        if (open.value === value) refuse(outer, 'contains itself', 'give plain JSON');
+      return Array.isArray(value) ? writeList(value, outer) : writeObject(value, outer);
+    default:
+      return refuse(
+        outer,
+        `holds a ${typeof value}`,
+        'give plain JSON: text, numbers, booleans, null, lists, objects',
+      );
   }
-  if (typeof value !== 'object')
-    return refuse(
-      path,
-      `holds a ${typeof value}`,
-      'give plain JSON: text, numbers, booleans, null, lists, objects',
-    );
-  if (open.has(value)) refuse(path, 'contains itself', 'give plain JSON');
-  open.add(value);
-  const written = Array.isArray(value)
-    ? `[${value.map((item, index) => write(item, `${path}[${index}]`, open)).join(',')}]`
-    : writeObject(value, path, open);
-  open.delete(value);
-  return written;
 }
 
-function writeObject(value: object, path: string, open: Set<object>): string {
+function writeList(value: readonly unknown[], outer: Open | null): string {
+  const open: Open = { value, at: 0, outer };
+  const items: string[] = [];
+  for (const item of value) {
+    open.at = items.length;
+    items.push(write(item, open));
+  }
+  return `[${items.join(',')}]`;
+}
+
+function writeObject(value: object, outer: Open | null): string {
   const prototype: unknown = Object.getPrototypeOf(value);
   if (prototype !== Object.prototype && prototype !== null)
-    refuse(path, `holds a ${value.constructor?.name ?? 'foreign object'}`, 'give plain JSON objects');
-  const entries = Object.entries(value)
-    .filter(([, item]) => item !== undefined)
-    .map(([key, item]) => [text(key, path), item] as const)
-    .sort(([a], [b]) => compareText(a, b));
-  for (const [index, [key]] of entries.entries())
-    if (index > 0 && entries[index - 1]?.[0] === key)
-      refuse(path, `holds the key "${key}" twice`, 'rename one of them');
-  return `{${entries.map(([key, item]) => `${JSON.stringify(key)}:${write(item, `${path}.${key}`, open)}`).join(',')}}`;
+    refuse(outer, `holds a ${value.constructor?.name ?? 'foreign object'}`, 'give plain JSON objects');
+  const open: Open = { value, at: '', outer };
+  const fields = Object.keys(value).every(isPlain) ? value : withKeysInNfc(value, outer);
+  let items = '';
+  for (const key of Object.keys(fields).sort()) {
+    const item: unknown = Reflect.get(fields, key);
+    if (item === undefined) continue;
+    open.at = key;
+    items += `${items === '' ? '' : ','}${writeText(key, open)}:${write(item, open)}`;
+  }
+  return `{${items}}`;
 }
 
-function text(value: string, path: string): string {
-  if (!value.isWellFormed()) refuse(path, 'holds half of a surrogate pair', 'give well-formed Unicode text');
+/** Most text by far: it is in NFC, and stands in JSON as it is. */
+const isPlain = (text: string): boolean => /^[ !#-[\]-~]*$/.test(text);
+
+function writeText(value: string, outer: Open | null): string {
+  return isPlain(value) ? `"${value}"` : JSON.stringify(inNfc(value, outer));
+}
+
+function withKeysInNfc(value: object, outer: Open | null): object {
+  const fields = Object.entries(value)
+    .filter(([, item]) => item !== undefined)
+    .map(([key, item]) => [inNfc(key, outer), item] as const);
+  const keys = new Set<string>();
+  for (const [key] of fields) {
+    if (keys.has(key)) refuse(outer, `holds the key "${key}" twice`, 'rename one of them');
+    keys.add(key);
+  }
+  return Object.fromEntries(fields);
+}
+
+function inNfc(value: string, outer: Open | null): string {
+  if (!value.isWellFormed()) refuse(outer, 'holds half of a surrogate pair', 'give well-formed Unicode text');
   return value.normalize('NFC');
 }
 
-function refuse(path: string, what: string, fix: string): never {
-  throw new FeatureStoreError('FS_DEFINITION_INVALID', `${path} ${what}, which has no canonical JSON`, {
+function refuse(outer: Open | null, what: string, fix: string): never {
+  let path = '';
+  for (let open = outer; open !== null; open = open.outer)
+    path = `${typeof open.at === 'number' ? `[${open.at}]` : `.${open.at}`}${path}`;
+  throw new FeatureStoreError('FS_DEFINITION_INVALID', `$${path} ${what}, which has no canonical JSON`, {
     fix,
-    path,
+    path: `$${path}`,
   });
 }
 
@@ -240,9 +281,8 @@ function sourceMeaning(view: AggregationView, source: Source | null): object {
 export function columnsRead(view: AggregationView, { retracts }: Pick<Source, 'retracts'>): string[] {
   const found = new Set(view.key);
   if (retracts !== undefined) found.add(retracts);
-  const visit = (expression: Expression | null): void => {
-    for (const column of columnsOf(expression)) found.add(column);
-  };
+  const visit = (expression: Expression | null): void =>
+    eachColumn(expression, (column) => found.add(column));
   // All else in a view over sessions reads the columns of these.
   if (view.sessions) {
     visit(view.sessions.where);
@@ -259,8 +299,15 @@ export function columnsRead(view: AggregationView, { retracts }: Pick<Source, 'r
 
 /** The columns an expression names, with repetition. */
 export function columnsOf(expression: Expression | null): string[] {
-  if (expression === null || 'lit' in expression) return [];
-  return 'col' in expression ? [expression.col] : expression.args.flatMap(columnsOf);
+  const found: string[] = [];
+  eachColumn(expression, (column) => found.push(column));
+  return found;
+}
+
+function eachColumn(expression: Expression | null, take: (column: string) => void): void {
+  if (expression === null || 'lit' in expression) return;
+  if ('col' in expression) take(expression.col);
+  else for (const argument of expression.args) eachColumn(argument, take);
 }
 
 /** The expressions inside an aggregation. */
