@@ -3,7 +3,7 @@
  * of the command line. Everything runs in processes of its own, which have done nothing before.
  */
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { cpus, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { packageDir } from '../cli/stack/places.mjs';
 import type { Current } from '../core/plan.js';
@@ -27,6 +27,10 @@ interface Figures {
   /** `node -e 0` */
   nodeStartMs: number;
 }
+
+/** Promised for what a quiet machine's clock tells. */
+const LIMITS: Partial<Figures> = { planSeconds500Views: 3, typecheckSeconds500Views: 10, cliStartMs: 200 };
+const LIMIT_MEGABYTES = 1000;
 
 export async function registry({ json, quick }: { json: boolean; quick: boolean }): Promise<void> {
   const runs = quick ? 1 : 5;
@@ -57,15 +61,21 @@ export async function registry({ json, quick }: { json: boolean; quick: boolean 
       ...figuresOf('cpu'),
       typecheckMegabytes: checking.megabytes,
       wall: figuresOf('wall'),
+      machine: `${cpus().length} × ${cpus()[0]?.model ?? 'unknown'}, Node ${process.version}`,
+      /** Of the last minute, ours included: what of the wall time is others'. */
       load: Number(readFileSync('/proc/loadavg', 'utf8').split(' ')[0]),
     };
     if (json) console.log(JSON.stringify(result));
     else {
       const rows = Object.keys(result.wall) as Array<keyof Figures>;
       console.log(
-        table([['', 'processor', 'wall'], ...rows.map((row) => [row, result[row], result.wall[row]])]),
+        table([
+          ['', 'processor', 'wall', 'limit'],
+          ...rows.map((row) => [row, result[row], result.wall[row], LIMITS[row] ?? '']),
+          ['typecheckMegabytes', result.typecheckMegabytes, '', LIMIT_MEGABYTES],
+        ]),
       );
-      console.log(`typecheckMegabytes ${result.typecheckMegabytes}; load ${result.load}`);
+      console.log(`${result.machine}, load ${result.load}`);
     }
   } finally {
     rmSync(directory, { recursive: true, force: true });
