@@ -10,7 +10,7 @@ import { progressKey } from '../../core/serving-plan.js';
 import { floorTo, formatTimestamp, HOUR } from '../../core/time.js';
 import { answer } from '../../oracle/oracle.js';
 import { computePlan, savePlan, settleOnline } from '../../registry/apply.js';
-import { type ModelChange, pinRun, registerModel, removeModel } from '../../registry/models.js';
+import { type ModelChange, registerModel, removeModel } from '../../registry/models.js';
 import { compileServingPlan, IN_USE } from '../../registry/resolve.js';
 import type { Pool } from '../../registry/sql.js';
 import { type Serving, startServing } from '../../serving/server.js';
@@ -91,7 +91,7 @@ async function apply(version: number): Promise<void> {
 }
 /** As the registry does after each change. */
 const settle = (change: ModelChange) =>
-  env.client.workflow.execute(pin, { ...on('control'), workflowId: pinRun(change), args: [change] });
+  env.client.workflow.execute(pin, { ...on('control'), args: [change] });
 const fill = (view: string) => {
   const end = formatTimestamp(filled);
   return env.client.workflow.execute(backfill, { ...on('batch'), args: [{ view, start: end, end }] });
