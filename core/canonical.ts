@@ -38,26 +38,21 @@ interface Open {
 }
 
 function write(value: unknown, outer: Open | null): string {
-  switch (typeof value) {
-    case 'string':
-      return writeText(value, outer);
-    case 'boolean':
-      return String(value);
-    case 'number':
-      if (!Number.isFinite(value)) refuse(outer, `holds ${value}`, 'give a finite number, or null');
-      return String(value); // -0 is written as 0
-    case 'object':
-      if (value === null) return 'null';
-      for (let open = outer; open !== null; open = open.outer)
-        if (open.value === value) refuse(outer, 'contains itself', 'give plain JSON');
-      return Array.isArray(value) ? writeList(value, outer) : writeObject(value, outer);
-    default:
-      return refuse(
-        outer,
-        `holds a ${typeof value}`,
-        'give plain JSON: text, numbers, booleans, null, lists, objects',
-      );
+  if (typeof value === 'string') return writeText(value, outer);
+  if (value === null || typeof value === 'boolean') return String(value);
+  if (typeof value === 'number') {
+    if (!Number.isFinite(value)) refuse(outer, `holds ${value}`, 'give a finite number, or null');
+    return String(value); // -0 is written as 0
   }
+  if (typeof value !== 'object')
+    return refuse(
+      outer,
+      `holds a ${typeof value}`,
+      'give plain JSON: text, numbers, booleans, null, lists, objects',
+    );
+  for (let open = outer; open !== null; open = open.outer)
+    if (open.value === value) refuse(outer, 'contains itself', 'give plain JSON');
+  return Array.isArray(value) ? writeList(value, outer) : writeObject(value, outer);
 }
 
 function writeList(value: readonly unknown[], outer: Open | null): string {
