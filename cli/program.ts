@@ -188,6 +188,7 @@ const COMMANDS: Array<Spec<any>> = [
         .option('--description <text>', 'register: what it does')
         .option('--service <name>', 'register: a service that it reads; repeat for each', collect, [])
         .option('--lock <file>', 'register: on the versions of this lock instead')
+        .option('--training-set <id>', 'register: what it learned from; repeat for more', collect, [])
         .option('--confirm <name>', 'remove: its name, instead of being asked')
         .option(...BY),
     load: () => import('./commands/model.js'),
@@ -222,6 +223,7 @@ const COMMANDS: Array<Spec<any>> = [
         .option('--share <percent>', 'of the requests, with --lock (default: 100)', percent)
         .option('--promote', 'the canary becomes the lock')
         .option('--abort', 'the canary ends')
+        .option('--training-set <id>', 'what it learned from, with --lock; repeat for more', collect, [])
         .option(...BY),
     load: () => import('./commands/pin.js'),
   },

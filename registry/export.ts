@@ -27,7 +27,7 @@ import { hashDefinitions } from '../core/plan.js';
 import { writeCatalog } from './catalog.js';
 import { assertFile, spoolFile } from './files.js';
 import { lockDefinitions, turnOn } from './online.js';
-import { EVERY, findRevision, listVersions } from './resolve.js';
+import { EVERY, findRevision, listVersions, MAINTAINED } from './resolve.js';
 import { type Pool, type PoolClient, quote, transaction } from './sql.js';
 import { createArchive, createKeyIndex, createRows } from './tables.js';
 
@@ -285,10 +285,10 @@ async function createTables(client: PoolClient, definitions: Definitions): Promi
   for (const { id, state, ...each } of versions) {
     if (each.kind === 'onDemand' || state === 'retired' || state === 'abandoned') continue;
     await createRows(client, id, each.view, each.entity);
-    if (each.kind === 'aggregation' && state === 'live')
-      await createKeyIndex(client, each.source, each.entity, each.view.key);
   }
   await turnOn(client, { plan: { changes: [] }, definitions });
+  for (const each of await listVersions(client, MAINTAINED))
+    if (each.kind === 'aggregation') await createKeyIndex(client, each.source, each.entity, each.view.key);
   await writeCatalog(client, definitions, kept);
   return versions.length;
 }

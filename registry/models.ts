@@ -28,6 +28,8 @@ export interface Registration {
   description: string;
   /** The services it reads, at the versions that are live; or, of a lock, at those. */
   reads: { services: readonly string[] } | { lock: Lock };
+  /** Ids of the training sets that it learned from. */
+  trainedOn?: readonly string[];
   by: string;
 }
 
@@ -37,10 +39,10 @@ export interface ModelChange {
   change: number;
 }
 
-/** Throws FS_CONFLICT for a model that is registered, FS_NAME_INVALID, FS_NOT_FOUND for a service, FS_LOCK_INVALID. */
+/** Throws FS_CONFLICT for a model that is registered, FS_NAME_INVALID, FS_NOT_FOUND for a service or a training set, FS_LOCK_INVALID. */
 export function registerModel(
   pool: Pool,
-  { name, owner, description, reads, by }: Registration,
+  { name, owner, description, reads, trainedOn = [], by }: Registration,
 ): Promise<ModelChange> {
   const problem = nameProblem(name, 'name');
   if (problem)
@@ -61,12 +63,19 @@ export function registerModel(
       });
     const known = await readLockable(client);
     const lock = 'lock' in reads ? reads.lock : lockOf(name, known, known.versions, reads.services);
-    await addLock(client, name, lock, known, by, null);
+    await addLock(client, name, { lock, share: 1, trainedOn }, known, by);
   });
 }
 
-/** What becomes of a model's locks. `lock` with a share below 1 becomes its canary, and with 1 its live lock. */
-export type Move = { lock: Lock; share: number } | 'promote' | 'abort';
+/** With a share below 1 it becomes the model's canary, and with 1 its live lock. */
+interface NewLock {
+  lock: Lock;
+  share: number;
+  /** Ids of the training sets that the model learned from which reads by it. */
+  trainedOn?: readonly string[] | undefined;
+}
+/** What becomes of a model's locks. */
+export type Move = NewLock | 'promote' | 'abort';
 
 export interface Pin {
   model: string;
@@ -76,20 +85,12 @@ export interface Pin {
   by: string;
 }
 
-/** Throws FS_NOT_FOUND, FS_PRECONDITION_FAILED for a change that is not the last, FS_LOCK_INVALID, FS_CONFLICT without a canary. */
+/** Throws FS_NOT_FOUND, also for a training set, FS_PRECONDITION_FAILED for a change that is not the last, FS_LOCK_INVALID, FS_CONFLICT without a canary. */
 export function pinModel(pool: Pool, { model, move, seen, by }: Pin): Promise<ModelChange> {
   const action = typeof move === 'object' ? 'pin' : move;
   return changing(pool, { model, action, by }, async (client) => {
     await getForChange(client, model, seen);
-    if (typeof move === 'object')
-      await addLock(
-        client,
-        model,
-        move.lock,
-        await readLockable(client),
-        by,
-        move.share === 1 ? null : move.share,
-      );
+    if (typeof move === 'object') await addLock(client, model, move, await readLockable(client), by);
     else {
       if (move === 'promote')
         await client.query(
@@ -141,6 +142,8 @@ const LockItem = z.strictObject({
   share: z.number(),
   services: Lock.shape.services,
   features: Lock.shape.features,
+  /** Ids of training sets. */
+  trainedOn: z.array(z.string()),
   createdAt: Timestamp,
   createdBy: z.string(),
 });
@@ -176,7 +179,7 @@ export type ModelDetails = z.infer<typeof ModelDetails>;
 const MODELS = `
   select name, owner, description, registered_at as "registeredAt", registered_by as "registeredBy", change,
          (select json_agg(json_build_object('number', number, 'state', state, 'share', 100 * coalesce(share, 1),
-                   'services', lock -> 'services', 'features', features, 'createdAt', floor(extract(epoch from created_at) * 1000)::bigint,
+                   'services', lock -> 'services', 'features', features, 'trainedOn', trained_on, 'createdAt', floor(extract(epoch from created_at) * 1000)::bigint,
                    'createdBy', created_by) order by state desc)
             from model_lock where model = model.name and state <> 'past') as locks,
          (select coalesce(sum(reads), 0)::bigint from read_total where model = model.name) as reads,
@@ -280,7 +283,7 @@ async function readState(client: PoolClient, model: string): Promise<object | un
   const { rows } = await client.query<object>(
     `select owner, description,
             (select json_agg(json_build_object('number', number, 'state', state, 'share', share, 'services', lock -> 'services',
-                      'features', features) order by state desc)
+                      'features', features, 'trainedOn', trained_on) order by state desc)
                from model_lock where model = model.name and state <> 'past') as locks
        from model where name = $1 and removed_at is null`,
     [model],
@@ -322,15 +325,15 @@ async function readLockable(client: PoolClient): Promise<Lockable> {
   return { versions, services: revision?.definitions.services ?? [] };
 }
 
-/** @param share null: it becomes the live lock. Throws FS_LOCK_INVALID with everything that is wrong. */
+/** Throws FS_LOCK_INVALID with everything that is wrong, FS_NOT_FOUND for a training set. */
 async function addLock(
   client: PoolClient,
   model: string,
-  lock: Lock,
+  { lock, share, trainedOn = [] }: NewLock,
   known: Lockable,
   by: string,
-  share: number | null,
 ): Promise<void> {
+  const isCanary = share < 1;
   const problems = [
     ...(lock.model === model
       ? []
@@ -343,9 +346,10 @@ async function addLock(
         ]),
     ...checkLock(lock, known.versions, known),
   ];
-  if (share !== null) problems.push(...otherServices(await getLock(client, model, 'live'), lock));
+  if (isCanary) problems.push(...otherServices(await getLock(client, model, 'live'), lock));
   if (problems.length > 0) throw lockRefused(`the lock cannot be of model "${model}"`, problems);
-  const state = share === null ? 'live' : 'canary';
+  await assertMade(client, trainedOn);
+  const state = isCanary ? 'canary' : 'live';
   // A new live lock ends the canary too: that was tried against the one before.
   await client.query(
     `update model_lock set state = 'past', share = null where model = $1 and state in ('canary', $2)`,
@@ -353,10 +357,17 @@ async function addLock(
   );
   const { features, ...pinned } = lock;
   await client.query(
-    `insert into model_lock (model, number, lock, features, state, share, created_by)
-     select $1, coalesce(max(number), 0) + 1, $2, $3, $4, $5, $6 from model_lock where model = $1`,
-    [model, JSON.stringify(pinned), JSON.stringify(features), state, share, by],
+    `insert into model_lock (model, number, lock, features, state, share, created_by, trained_on)
+     select $1, coalesce(max(number), 0) + 1, $2, $3, $4, $5, $6, $7 from model_lock where model = $1`,
+    [model, JSON.stringify(pinned), JSON.stringify(features), state, isCanary ? share : null, by, trainedOn],
   );
+}
+
+async function assertMade(client: PoolClient, trainingSets: readonly string[]): Promise<void> {
+  const { rows } = await client.query<{ id: string }>('select id from training_set order by created_at desc');
+  const made = new Set(rows.map(({ id }) => id));
+  const unknown = trainingSets.find((id) => !made.has(id));
+  if (unknown !== undefined) throw unknownName('training set', unknown, [...made].slice(0, 1_000));
 }
 
 /** A request of a service is answered by either lock. */

@@ -1,6 +1,7 @@
 import { readFile } from 'node:fs/promises';
 import type { Schemas } from '../../clients/typescript/index.js';
 import { type Lock, readLock } from '../../core/lock.js';
+import { wrap } from '../../core/render-plan.js';
 import { connect } from '../address.js';
 import { ask } from '../ask.js';
 import type { Client } from '../client.js';
@@ -16,6 +17,7 @@ interface Options {
   owner?: string;
   description?: string;
   service: string[];
+  trainingSet: string[];
   lock?: string;
   by?: string;
   confirm?: string;
@@ -90,7 +92,10 @@ function renderModel({
         return rowOf(read ?? { service, view, version, reads: 0, lastRead: null });
       }),
     );
-    return `\n${lockWords(lock)}, by ${lock.createdBy} at ${short(lock.createdAt)}\n${formatTable(READS, rows, WIDTH)}`;
+    const sets =
+      lock.trainedOn.length === 0 ? [] : [...wrap(`learned from ${lock.trainedOn.join(', ')}`, ''), ''];
+    const title = `${lockWords(lock)}, by ${lock.createdBy} at ${short(lock.createdAt)}`;
+    return `\n${title}\n${sets.join('\n')}${formatTable(READS, rows, WIDTH)}`;
   });
   if (rest.size > 0)
     parts.push(`\nread by features, or before\n${formatTable(READS, [...rest].map(rowOf), WIDTH)}`);
@@ -118,7 +123,7 @@ function rowOf({
 
 async function register(call: ModelCall, client: Client, name: string): Promise<void> {
   const { options, out } = call;
-  const { owner, description, service, lock } = options;
+  const { owner, description, service, trainingSet, lock } = options;
   if (owner === undefined) throw new UsageError('whose is it?', 'give --owner');
   if ((service.length === 0) === (lock === undefined))
     throw new UsageError('what does it read?', 'give --service, once for each, or --lock almanac.lock');
@@ -127,6 +132,7 @@ async function register(call: ModelCall, client: Client, name: string): Promise<
     owner,
     ...(description === undefined ? {} : { description }),
     ...(lock === undefined ? { services: service } : { lock: await lockFile(lock) }),
+    ...(trainingSet.length === 0 ? {} : { trainedOn: trainingSet }),
   });
   out.result({ run }, () => `${name} reads by its lock: almanac lock ${name} --out almanac.lock\n`);
 }

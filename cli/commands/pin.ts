@@ -8,6 +8,7 @@ interface Options {
   registry?: string;
   lock?: string;
   share?: number;
+  trainingSet: string[];
   promote?: boolean;
   abort?: boolean;
   by?: string;
@@ -15,11 +16,13 @@ interface Options {
 
 export default async function pin(call: Call<Options>): Promise<void> {
   const { args, options, out } = call;
-  const { lock, share, promote, abort } = options;
+  const { lock, share, trainingSet, promote, abort } = options;
   if ([lock, promote, abort].filter((each) => each !== undefined).length !== 1)
     throw new UsageError('what becomes of it?', 'give one of --lock almanac.lock, --promote and --abort');
   if (share !== undefined && lock === undefined)
     throw new UsageError('--share is of a lock', 'give --lock almanac.lock too');
+  if (trainingSet.length > 0 && lock === undefined)
+    throw new UsageError('--training-set is of a lock', 'give --lock almanac.lock too');
   const given = lock === undefined ? null : await lockFile(lock);
   const client = connect(call);
   const path = pathOf(args[0]!);
@@ -31,7 +34,11 @@ export default async function pin(call: Call<Options>): Promise<void> {
     `${path}/pin`,
     given === null
       ? { canary: promote ? 'promote' : 'abort' }
-      : { lock: given, ...(share === undefined ? {} : { share }) },
+      : {
+          lock: given,
+          ...(share === undefined ? {} : { share }),
+          ...(trainingSet.length === 0 ? {} : { trainedOn: trainingSet }),
+        },
     { 'if-match': `"${change}"` },
   );
   const model = await client.get<Model>(path);

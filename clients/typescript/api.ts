@@ -1229,6 +1229,7 @@ export interface components {
                 features: {
                     [key: string]: string[];
                 };
+                trainedOn: string[];
                 /** Format: date-time */
                 createdAt: string;
                 createdBy: string;
@@ -1260,6 +1261,7 @@ export interface components {
                 features: {
                     [key: string]: string[];
                 };
+                trainedOn: string[];
                 /** Format: date-time */
                 createdAt: string;
                 createdBy: string;
@@ -1927,6 +1929,7 @@ export interface components {
             description: string;
             services?: string[];
             lock?: components["schemas"]["Lock"];
+            trainedOn?: string[];
             by?: string;
         };
         PinModelBody: {
@@ -1934,6 +1937,7 @@ export interface components {
             /** @enum {string} */
             canary?: "promote" | "abort";
             share?: number;
+            trainedOn?: string[];
             by?: string;
         };
         RemoveModelBody: {

@@ -21,6 +21,8 @@ import { Prose, Text } from '../requests.js';
 import { type RouteDeps, route, Started, startRun } from './route.js';
 
 const OfModel = z.strictObject({ model: Text });
+/** Ids of the training sets that the model learned from. */
+const TrainedOn = z.array(Text).max(100).exactOptional();
 const example: Lock = {
   lock: 1,
   model: 'churn',
@@ -81,6 +83,7 @@ const register = route({
     /** One of the two. */
     services: z.array(Text).min(1).exactOptional(),
     lock: Lock.exactOptional(),
+    trainedOn: TrainedOn,
     by: Text.exactOptional(),
   }),
   example: { name: 'churn', owner: 'ml@shop.example', services: ['checkout'] },
@@ -113,18 +116,22 @@ const pin = route({
       .min(0.001, 'is a share from 0.001')
       .max(100, 'is a share up to 100')
       .exactOptional(),
+    /** With a lock. */
+    trainedOn: TrainedOn,
     by: Text.exactOptional(),
   }),
   example: { lock: example, share: 10 },
   response: Started,
   status: 202,
   ifMatch: true,
-  async handle({ params: { model }, body: { lock: given, canary, share, by }, ifMatch }, deps) {
+  async handle({ params: { model }, body: { lock: given, canary, share, trainedOn, by }, ifMatch }, deps) {
     if (share !== undefined && given === undefined)
       one('share without a lock', 'give the lock that gets the share');
+    if (trainedOn !== undefined && given === undefined)
+      one('trainedOn without a lock', 'give the lock that the model reads by');
     const move =
       given !== undefined && canary === undefined
-        ? { lock: given, share: (share ?? 100) / 100 }
+        ? { lock: given, share: (share ?? 100) / 100, trainedOn }
         : canary !== undefined && given === undefined
           ? canary
           : one('lock and canary', 'give a lock, or what becomes of the canary');

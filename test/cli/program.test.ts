@@ -508,13 +508,18 @@ describe('what a command does', () => {
     });
     const features = { [service]: [`${view}:user_order_count_last_7d`] };
     const lock = { lock: 1, model: 'churn', services: pinned(1), features };
-    const made = { features, createdAt: '2026-11-01T08:00:00.000Z', createdBy: 'anna' };
+    const made = {
+      features,
+      createdAt: '2026-11-01T08:00:00.000Z',
+      createdBy: 'anna',
+      trainedOn: [] as string[],
+    };
     const model = {
       name: 'churn', owner: 'machine-learning@of-the-shop.example', description: 'who leaves', registeredAt: '2026-11-01T08:00:00.000Z', registeredBy: 'anna', change: 3, reads: 1_234_567,
       lastRead: '2026-11-28T09:01:00.000Z',
       locks: [
         { number: 1, state: 'live', share: 100, services: pinned(1), ...made },
-        { number: 2, state: 'canary', share: 10, services: pinned(2), ...made },
+        { number: 2, state: 'canary', share: 10, services: pinned(2), ...made, trainedOn: ['20261121T033000Z-1f0c9a2b', '20261122T033000Z-1f0c9a2b', '20261123T033000Z-1f0c9a2b'] },
       ],
       readsOf: [
         { service: '', view: 'user_now', version: 3, reads: 1_234_500, lastRead: '2026-11-28T09:00:00.000Z' },
@@ -543,7 +548,13 @@ describe('what a command does', () => {
       const list = await on('model', 'list');
       for (const said of ['churn', '2, 10 %', '1,234,567', '2026-11-28']) expect(list.stdout).toContain(said);
       const show = await on('model', 'show', 'churn');
-      for (const said of ['who leaves', 'lock 1, by anna', 'canary 2, 10 %', '2026-11-28T09:01Z'])
+      for (const said of [
+        'who leaves',
+        'lock 1, by anna',
+        'canary 2, 10 %',
+        '2026-11-28T09:01Z',
+        'learned from 2026',
+      ])
         expect(show.stdout).toContain(said);
       expect(show.stdout).toMatch(
         /^checkout_recommendat… +user_orders_of_all_sh… +1 +12 +2026-11-28T09:01Z$/m,
@@ -562,9 +573,12 @@ describe('what a command does', () => {
       const file = join(dir, 'almanac.lock');
       expect((await on('lock', 'churn', '--out', file)).code).toBe(EXIT.ok);
       expect(await readFile(file, 'utf8')).toBe((await on('lock', 'churn')).stdout);
-      const { code, stdout } = await on('pin', 'churn', '--lock', file, '--share', '10', '--by', 'bert');
+      const { code, stdout } = await on('pin', 'churn', '--lock', file, '--share', '10', '--training-set', 'a', '--by', 'bert'); // biome-ignore format: short
       expect([code, stdout]).toEqual([EXIT.ok, 'lock 1: 90 % of requests\ncanary 2: 10 % of requests\n']);
-      expect(posted()).toEqual(['POST /v1/models/churn/pin', { lock, share: 10, by: 'bert' }]);
+      expect(posted()).toEqual([
+        'POST /v1/models/churn/pin',
+        { lock, share: 10, trainedOn: ['a'], by: 'bert' },
+      ]);
     });
     test.each([
       { argv: [], query: 'state=live' },
@@ -587,6 +601,7 @@ describe('what a command does', () => {
       { argv: ['pin', 'churn'], says: /--promote and --abort/ },
       { argv: ['pin', 'churn', '--promote', '--abort'], says: /give one of/ },
       { argv: ['pin', 'churn', '--promote', '--share', '10'], says: /--share is of a lock/ },
+      { argv: ['pin', 'churn', '--promote', '--training-set', 'x'], says: /--training-set is of a lock/ },
       { argv: ['pin', 'churn', '--lock', 'none', '--share', 'ten'], says: /number of percent/ },
       { argv: ['pin', 'churn', '--lock', '/nowhere/almanac.lock'], says: /cannot be read/ },
       { argv: ['retire', 'user_orders'], says: /which version/ },

@@ -159,6 +159,18 @@ describe('refused by name, and nothing changes', () => {
       says: { fix: 'did you mean "checkout"?' },
     },
     {
+      why: 'a training set that was not made',
+      ask: () => register('other', { services: ['checkout'], trainedOn: ['20261121T033000Z-1f0c9a2b'] }),
+      status: 404,
+      says: { title: 'there is no training set "20261121T033000Z-1f0c9a2b"' },
+    },
+    {
+      why: 'a training set without a lock',
+      ask: () => pin('churn', { canary: 'abort', trainedOn: ['x'] }),
+      status: 400,
+      says: { fix: 'give the lock that the model reads by' },
+    },
+    {
       why: 'services and a lock',
       ask: () => register('other', { services: ['checkout'], lock: first }),
       status: 400,

@@ -11,7 +11,7 @@ import type { FeatureValue } from '../../core/event.js';
 import { DAY, floorTo, HOUR } from '../../core/time.js';
 import { answer, answerSql, type SqlRow, type TrainingMode } from '../../oracle/oracle.js';
 import { readLineage } from '../../registry/catalog.js';
-import { registerModel } from '../../registry/models.js';
+import { getLock, pinModel, registerModel } from '../../registry/models.js';
 import { resolveView } from '../../registry/resolve.js';
 import { readViewStatistics } from '../../registry/statistics.js';
 import { applyDefinitions } from './environment.js';
@@ -318,6 +318,19 @@ test('lineage is one chain from where data comes in to model and training set, b
   expect(edges).toContainEqual({
     from: { kind: 'feature', name: 'user_now:cart' },
     to: ends[1],
+    versions: [1],
+  });
+  await pinModel(pool, {
+    model: 'ranking',
+    move: { lock: await getLock(pool, 'ranking', 'live'), share: 1, trainedOn: [id] },
+    seen: null,
+    by: 'test',
+  });
+  const { edges: learned } = await readLineage(pool, ends[0]!, 'up');
+  expect(learned).toContainEqual({ from: ends[1], to: ends[0], versions: [] });
+  expect(learned).toContainEqual({
+    from: { kind: 'feature', name: 'user_now:cart' },
+    to: ends[0],
     versions: [1],
   });
 });
