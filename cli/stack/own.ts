@@ -39,7 +39,11 @@ async function prepare(
   const [main = '', ...args] = MAIN[name];
   const file = join(state.dist, main);
   if (!existsSync(file)) throw new Error(`${file} is missing: npm run build makes it`);
-  const settings = Object.entries(env).filter(([key]) => key.startsWith('ALMANAC_'));
+  // Registry and workers look up by name what sources and queries connect to: env:SHOP_DATABASE_URL.
+  const isConnection = (value = ''): boolean => name !== 'serving' && /^postgres(ql)?:\/\//.test(value);
+  const settings = Object.entries(env).filter(
+    ([key, value]) => key.startsWith('ALMANAC_') || isConnection(value),
+  );
   return {
     file: execPath,
     args: ['--enable-source-maps', file, ...args],

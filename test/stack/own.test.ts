@@ -76,6 +76,23 @@ test('each on the port of its own URL, with its queues, its log, and the stackâ€
   );
 });
 
+test('connections of the shell reach those that use them, and nothing else of it', async () => {
+  const seen = `{ process: process.env.WHO, instance: process.env.ALMANAC_INSTANCE, connection: process.env.SHOP_DATABASE_URL, other: process.env.OTHER }`;
+  for (const name of ALL) writeMain(name, seen.replace('process.env.WHO', `'${name}'`));
+  options.env = { ...options.env, SHOP_DATABASE_URL: 'postgres://shop@127.0.0.1:1/shop', OTHER: 'x' };
+  const state = await startStack(options);
+  const answers = await Promise.all(
+    ALL.map(async (name) => (await fetch(`${state.units[name]!.address}/health`)).json()),
+  );
+  const connection = options.env.SHOP_DATABASE_URL;
+  for (const answer of answers as Array<{ process: string }>)
+    expect(answer).toEqual({
+      process: answer.process,
+      instance: state.instance,
+      ...(answer.process === 'serving' ? {} : { connection }),
+    });
+});
+
 test('started again: what lives is left, what died is started', async () => {
   const before = await startStack(options);
   await killProcess(before, 'worker');
