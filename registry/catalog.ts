@@ -1,5 +1,5 @@
 /**
- * Everything known about features, in tables that people query (migrations/0004_catalog.sql): what definitions say, by core/describe.ts,
+ * Everything known about features, in tables that people query (migrations/0009_catalog.sql, 0013_known.sql): what definitions say, by core/describe.ts,
  * and what the stores know beside it.
  */
 import { z } from 'zod';

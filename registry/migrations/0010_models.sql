@@ -21,6 +21,7 @@ create table model_lock (
   share double precision check (share > 0 and share < 1), -- of the model's requests
   created_at timestamptz not null default now(),
   created_by text not null,
+  trained_on text[] not null default '{}', -- ids of the training sets that the model learned from which reads by it
   primary key (model, number),
   check ((state = 'canary') = (share is not null))
 );

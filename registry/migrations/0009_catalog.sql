@@ -55,22 +55,8 @@ create table lineage (
 );
 create index lineage_up on lineage (to_kind, to_name);
 create index lineage_version on lineage (version_id);
-comment on table lineage is 'What is made of what: table or topic, source, column, entity, view, feature, service. Columns as source.column, features as view:feature. What holds now, training sets included: lineage_now.';
+comment on table lineage is 'What is made of what: table or topic, source, column, entity, request, view, feature, service. Columns as source.column, fields of the request as request.field, features as view:feature. What holds now, models and training sets included: lineage_now.';
 comment on column lineage.version_id is 'The view version by which it is so; null: a service, as it is applied now.';
-
--- What readers read now, and the training sets that were made.
-create view lineage_now as
-select l.from_kind, l.from_name, l.to_kind, l.to_name, v.version
-  from lineage l left join view_version v on v.id = l.version_id
- where l.version_id is null or v.state = 'live'
-union all
-select 'feature', regexp_replace(feature, '@[0-9]+:', ':'), 'trainingSet', id, substring(feature from '@([0-9]+):')::integer
-  from training_set, jsonb_array_elements_text(manifest -> 'features') as feature
-union all
-select 'service', manifest ->> 'service', 'trainingSet', id, null
-  from training_set
- where manifest ->> 'service' is not null;
-comment on view lineage_now is 'Lineage of what is live, down to training sets.';
 
 create view progress as
 select v.id as version_id, v.view, v.version, v.state, p.sequence,
@@ -84,13 +70,6 @@ select v.id as version_id, v.view, v.version, v.state, p.sequence,
   from view_version v left join view_progress p on p.version_id = v.id;
 comment on view progress is 'How far each version of each view is.';
 comment on column progress.watermark is 'What happened up to here is in it, lateness allowed for. Of a view of a stream: by the least of the partitions that have events; else the last tick.';
-
-create view feature_catalog as
-select f.*, v.kind, v.state, p.last_tick, p.last_event, p.last_write, p.watermark
-  from feature f
-  join view_version v using (view, version)
-  join progress p using (view, version);
-comment on view feature_catalog is 'Everything known about a feature, one row for each of its versions.';
 
 -- Who changed what: a row in the transaction of the change.
 create table audit (
@@ -107,7 +86,7 @@ create table audit (
 );
 create index audit_object on audit (kind, name);
 comment on table audit is 'Every change, never changed itself.';
-comment on column audit.kind is 'Of what was changed: plan, entity, source, view, service, owner, policy, project, stream.';
+comment on column audit.kind is 'Of what was changed: plan, project, policy, owner, entity, source, view, service, model, stream; or run: what somebody asked of one.';
 comment on column audit.before is 'null: it was not there.';
 comment on column audit.after is 'null: it is not there any more.';
 comment on column audit.workflow is 'The run that it was part of.';

@@ -1,5 +1,4 @@
--- What the values of a feature are, and whether they are as expected, beside everything else that is known of it; and lineage that is
--- whole, from fields of requests and to training sets.
+-- What people query: everything known about a feature in one row, and what is made of what, from tables to models.
 
 create index feature_statistics_newest on feature_statistics (version_id, feature, (what in ('tick', 'backfill')), at);
 -- What is old is looked for every minute (activities/forget.ts).
@@ -20,7 +19,7 @@ select v.id as version_id, v.view, v.version, newest.*
           limit 1) as newest;
 comment on view expectation_now is 'What came last of each expectation that a version has now.';
 
-create or replace view feature_catalog as
+create view feature_catalog as
 select f.*, v.kind, v.state, p.last_tick, p.last_event, p.last_write, p.watermark,
        array(select distinct model from lock_version l where l.version_id = v.id order by model) as models,
        (select max(last_read) from read_total r where r.version_id = v.id) as last_read,
@@ -37,20 +36,17 @@ select f.*, v.kind, v.state, p.last_tick, p.last_event, p.last_write, p.watermar
   from feature f
   join view_version v using (view, version)
   join progress p using (view, version);
+comment on view feature_catalog is 'Everything known about a feature, one row for each of its versions.';
+comment on column feature_catalog.models is 'Whose lock reads the version.';
+comment on column feature_catalog.last_read is 'When serving last answered with the version, to the minute.';
 comment on column feature_catalog.statistics is 'Of its values: of the newest published tick or backfill; where there is none, of the newest training set. As in feature_statistics.';
 comment on column feature_catalog.expectation_results is 'What came last of each of its expectations; null: of none anything yet.';
 
-comment on table lineage is 'What is made of what: table or topic, source, column, entity, request, view, feature, service. Columns as source.column, fields of the request as request.field, features as view:feature. What holds now, models and training sets included: lineage_now.';
-insert into lineage
-select 'request', read, 'feature', f.view || ':' || f.feature, v.id
-  from feature f join view_version v using (view, version) cross join unnest(f.reads) as read
- where v.kind = 'onDemand' and read not like '%:%';
-
--- A training set was made of versions that may be live no more.
-create or replace view lineage_now as
+-- Of what is read, down to models and training sets; a training set was made of versions that may be live no more.
+create view lineage_now as
 with made_of as (
   select id, one ->> 'view' as view, (one ->> 'version')::integer as version, (one ->> 'versionId')::integer as version_id
-    from training_set, jsonb_array_elements(manifest -> 'views' || (manifest -> 'onDemand')) as one)
+    from training_set, jsonb_array_elements(coalesce(manifest -> 'views', '[]') || coalesce(manifest -> 'onDemand', '[]')) as one)
 select l.from_kind, l.from_name, l.to_kind, l.to_name, v.version
   from lineage l left join view_version v on v.id = l.version_id
  where l.version_id is null or v.state = 'live' or v.id in (select version_id from lock_version) or v.id in (select version_id from made_of)
@@ -65,4 +61,17 @@ select 'service', manifest ->> 'service', 'trainingSet', id, null
  where manifest ->> 'service' is not null
 union all
 select distinct 'service', service, 'model', model, null::integer
-  from lock_version;
+  from lock_version
+union all
+-- A service may list others by now than those that a lock has of it.
+select distinct 'feature', feature, 'model', l.model, v.version
+  from model_lock l
+       cross join jsonb_each(l.features) as service
+       cross join jsonb_array_elements_text(service.value) as feature
+       join lock_version v on v.model = l.model and v.number = l.number and v.service = service.key
+                          and v.view = split_part(feature, ':', 1)
+union all
+select distinct 'trainingSet', id, 'model', model, null::integer
+  from model_lock cross join unnest(trained_on) as id
+ where state <> 'past';
+comment on view lineage_now is 'Lineage of what is read, down to models and training sets.';
