@@ -1,7 +1,8 @@
 /**
  * What grows with time alone is kept for a while: reads by the minute for 30 days (their totals stay), and for 90 days what came of
- * expectations at ticks and in streams, and statistics of ticks. What came last stays, of ticks the last that was published; so does
- * the result that blocked one: it says why there is nothing. Those of backfills and training sets stay with them. The audit stays.
+ * expectations at ticks and in streams, statistics of ticks, and how many rows they had. What came last stays, of ticks the last that was
+ * published; so does the result that blocked one: it says why there is nothing. Those of backfills and training sets stay with them. The
+ * audit stays.
  */
 import { DAY, formatTimestamp } from '../core/time.js';
 import type { Pool } from '../registry/sql.js';
@@ -30,6 +31,12 @@ const OLD = [
                    and case newer.what when 'tick' then newer.reference::timestamptz <= last_tick end
                  order by newer.at desc
                  limit 1)`,
+  },
+  {
+    table: 'tick_rows',
+    keptMs: TICKS_MS,
+    old: `timestamptz 'epoch' + tick_ms * interval '1 ms' < $1
+      and exists (select from tick_rows newer where newer.version_id = old.version_id and newer.tick_ms > old.tick_ms)`,
   },
 ];
 

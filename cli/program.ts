@@ -315,7 +315,7 @@ const COMMANDS: Array<Spec<any>> = [
         .option('--who <who>', 'only what they changed')
         .option(
           '--kind <kind>',
-          'only of plan, entity, source, view, service, owner, policy, project, stream, model',
+          'only of plan, project, policy, owner, entity, source, view, service, model, stream, run',
         )
         .option('--of <name>', 'only of what has this name')
         .option('--last <n>', 'so many at most, 1 to 1000', wholeNumber, 20),

@@ -67,6 +67,15 @@ export async function startRun(
   body: object,
   headers: Readonly<Record<string, string>> = {},
 ): Promise<string> {
-  const { run } = await client.post<Started>(path, { by: userInfo().username, ...body }, headers);
+  const { run } = await client.post<Started>(path, { by: whoever(), ...body }, headers);
   return run;
+}
+
+/** Whoever is logged in; in a container that may be a number without a name. */
+function whoever(): string {
+  try {
+    return userInfo().username;
+  } catch {
+    return `uid ${process.getuid?.()}`;
+  }
 }

@@ -5,12 +5,16 @@ import { type Page, type PageQuery, readPage } from './page.js';
 import { Count, Timestamp } from './requests.js';
 import type { Pool, PoolClient } from './sql.js';
 
+export const AUDIT_KINDS = [
+  'plan', 'project', 'policy', 'owner', 'entity', 'source', 'view', 'service', 'model', 'stream', 'run',
+] as const; // biome-ignore format: one list
+
 export interface Entry {
   who: string;
   /** A verb. */
   action: string;
-  /** Of what was changed. */
-  kind: string;
+  /** Of what was changed; run: what somebody asked of one. */
+  kind: (typeof AUDIT_KINDS)[number];
   name: string;
   /** Left out: it was not there, it is not there any more. */
   before?: unknown;

@@ -18,7 +18,7 @@ import { record } from './audit.js';
 import { listRead, lockDefinitions } from './online.js';
 import { type Page, type PageQuery, readPage } from './page.js';
 import { Count, Timestamp } from './requests.js';
-import { findRevision, unknownName } from './resolve.js';
+import { assertTrainingSets, findRevision, unknownName } from './resolve.js';
 import type { StartRun } from './runs.js';
 import { type Pool, type PoolClient, transaction } from './sql.js';
 
@@ -348,7 +348,7 @@ async function addLock(
   ];
   if (isCanary) problems.push(...otherServices(await getLock(client, model, 'live'), lock));
   if (problems.length > 0) throw lockRefused(`the lock cannot be of model "${model}"`, problems);
-  await assertMade(client, trainedOn);
+  await assertTrainingSets(client, trainedOn);
   const state = isCanary ? 'canary' : 'live';
   // A new live lock ends the canary too: that was tried against the one before.
   await client.query(
@@ -361,13 +361,6 @@ async function addLock(
      select $1, coalesce(max(number), 0) + 1, $2, $3, $4, $5, $6, $7 from model_lock where model = $1`,
     [model, JSON.stringify(pinned), JSON.stringify(features), state, isCanary ? share : null, by, trainedOn],
   );
-}
-
-async function assertMade(client: PoolClient, trainingSets: readonly string[]): Promise<void> {
-  const { rows } = await client.query<{ id: string }>('select id from training_set order by created_at desc');
-  const made = new Set(rows.map(({ id }) => id));
-  const unknown = trainingSets.find((id) => !made.has(id));
-  if (unknown !== undefined) throw unknownName('training set', unknown, [...made].slice(0, 1_000));
 }
 
 /** A request of a service is answered by either lock. */

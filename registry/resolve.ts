@@ -309,6 +309,21 @@ export async function readLive(db: Pool | PoolClient): Promise<Map<string, numbe
   return new Map(rows.map(({ view, version }) => [view, version]));
 }
 
+/** Throws FS_NOT_FOUND with the nearest id for the first that was not made. */
+export async function assertTrainingSets(db: Pool | PoolClient, ids: readonly string[]): Promise<void> {
+  const { rows } = await db.query<{ id: string }>(
+    `select given as id from unnest($1::text[]) with ordinality as _ (given, place)
+      where not exists (select from training_set where id = given)
+      order by place limit 1`,
+    [ids],
+  );
+  if (!rows[0]) return;
+  const { rows: recent } = await db.query<{ id: string }>(
+    'select id from training_set order by created_at desc limit 1000',
+  );
+  throw unknownName('training set', rows[0].id, recent.map(({ id }) => id)); // biome-ignore format: short
+}
+
 async function notFound(
   client: Pool | PoolClient,
   view: string,

@@ -2423,7 +2423,7 @@ export interface operations {
                 after?: string;
                 who?: string;
                 action?: string;
-                kind?: string;
+                kind?: "plan" | "project" | "policy" | "owner" | "entity" | "source" | "view" | "service" | "model" | "stream" | "run";
                 name?: string;
                 planHash?: string;
             };

@@ -2,7 +2,7 @@
 import { z } from 'zod';
 import { LINEAGE_KINDS } from '../../core/describe.js';
 import { VERSION_STATES } from '../../core/plan.js';
-import { AuditItem, listAudit } from '../audit.js';
+import { AUDIT_KINDS, AuditItem, listAudit } from '../audit.js';
 import { CatalogFeature, Direction, getFeatures, Lineage, listFeatures, readLineage } from '../catalog.js';
 import { PageQuery, pageOf } from '../page.js';
 import { Sha256, Text } from '../requests.js';
@@ -65,7 +65,7 @@ const audit = route({
   query: PageQuery.extend({
     who: Text.exactOptional(),
     action: Text.exactOptional(),
-    kind: Text.exactOptional(),
+    kind: z.enum(AUDIT_KINDS).exactOptional(),
     name: Text.exactOptional(),
     planHash: Sha256.exactOptional(),
   }),

@@ -5,7 +5,7 @@ import { formatTimestamp } from '../../core/time.js';
 import { assertFile, readKeptFile } from '../files.js';
 import { PageQuery, pageOf, readPage } from '../page.js';
 import { By, Count, Reference, Sha256, Text, Timestamp } from '../requests.js';
-import { findRevision, unknownName } from '../resolve.js';
+import { assertTrainingSets, findRevision, unknownName } from '../resolve.js';
 import type { Pool } from '../sql.js';
 import { Download, newId, route, Started, startAsked } from './route.js';
 
@@ -133,17 +133,14 @@ const download = route({
 export default [start, list, get, download];
 
 /** Throws FS_NOT_FOUND with the nearest id. */
-export async function getTrainingSet(pool: Pool, id: string): Promise<TrainingSet> {
+async function getTrainingSet(pool: Pool, id: string): Promise<TrainingSet> {
+  await assertTrainingSets(pool, [id]);
   const { rows } = await pool.query<{ manifest: Record<string, unknown>; at: number }>(
     'select manifest, created_at as at from training_set where id = $1',
     [id],
   );
-  const [found] = rows;
-  if (found) return { id, manifest: found.manifest, createdAt: formatTimestamp(found.at) };
-  const { rows: recent } = await pool.query<{ id: string }>(
-    'select id from training_set order by created_at desc limit 1000',
-  );
-  throw unknownName('training set', id, recent.map((row) => row.id)); // biome-ignore format: short
+  const { manifest, at } = rows[0]!;
+  return { id, manifest, createdAt: formatTimestamp(at) };
 }
 
 /** The service or the features there are, by the nearest name where one is not. */

@@ -3,10 +3,9 @@ import { z } from 'zod';
 import { formatTimestamp } from '../../core/time.js';
 import { PageQuery, pageOf, readPage } from '../page.js';
 import { By, Count, Text, Timestamp } from '../requests.js';
-import { resolveStoredView, unknownName } from '../resolve.js';
+import { assertTrainingSets, resolveStoredView, unknownName } from '../resolve.js';
 import type { Pool } from '../sql.js';
 import { newId, route, Started, startAsked } from './route.js';
-import { getTrainingSet } from './training-sets.js';
 
 const start = route({
   id: 'startVerification',
@@ -26,7 +25,7 @@ const start = route({
   status: 202,
   async handle({ body: { by, ...body } }, { pool, runs, now }) {
     for (const view of body.views ?? []) await resolveStoredView(pool, view);
-    for (const id of body.trainingSets ?? []) await getTrainingSet(pool, id);
+    await assertTrainingSets(pool, body.trainingSets ?? []);
     const id = newId(now());
     const what = body.views?.join(', ') ?? 'every view';
     return startAsked({ pool, runs }, by, {

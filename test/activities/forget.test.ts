@@ -120,3 +120,18 @@ test('more than a batch goes in several calls, also beside another', async () =>
   expect(forgotten[0]).toBe(10_000);
   expect(forgotten.reduce((sum, each) => sum + each, 0)).toBe(25_000);
 });
+
+test('how many rows ticks had for 90 days; the last stays', async () => {
+  const ticks = [300, 91, 90, 1].map((days) => now - days * DAY);
+  await pool.query(
+    `insert into tick_rows (version_id, tick_ms, cadence_ms, rows)
+     select 1, tick, 1, 5 from unnest($1::bigint[]) as tick union all select 2, $2, 1, 5`,
+    [ticks, ticks[0]],
+  );
+  expect(await forget(pool, now)).toBe(2);
+  expect(await left('tick_rows', `version_id || ' ' || tick_ms`)).toEqual([
+    `1 ${ticks[2]}`,
+    `1 ${ticks[3]}`,
+    `2 ${ticks[0]}`,
+  ]);
+});

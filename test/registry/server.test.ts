@@ -786,6 +786,13 @@ describe('runs', () => {
     expect(await asked(body.run)).toEqual(['unknown: start', 'bob: pause', 'bob: resume']);
   });
 
+  test('the audit of what is no kind is refused, with the kinds', async () => {
+    expect(await get('/v1/audit?kind=feature')).toMatchObject({
+      status: 400,
+      body: { code: 'FS_REQUEST_INVALID', title: expect.stringContaining('"model"') },
+    });
+  });
+
   test.each([
     [
       'FS_DATA_INVALID',
