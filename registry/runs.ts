@@ -119,8 +119,8 @@ export interface Runs {
   /** Throws FS_NOT_FOUND. */
   get(id: string): Promise<Run>;
   isRunning(id: string): Promise<boolean>;
-  /** Throws FS_NOT_FOUND, and FS_CONFLICT when it has ended or refuses. */
-  update(id: string, update: 'pause' | 'resume' | 'drain'): Promise<void>;
+  /** `input`: what the update takes, if anything. Throws FS_NOT_FOUND, and FS_CONFLICT when it has ended or refuses. */
+  update(id: string, update: 'pause' | 'resume' | 'drain', input?: unknown): Promise<void>;
   /** At most 100, newest first; as Temporal's list has it, up to a second behind. */
   listRunning(): Promise<RunningRun[]>;
   /** Throws when Temporal does not answer, or has no such namespace. */
@@ -215,14 +215,18 @@ export function createRuns(
         throw error;
       }
     },
-    async update(id, update) {
+    async update(id, update, input) {
       const found = await describe(id);
       if (stateOf(found) !== 'running')
         throw new FeatureStoreError('FS_CONFLICT', `${id} is ${stateOf(found)}: it cannot ${update}`, {
           fix: 'start it again if it is needed',
           run: id,
         });
-      await call(() => workflow.getHandle(id, found.runId).executeUpdate(update), updateMs);
+      await call(
+        () =>
+          workflow.getHandle(id, found.runId).executeUpdate<unknown, [unknown]>(update, { args: [input] }),
+        updateMs,
+      );
     },
     async listRunning() {
       const query = `ExecutionStatus = 'Running' AND TaskQueue = '${config.environment}-control'`;

@@ -11,6 +11,10 @@ import { type Pool, type PoolClient, transaction } from './sql.js';
 import { FailedExpectation, readFailed } from './statistics.js';
 import { rowsTable } from './tables.js';
 
+/** Of a stream, by its operator or the platform. */
+export const Wanted = z.enum(['run', 'pause', 'drain']);
+export type Wanted = z.infer<typeof Wanted>;
+
 /** One partition of a source's topic. */
 const StreamStatus = z
   .strictObject({
@@ -19,6 +23,8 @@ const StreamStatus = z
     topic: z.string(),
     /** 'waiting': never read. 'silent': its reader has shown nothing for some seconds; then what it said last is what is here. */
     state: z.enum(['waiting', 'running', 'paused', 'drained', 'silent']),
+    /** What its reader is to do, whatever it does now. */
+    wanted: Wanted,
     /** Why the platform itself has paused it; null: it did not. */
     reason: z.string().nullable(),
     offset: Count,
@@ -225,6 +231,7 @@ export async function readStreams(
       | 'partition'
       | 'topic'
       | 'state'
+      | 'wanted'
       | 'reason'
       | 'offset'
       | 'end'
@@ -239,6 +246,7 @@ export async function readStreams(
   >(
     `select source, partition, topic, next_offset as "offset", end_offset as "end", greatest(end_offset - next_offset, 0) as lag,
             case when state in ('running', 'paused') and seen_at < clock_timestamp() - interval '${SILENT_MS} ms' then 'silent' else state end as state,
+            coalesce((select wanted from stream_control c where c.source = o.source), 'run') as wanted,
             (select reason from stream_control c where c.source = o.source) as reason, greatest_event_ms as greatest, rate_per_second as "ratePerSecond", seen_at as seen,
             json_build_object('archived', archived, 'late', late, 'duplicate', duplicate, 'conflict', conflict, 'invalid', invalid,
               'tooLate', too_late, 'held', (select count(*) from held h where h.source = o.source and h.partition = o.partition),

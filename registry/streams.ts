@@ -10,10 +10,8 @@ import { type Entry, record } from './audit.js';
 import { getSource } from './resolve.js';
 import type { Progress, Runs } from './runs.js';
 import { type Pool, type PoolClient, transaction } from './sql.js';
-import { readStreams, type StreamStatus } from './status.js';
+import { readStreams, type StreamStatus, type Wanted } from './status.js';
 
-export const Wanted = z.enum(['run', 'pause', 'drain']);
-export type Wanted = z.infer<typeof Wanted>;
 export const Order = z.enum(['pause', 'resume', 'drain']);
 export type Order = z.infer<typeof Order>;
 
@@ -36,7 +34,6 @@ export function setWanted(pool: Pool, source: string, wanted: Wanted, by: string
        on conflict (source) do update set wanted = excluded.wanted, reason = null, changed_at = clock_timestamp()`,
       [source, wanted],
     );
-    // The run, too, writes it down when it is told.
     if (rows[0]?.wanted !== wanted)
       await record(client, [{ ...streamEntry(source, by, wanted), before: rows[0], after: { wanted } }]);
   });
@@ -57,6 +54,8 @@ export async function pauseStream(client: PoolClient, source: string, reason: st
 }
 
 const streamRun = (source: string): string => `stream/${source}`;
+/** null: not of a whole stream. */
+export const streamOfRun = (run: string): string | null => /^stream\/([^/]+)$/.exec(run)?.[1] ?? null;
 
 function streamEntry(source: string, who: string, action: string): Entry {
   return { who, action, kind: 'stream', name: source, workflow: streamRun(source) };
@@ -147,7 +146,7 @@ export async function orderStream(
 /** A run that ends just now is followed by another. */
 async function tellRun(runs: Runs, run: string, source: Source, order: Order): Promise<void> {
   try {
-    await runs.update(run, order);
+    await runs.update(run, order, true); // it is written down
   } catch (error) {
     const hasEnded =
       error instanceof FeatureStoreError && ['FS_NOT_FOUND', 'FS_CONFLICT'].includes(error.code);

@@ -4,6 +4,8 @@
  *   streamShard   stream/<source>/<shard>   one long activity, the consumer loop; its heartbeat shows partition, offset, lag, watermark, rate
  * How far it is stands in Postgres (stream_offset), so an activity whose worker died goes on elsewhere. The updates pause, resume and
  * drain write down what is wanted, which the loops read. Drained, both end; resume, or the next apply, starts them again.
+ * The registry has written it down already, and says so: an update that found no worker comes late, after other orders perhaps, and
+ * only tells then how the readers do.
  */
 import {
   allHandlersFinished,
@@ -46,8 +48,10 @@ export async function streamSource({ source }: StreamSourceInput): Promise<void>
     setCurrentDetails(`**At the last order:** ${now}\n\n${whereToLook(shard)}`);
     return now;
   };
-  const order = (wanted: 'run' | 'pause' | 'drain') => async () =>
-    show(await controlStream({ source, wanted }));
+  const order =
+    (wanted: 'run' | 'pause' | 'drain') =>
+    async (isWritten = false) =>
+      show(await controlStream({ source, wanted, isWritten }));
   show('started');
   setHandler(pauseUpdate, order('pause'));
   setHandler(resumeUpdate, order('run'));

@@ -7,7 +7,8 @@ import { FeatureStoreError } from '../../core/error.js';
 import { PARTITIONS, streamOf, topicName } from '../../core/stream.js';
 import { findRevision, getSource } from '../../registry/resolve.js';
 import { startRun } from '../../registry/runs.js';
-import { readObedience, setWanted, type Wanted } from '../../registry/streams.js';
+import type { Wanted } from '../../registry/status.js';
+import { readObedience, setWanted } from '../../registry/streams.js';
 import type { Deps } from '../deps.js';
 import { beating } from '../heartbeat.js';
 import { createKafkaSource, tooWide } from './event-source.js';
@@ -97,10 +98,18 @@ export function createStreamActivities(deps: Deps) {
       });
     },
 
-    /** Writes down what is wanted for the readers, waits a little for them, and says how they are getting on with it. */
-    async controlStream({ source: name, wanted }: { source: string; wanted: Wanted }): Promise<string> {
+    /** Writes down what is wanted for the readers unless that is done, waits a little for them, and says how they are getting on with it. */
+    async controlStream({
+      source: name,
+      wanted,
+      isWritten,
+    }: {
+      source: string;
+      wanted: Wanted;
+      isWritten: boolean;
+    }): Promise<string> {
       const source = await getSource(pool, name);
-      await setWanted(pool, name, wanted, 'unknown'); // an operator, by way of Temporal
+      if (!isWritten) await setWanted(pool, name, wanted, 'unknown'); // an operator, by way of Temporal
       const began = performance.now();
       for (;;) {
         const { isDone, said } = await readObedience(pool, source, wanted);

@@ -10,9 +10,9 @@ import { formatTable } from '../text.js';
 import { type Status, streamRows } from './status.js';
 
 const ORDERS = {
-  pause: { title: 'pausing', done: 'paused' },
-  resume: { title: 'resuming', done: 'running' },
-  drain: { title: 'draining', done: 'drained' },
+  pause: { title: 'pausing', wanted: 'pause', done: 'paused' },
+  resume: { title: 'resuming', wanted: 'run', done: 'running' },
+  drain: { title: 'draining', wanted: 'drain', done: 'drained' },
 } as const;
 type Order = keyof typeof ORDERS;
 type Stream = Status['streams'][number];
@@ -26,19 +26,19 @@ export default async function stream(call: Call<{ registry?: string }>): Promise
   if (!(order in ORDERS))
     throw new UsageError(`there is no order "${order}"`, `say one of: ${Object.keys(ORDERS).join(', ')}`);
   const client = connect(call);
-  const { title, done } = ORDERS[order as Order];
+  const { title, wanted, done } = ORDERS[order as Order];
   const streams = await call.out.step(`${title} ${source}`, async (step) => {
     const run = await startRun(client, '/v1/streams', { source, order });
-    return untilAll(client, source, done, run, step);
+    return untilAll(client, source, { wanted, done }, run, step);
   });
   call.out.result({ source, streams }, () => formatTable(...streamRows(streams)));
 }
 
-/** Waits until every partition is in the state, as long as its reader shows itself. */
+/** Waits until every partition has done it, as long as its reader shows itself and nobody orders anything else. */
 async function untilAll(
   client: Client,
   source: string,
-  state: Stream['state'],
+  { wanted, done }: { wanted: Stream['wanted']; done: Stream['state'] },
   run: string,
   step: Step,
 ): Promise<Stream[]> {
@@ -46,8 +46,19 @@ async function untilAll(
   for (;;) {
     const status = await client.get<Status>('/v1/status');
     const streams = status.streams.filter((each) => each.source === source);
-    const rest = streams.filter((each) => each.state !== state);
+    const rest = streams.filter((each) => each.state !== done);
     if (streams.length > 0 && rest.length === 0) return streams;
+    const other = streams.find((each) => each.wanted !== wanted);
+    if (other)
+      throw new FeatureStoreError(
+        'FS_CONFLICT',
+        `the stream of "${source}" got another order since: ${other.wanted}${other.reason === null ? '' : `, because ${other.reason}`}`,
+        {
+          fix: 'see who gave it: almanac audit --kind stream; give yours again if it should hold',
+          source,
+          run,
+        },
+      );
     const isHeard = rest.every(({ state: now }) => now === 'running' || now === 'paused');
     if (streams.length > 0 && isHeard) heard = performance.now();
     step.progress({

@@ -1099,6 +1099,8 @@ export interface components {
             topic: string;
             /** @enum {string} */
             state: "waiting" | "running" | "paused" | "drained" | "silent";
+            /** @enum {string} */
+            wanted: "run" | "pause" | "drain";
             reason: string | null;
             offset: number;
             end: number | null;

@@ -2,7 +2,8 @@
 import { z } from 'zod';
 import { By, Text } from '../requests.js';
 import { Run } from '../runs.js';
-import { findStreamProgress, Order, orderStream, Wanted } from '../streams.js';
+import { Wanted } from '../status.js';
+import { findStreamProgress, Order, orderStream, streamOfRun } from '../streams.js';
 import { recordAsked, route } from './route.js';
 
 const get = route({
@@ -27,8 +28,12 @@ const update = route({
   example: { id: 'refill/user_orders@2', update: 'pause' },
   response: Run,
   async handle({ body: { id, update, by } }, { pool, runs }) {
-    await runs.update(id, update);
-    await recordAsked(pool, { by, action: update, run: id });
+    const source = streamOfRun(id);
+    if (source !== null) await orderStream({ pool, runs }, source, update, by ?? 'unknown');
+    else {
+      await runs.update(id, update);
+      await recordAsked(pool, { by, action: update, run: id });
+    }
     return runs.get(id);
   },
 });

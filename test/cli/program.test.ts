@@ -433,7 +433,7 @@ describe('--json: one document on stdout, and nothing else there', () => {
 describe('what a command does', () => {
   const partition = {
     source: 'clicks_of_the_shop', partition: 0, topic: 'prod.clicks', state: 'running', offset: 12_345_678_901, end: 12_345_678_999,
-    lag: 98, watermark: '2026-11-21T12:34:56.789Z', ratePerSecond: 123_456, reason: null, owed: 0, seenAt: '2026-11-21T12:34:59.000Z',
+    lag: 98, watermark: '2026-11-21T12:34:56.789Z', ratePerSecond: 123_456, wanted: 'run', reason: null, owed: 0, seenAt: '2026-11-21T12:34:59.000Z',
     counts: { archived: 1_234_567, late: 12, duplicate: 345, conflict: 1, invalid: 7, tooLate: 2, held: 3, parity: 0 },
   }; // biome-ignore format: one thing
   const statusOf = (streams: object[]): object => ({
@@ -640,7 +640,7 @@ describe('what a command does', () => {
     const env = await serve((what) => {
       if (what === 'POST /v1/streams') return { run: 'stream/clicks_of_the_shop' };
       return statusOf([
-        { ...partition, state: ++asked < 3 ? 'running' : 'paused' },
+        { ...partition, wanted: 'pause', state: ++asked < 3 ? 'running' : 'paused' },
         { ...partition, source: 'other' },
       ]);
     });
@@ -654,6 +654,26 @@ describe('what a command does', () => {
     });
     expect(stdout).toMatch(/^clicks_of_the_shop\/0 +paused /m);
     expect(stdout).not.toContain('other');
+  });
+  test('stream: another order meanwhile ends the wait', async () => {
+    let asked = 0;
+    const reason = 'null_rate of user_clicks is 0.4';
+    const env = await serve((what) => {
+      if (what === 'POST /v1/streams') return { run: 'stream/clicks_of_the_shop' };
+      const isPaused = ++asked > 2;
+      return statusOf([
+        {
+          ...partition,
+          state: 'paused',
+          wanted: isPaused ? 'pause' : 'run',
+          reason: isPaused ? reason : null,
+        },
+      ]);
+    });
+    const { code, stderr } = await run(['stream', 'resume', 'clicks_of_the_shop'], env);
+    expect(code).toBe(EXIT.failed);
+    expect(asked).toBe(3);
+    expect(stderr).toContain(`got another order since: pause, because ${reason}`);
   });
   test('stream: a run that failed before there was a partition ends the wait, with its reason', async () => {
     let now = 0;

@@ -322,11 +322,50 @@ test('without Temporal an order is written down, said so, and followed', async (
   expect(await almanac('stream', 'resume', 'visits')).toMatchObject({ code: 0 });
 });
 
+test('an order that reaches the run late does not undo what was ordered since', async () => {
+  const allAnswered = async (): Promise<number> => {
+    const { events } = await stream().fetchHistory();
+    const answered = events!.filter((each) => each.workflowExecutionUpdateCompletedEventAttributes);
+    const accepted = events!.filter((each) => each.workflowExecutionUpdateAcceptedEventAttributes);
+    expect(answered).toHaveLength(accepted.length);
+    return answered.length;
+  };
+  const before = await vi.waitFor(allAnswered, { timeout: 20_000 });
+  await workers.stop();
+  const order = (order: string, registry?: string) =>
+    post('/v1/streams', { source: 'visits', order }, registry);
+  expect(await order('pause')).toMatchObject({ status: 503 });
+  const nowhere = createRuns({ ...env.config, temporalAddress: '127.0.0.1:1' }, { callMs: 1_000 });
+  const second = await startRegistry({ ...registryDeps(), runs: nowhere });
+  expect(await order('resume', second.url)).toMatchObject({ status: 503 });
+  await second.close();
+  await nowhere.close();
+  workers = await env.startWorkers();
+  await vi.waitFor(async () => expect(await allAnswered()).toBe(before + 1), { timeout: 60_000 });
+  await vi.waitFor(
+    async () =>
+      expect(shown(await almanac('status', '--json'))).toMatchObject([{ state: 'running', wanted: 'run' }]),
+    { timeout: 20_000 },
+  );
+});
+
 test('the updates of the run answer with what came of it', async () => {
   expect(await stream().executeUpdate(pauseUpdate)).toMatch(
     /^visits\/0 is paused, at offset \d+, \d+ behind$/,
   );
   expect(await stream().executeUpdate(resumeUpdate)).toMatch(/^visits\/0 is running, at offset/);
+  for (const update of ['pause', 'resume'])
+    expect(await post('/v1/runs/updates', { id: 'stream/visits', update, by: 'ada' })).toMatchObject({
+      status: 200,
+      body: { id: 'stream/visits', state: 'running' },
+    });
+  const { rows } = await env.deps.pool.query(
+    `select who, action from audit where kind = 'stream' and name = 'visits' order by id desc limit 2`,
+  );
+  expect(rows).toEqual([
+    { who: 'ada', action: 'run' },
+    { who: 'ada', action: 'pause' },
+  ]);
 });
 
 test('drained by the command line it ends, takes no pause, and resumes', async () => {
