@@ -16,25 +16,21 @@
  * Transactions that archive into one source commit in order of their sequence numbers (lockSource), and what an import of the same
  * source archived is taken in before anything later is folded: a state always holds all of its entity's events up to its sequence.
  */
-
 import type { Source } from '../../core/definition.js';
 import { FeatureStoreError } from '../../core/error.js';
-import type { Event } from '../../core/event.js';
-import { judge } from '../../core/expectations.js';
-import type { Tally } from '../../core/tally.js';
-import { findSource, getVersion, MAINTAINED } from '../../registry/resolve.js';
-import { type PoolClient, transaction } from '../../registry/sql.js';
-import { pauseStream } from '../../registry/streams.js';
+import { findSource, getVersion } from '../../registry/resolve.js';
+import { transaction } from '../../registry/sql.js';
+import type { Wanted } from '../../registry/status.js';
 import type { Deps } from '../deps.js';
-import { appendEvents, lockArchiveShared, lockSource, nextSequence } from '../offline/archive.js';
-import { insertSetAside } from '../offline/set-aside.js';
-import { findProgress, readClock } from '../offline/ticks.js';
+import { findProgress } from '../offline/ticks.js';
 import { takesWrites } from '../online/client.js';
 import { type RecordRow, writeRecords } from '../online/write.js';
 import { type AggregationVersion, assertOnline, compileVersion } from '../output.js';
-import { blockedBy, expects, readRepeated, saveVerdicts } from '../statistics.js';
-import { createReader, type Read, sortOut } from './batch.js';
-import type { EventSource, Mark, MessageBatch, Position } from './event-source.js';
+import { createReader, type Read } from './batch.js';
+import type { EventSource, Message, MessageBatch } from './event-source.js';
+import { type Orders, readOrders } from './orders.js';
+import { Partition } from './partition.js';
+import { Rounds } from './rounds.js';
 import { ViewStates } from './states.js';
 
 export interface ShardOptions {
@@ -64,44 +60,22 @@ const TAKE_IN_MS = 10_000;
 // come.
 const MAX_STATES = 50_000;
 
-/** What the registry and the operator want of a stream. */
-interface Orders {
-  wanted: 'run' | 'pause' | 'drain';
-  revision: number;
-  /**
-   * Versions in use, or on their way, that were backfilled; and those that went live when there was nothing to backfill. One whose
-   * source has other columns than the present definitions' waits until its own are: events are folded by their columns' order.
-   */
-  versions: number[];
-  /** Those of them that somebody reads. */
-  served: number[];
-  /** The newest transaction of an import into the source. */
-  imported: number;
-  /** One has not ended. */
-  isImporting: boolean;
-}
-
 export class Shard {
   readonly #deps: Deps;
   readonly #options: ShardOptions;
+  readonly #partition: Partition;
+  readonly #rounds: Rounds;
   readonly #events: EventSource;
   readonly #signal: AbortSignal;
   readonly #report: (status: ShardStatus) => void;
-  #epoch = 0;
-  #next = 0;
-  #greatest: number | null = null;
   /** Every event of the source up to here is in the states, or in the archive after a version's snapshots. */
   #folded = 0;
   #revision = -1;
-  /** By version: up to where what was written was looked at, and how much it was in the round before; null: that was no whole one. */
-  readonly #rounds = new Map<number, { until: number; rows: number | null }>();
-  /** The stream has run since the round began, without catching up first: how much is written in it can be compared. */
-  #isWhole = false;
   /** The definitions have this source no more. */
   #isGone = false;
   #takenInAt = Number.NEGATIVE_INFINITY;
   #source!: Source;
-  #read!: (message: { offset: number; value: Buffer | null }) => Read;
+  #read!: (message: Message) => Read;
   readonly #views = new Map<number, ViewStates>();
   /** Versions that somebody reads. */
   #served: ReadonlySet<number> = new Set();
@@ -111,19 +85,21 @@ export class Shard {
   #probing = false;
   /** Of a probe. */
   #failure: Error | null = null;
-  /** When the first of the held events is due; null: none is held. */
-  #heldMs: number | null = null;
-  #rate = { at: performance.now(), offset: 0, perSecond: 0 };
+  #rate: { at: number; offset: number; perSecond: number };
 
   private constructor(
     deps: Deps,
     options: ShardOptions,
+    partition: Partition,
     events: EventSource,
     signal: AbortSignal,
     report: (status: ShardStatus) => void,
   ) {
     this.#deps = deps;
     this.#options = options;
+    this.#partition = partition;
+    this.#rounds = new Rounds(deps, partition);
+    this.#rate = { at: performance.now(), offset: partition.next, perSecond: 0 };
     this.#events = events;
     this.#signal = signal;
     this.#report = report;
@@ -143,20 +119,19 @@ export class Shard {
       report: (status: ShardStatus) => void;
     },
   ): Promise<'drained' | 'over'> {
-    const claim = await claimPartition(deps, options);
-    if (claim.wanted === 'drain') {
-      await recordDrained(deps, options); // also while Kafka is away, or the topic gone
+    const { partition, wanted, mark, ...claim } = await Partition.claim(
+      deps.pool,
+      options.source,
+      options.partition,
+    );
+    if (wanted === 'drain') {
+      await partition.showDrained();
       return 'drained';
     }
     const events = open(claim);
-    const shard = new Shard(deps, options, events, signal, report);
-    shard.#epoch = claim.epoch;
-    shard.#next = claim.next;
-    shard.#greatest = claim.greatest;
-    shard.#heldMs = claim.heldMs;
-    shard.#rate.offset = claim.next;
+    const shard = new Shard(deps, options, partition, events, signal, report);
     try {
-      await events.open({ offset: claim.next, mark: claim.mark });
+      await events.open({ offset: partition.next, mark });
       return await shard.#loop();
     } finally {
       await events.close();
@@ -183,7 +158,7 @@ export class Shard {
         }
         if (turned - written > this.#options.snapshotEveryMs) {
           await this.#endRound();
-          this.#isWhole = !this.#paused;
+          this.#rounds.isWhole = !this.#paused;
           written = performance.now();
         }
         if (turned - began > this.#options.runMs) {
@@ -192,23 +167,24 @@ export class Shard {
         }
       }
       const batch = await this.#events.next(WAIT_MS);
-      if (batch !== null && batch.nextOffset > this.#next) await this.#take(batch);
+      if (batch !== null && batch.nextOffset > this.#partition.next) await this.#take(batch);
     }
   }
 
   /** Between two batches, twice a second: what is wanted, what is new, what the clock brings. */
-  async #turn(): Promise<Orders['wanted']> {
+  async #turn(): Promise<Wanted> {
     const wanted = await this.#follow();
     if (wanted === 'drain') return wanted;
-    if (this.#heldMs !== null && this.#deps.clock() >= this.#heldMs)
-      await this.#take({ messages: [], nextOffset: this.#next, mark: null });
+    const { heldMs, next } = this.#partition;
+    if (heldMs !== null && this.#deps.clock() >= heldMs)
+      await this.#take({ messages: [], nextOffset: next, mark: null });
     if (this.#online) await this.#refresh();
     else this.#probe();
     await this.#show(this.#paused ? 'paused' : 'running');
     return wanted;
   }
 
-  async #follow(): Promise<Orders['wanted']> {
+  async #follow(): Promise<Wanted> {
     const read = (): Promise<Orders> => readOrders(this.#deps.pool, this.#options.source, this.#source);
     let orders = await read();
     while (orders.revision !== this.#revision) {
@@ -223,7 +199,7 @@ export class Shard {
     if (orders.wanted === 'pause' && !this.#paused) this.#events.pause();
     if (orders.wanted === 'run' && this.#paused) this.#events.resume();
     this.#paused = orders.wanted === 'pause';
-    if (this.#paused) this.#isWhole = false;
+    if (this.#paused) this.#rounds.isWhole = false;
     return this.#isGone ? 'drain' : orders.wanted;
   }
 
@@ -244,33 +220,15 @@ export class Shard {
    * batch. Without versions: takes in what an import has archived.
    */
   async #attach(added: readonly number[]): Promise<void> {
-    const { source, partition } = this.#options;
-    const { sequence, imported, served } = await transaction(this.#deps.pool, async (client) => {
-      await this.#move(client, { offset: this.#next, mark: null });
-      await lockArchiveShared(client);
-      await lockSource(client, source);
-      const drawn = await nextSequence(client);
-      await client.query(
-        `insert into stream_attached (version_id, partition, next_offset, sequence)
-         select id, $2, $3, $4 from unnest($1::integer[]) as id on conflict do nothing`,
-        [added, partition, this.#next, drawn],
-      );
-      await client.query(
-        'insert into view_progress (version_id) select unnest($1::integer[]) on conflict do nothing',
-        [added],
-      );
-      return { sequence: drawn, ...(await readOrders(client, source, this.#source)) };
-    });
-    this.#served = new Set(served);
-    if (imported > this.#folded) await this.#takeIn(sequence);
+    const { sequence, orders } = await this.#partition.attach(added, this.#source);
+    this.#served = new Set(orders.served);
+    if (orders.imported > this.#folded) await this.#takeIn(sequence);
     this.#folded = sequence;
     for (const id of added) {
       const version = (await getVersion(this.#deps.pool, id)) as AggregationVersion;
       const progress = (await findProgress(this.#deps.pool, id))!;
       const states = new ViewStates(this.#deps, compileVersion(version));
-      const counted = await this.#findCounted(id);
-      if (counted) states.resumeTally(counted.tally);
-      this.#rounds.set(id, { until: counted?.after ?? progress.sequence, rows: null });
+      await this.#rounds.begin(id, states, progress.sequence);
       await this.#catchUp(id, states, progress.sequence, sequence);
       this.#views.set(id, states);
     }
@@ -287,7 +245,7 @@ export class Shard {
   }
 
   async #catchUp(id: number, states: ViewStates, after: number, until: number): Promise<void> {
-    this.#isWhole = false;
+    this.#rounds.isWhole = false;
     let published = true;
     for await (const records of states.catchUp(after, until, this.#signal)) {
       if (this.#served.has(id) && !(await this.#publish(records))) published = false;
@@ -305,7 +263,7 @@ export class Shard {
   /** Writes what changed and makes room; it is loaded again as it comes. */
   async #forget(all: readonly ViewStates[]): Promise<void> {
     for (const states of all) {
-      await states.write(this.#fence);
+      await states.write(this.#partition.fence);
       states.forget();
     }
   }
@@ -321,7 +279,7 @@ export class Shard {
       if (!this.#served.has(id)) continue;
       for await (const records of states.refresh(now, this.#folded)) {
         await this.#send(records);
-        await states.writeRefreshed(this.#fence);
+        await states.writeRefreshed(this.#partition.fence);
         this.#tell(this.#paused ? 'paused' : 'running');
       }
     }
@@ -347,257 +305,66 @@ export class Shard {
   }
 
   async #take(batch: MessageBatch): Promise<void> {
-    const messages = batch.messages.filter(({ offset }) => offset >= this.#next);
-    let done = await this.#archive({ ...batch, messages });
+    const messages = batch.messages.filter(({ offset }) => offset >= this.#partition.next);
+    const archive = (): ReturnType<Partition['archive']> =>
+      this.#partition.archive(
+        { ...batch, messages },
+        { source: this.#source, revision: this.#revision, read: this.#read },
+      );
+    let done = await archive();
     while (done === null) {
       await this.#follow();
-      done = await this.#archive({ ...batch, messages });
+      done = await archive();
     }
-    this.#next = batch.nextOffset;
-    this.#greatest = done.greatest;
-    this.#heldMs = done.heldMs;
-    this.#served = new Set(done.served);
-    if (done.imported > this.#folded) await this.#takeIn(done.sequence);
+    const { sequence, events, orders } = done;
+    this.#served = new Set(orders.served);
+    if (orders.imported > this.#folded) await this.#takeIn(sequence);
     else {
       const records: RecordRow[] = [];
       for (const [id, states] of this.#views) {
-        const made = await states.fold(done.events, done.sequence);
+        const made = await states.fold(events, sequence);
         if (this.#served.has(id)) records.push(...made);
       }
       if (!(await this.#publish(records))) await this.#owe([...this.#views.keys()], this.#folded);
     }
-    this.#folded = done.sequence;
+    this.#folded = sequence;
     const all = [...this.#views.values()];
     if (all.reduce((sum, { size }) => sum + size, 0) > MAX_STATES) await this.#forget(all);
   }
 
-  /** The batch's one transaction; null: the definitions are others by now, nothing was done. */
-  async #archive({ messages, nextOffset, mark }: MessageBatch): Promise<Archived | null> {
-    const { source: name, partition } = this.#options;
-    const reads = messages.map(this.#read);
-    try {
-      return await transaction(this.#deps.pool, async (client) => {
-        const before = await this.#move(client, { offset: nextOffset, mark });
-        await lockArchiveShared(client);
-        await lockSource(client, name);
-        const { revision, imported, served } = await readOrders(client, name, this.#source);
-        if (revision !== this.#revision) throw new OtherDefinitions();
-        const sequence = await nextSequence(client);
-        const arrivedAt = Math.max(await readClock(client), before.arrivedMs ?? 0);
-        const due = await this.#releaseHeld(client, arrivedAt);
-        const sorted = await sortOut(client, this.#source, [...due, ...reads], {
-          partition,
-          sequence,
-          arrivedAt,
-          greatest: before.greatestMs,
-        });
-        await appendEvents(client, this.#source, sorted.rows);
-        await insertSetAside(client, name, partition, sorted.setAside);
-        await client.query(
-          `insert into held (source, partition, "offset", event_ms, body)
-           select $1, $2, * from unnest($3::bigint[], $4::bigint[], $5::text[])`,
-          [
-            name,
-            partition,
-            sorted.held.map(({ offset }) => offset),
-            sorted.held.map(({ eventMs }) => eventMs),
-            sorted.held.map(({ body }) => body),
-          ],
-        );
-        const count = (outcome: string): number =>
-          sorted.setAside.filter((each) => each.outcome === outcome).length;
-        await client.query(
-          `update stream_offset
-              set arrived_ms = $3, greatest_event_ms = $4, archived = archived + $5, duplicate = duplicate + $6,
-                  conflict = conflict + $7, invalid = invalid + $8, too_late = too_late + $9, late = late + $10
-            where source = $1 and partition = $2`,
-          [
-            name,
-            partition,
-            arrivedAt,
-            sorted.greatest,
-            sorted.rows.length,
-            sorted.duplicates,
-            count('conflict'),
-            count('invalid'),
-            count('too_late'),
-            sorted.late,
-          ],
-        );
-        const { rows: held } = await client.query<{ first: number | null }>(
-          'select min(event_ms) as first from held where source = $1 and partition = $2',
-          [name, partition],
-        );
-        const events = sorted.rows.map(({ event }) => event);
-        return { sequence, imported, served, events, greatest: sorted.greatest, heldMs: held[0]!.first };
-      });
-    } catch (error) {
-      if (error instanceof OtherDefinitions) return null;
-      throw error;
-    }
-  }
-
-  /** Held events whose time has come, oldest first. */
-  async #releaseHeld(client: PoolClient, arrivedAt: number): Promise<Read[]> {
-    if (this.#heldMs === null || this.#heldMs > arrivedAt) return [];
-    const { source, partition } = this.#options;
-    const { rows } = await client.query<{ offset: number; eventMs: number; body: string }>(
-      `delete from held where source = $1 and partition = $2 and event_ms <= $3
-       returning "offset", event_ms as "eventMs", body`,
-      [source, partition, arrivedAt],
-    );
-    return rows
-      .sort((a, b) => a.eventMs - b.eventMs || a.offset - b.offset)
-      .map(({ offset, body }) => this.#read({ offset, value: Buffer.from(body) }));
-  }
-
-  /** Compare and set; the partition's row is ours until the transaction ends. */
-  async #move(
-    client: PoolClient,
-    to: Position,
-  ): Promise<{ arrivedMs: number | null; greatestMs: number | null }> {
-    const { source, partition } = this.#options;
-    const { rows } = await client.query<{ arrivedMs: number | null; greatestMs: number | null }>(
-      `update stream_offset
-          set next_offset = $5, mark_offset = coalesce($6, mark_offset), mark_digest = coalesce($7, mark_digest)
-        where source = $1 and partition = $2 and epoch = $3 and next_offset = $4
-        returning arrived_ms as "arrivedMs", greatest_event_ms as "greatestMs"`,
-      [
-        source,
-        partition,
-        this.#epoch,
-        this.#next,
-        to.offset,
-        to.mark?.offset ?? null,
-        to.mark?.digest ?? null,
-      ],
-    );
-    if (rows[0]) return rows[0];
-    throw this.#fenced();
-  }
-
-  #fenced(): FeatureStoreError {
-    const { source, partition } = this.#options;
-    return new FeatureStoreError(
-      'FS_FENCED',
-      `partition ${partition} of source "${source}" is read by another since epoch ${this.#epoch}`,
-      { fix: 'nothing to do: the other one goes on', source, partition },
-    );
-  }
-
-  readonly #fence = async (client: PoolClient): Promise<void> => {
-    const { source, partition } = this.#options;
-    const { rowCount } = await client.query(
-      'select 1 from stream_offset where source = $1 and partition = $2 and epoch = $3 for share',
-      [source, partition, this.#epoch],
-    );
-    if (rowCount !== 1) throw this.#fenced();
-  };
-
   async #writeSnapshots(): Promise<void> {
-    for (const states of this.#views.values()) await states.write(this.#fence);
+    for (const states of this.#views.values()) await states.write(this.#partition.fence);
     await transaction(this.#deps.pool, async (client) => {
-      await this.#fence(client);
+      await this.#partition.fence(client);
       await client.query(
         `update view_progress
             set sequence = greatest(sequence, $2), last_event_ms = greatest(last_event_ms, $3), last_write = clock_timestamp()
           where version_id = any ($1)`,
-        [[...this.#views.keys()], this.#folded, this.#greatest],
+        [[...this.#views.keys()], this.#folded, this.#partition.greatestMs],
       );
       for (const [id, { tally }] of this.#views)
-        if (tally !== null)
-          await this.#saveCounted(client, id, { after: this.#rounds.get(id)!.until, tally });
+        if (tally !== null) await this.#rounds.save(client, id, tally);
     });
   }
 
-  /** What is in the snapshots and not judged yet, for whoever reads on; null: all of it is. */
-  async #saveCounted(
-    client: PoolClient,
-    versionId: number,
-    counted: { after: number; tally: Tally } | null,
-  ): Promise<void> {
-    await client.query(
-      'update stream_attached set counted_after = $3, tally = $4 where version_id = $1 and partition = $2',
-      [
-        versionId,
-        this.#options.partition,
-        counted?.after ?? null,
-        counted && Buffer.from(counted.tally.encode()),
-      ],
-    );
-  }
-
-  async #findCounted(versionId: number): Promise<{ after: number; tally: Buffer } | null> {
-    const { rows } = await this.#deps.pool.query<{ after: number; tally: Buffer }>(
-      `select counted_after as after, tally from stream_attached
-        where version_id = $1 and partition = $2 and counted_after is not null`,
-      [versionId, this.#options.partition],
-    );
-    return rows[0] ?? null;
-  }
-
-  /** Snapshots, and what is to be said of all that was written since the last round: of events one by one there is nothing to expect. */
+  /** Snapshots, and what is to be said of all that was written since the last round. */
   async #endRound(): Promise<void> {
     await this.#writeSnapshots();
     if (this.#paused) return;
     for (const states of this.#views.values()) {
       const tally = states.takeTally();
-      if (tally !== null) await this.#judge(states, tally);
+      if (tally !== null)
+        await this.#rounds.judge(states, tally, {
+          sequence: this.#folded,
+          signal: this.#signal,
+          beat: () => this.#tell('running'),
+        });
     }
   }
 
   #endEarly(): Promise<void> {
-    this.#isWhole = false;
+    this.#rounds.isWhole = false;
     return this.#endRound();
-  }
-
-  /**
-   * What is archived is true, and so are its records: what blocks is not taken back, but the stream pauses, with the reason, until somebody
-   * has looked and resumes it. How much comes, and when, is no reason: only reading on can mend it. A version without events is not told
-   * that they are old.
-   */
-  async #judge(states: ViewStates, tally: Tally): Promise<void> {
-    const { source, partition } = this.#options;
-    const { version } = states.work;
-    const { until, rows } = this.#rounds.get(version.id)!;
-    this.#rounds.set(version.id, { until: this.#folded, rows: this.#isWhole ? tally.rows : null });
-    if (expects(version, 'unique'))
-      tally.addRepeated(
-        await readRepeated(
-          this.#deps.pool,
-          states.work,
-          { sequence: this.#folded, sequenceAfter: until, signal: this.#signal },
-          ({ sequence }) => sequence > until,
-          () => this.#tell('running'),
-        ),
-      );
-    const newestMs = await this.#newestOf(version.id);
-    const verdicts = judge(version.view, tally, {
-      nowMs: this.#deps.clock(),
-      newestMs,
-      rowsBefore: this.#isWhole ? rows : null,
-    }).filter(({ expectation }) => newestMs !== null || expectation !== 'freshness');
-    const blocked = blockedBy(
-      version,
-      'what follows',
-      verdicts.filter(({ expectation }) => expectation !== 'freshness' && expectation !== 'rowCount'),
-    );
-    await transaction(this.#deps.pool, async (client) => {
-      await this.#fence(client);
-      const reference = `${partition}/${this.#folded}`;
-      await saveVerdicts(client, { versionId: version.id, what: 'stream', reference }, verdicts);
-      await this.#saveCounted(client, version.id, null);
-      if (blocked) await pauseStream(client, source, blocked.message);
-    });
-  }
-
-  /** Of all partitions: this one may be idle. */
-  async #newestOf(versionId: number): Promise<number | null> {
-    const { rows } = await this.#deps.pool.query<{ newest: number | null }>(
-      'select greatest(last_event_ms, $2) as newest from view_progress where version_id = $1',
-      [versionId, this.#greatest],
-    );
-    return rows[0]!.newest;
   }
 
   /** Records of any versions. False: Redis is away, and some or all of them are not there. */
@@ -641,35 +408,33 @@ export class Shard {
   }
 
   async #show(state: 'running' | 'paused' | 'drained'): Promise<void> {
-    const { source, partition } = this.#options;
     const seconds = (performance.now() - this.#rate.at) / 1000;
     if (seconds > 2)
       this.#rate = {
         at: performance.now(),
-        offset: this.#next,
-        perSecond: Math.round((this.#next - this.#rate.offset) / seconds),
+        offset: this.#partition.next,
+        perSecond: Math.round((this.#partition.next - this.#rate.offset) / seconds),
       };
-    const { rowCount } = await this.#deps.pool.query(
-      `update stream_offset set end_offset = greatest($4, next_offset), rate_per_second = $5, state = $6, seen_at = clock_timestamp()
-        where source = $1 and partition = $2 and epoch = $3`,
-      [source, partition, this.#epoch, this.#events.endOffset, this.#rate.perSecond, state],
-    );
-    if (rowCount === 0) throw this.#fenced(); // also one that has nothing to write
+    await this.#partition.show(state, {
+      endOffset: this.#events.endOffset,
+      ratePerSecond: this.#rate.perSecond,
+    });
     await this.#deps.pool.query(
       `update stream_attached a
           set published = greatest(published, least($3, (select min(after_sequence) from owed o where o.version_id = a.version_id)))
         where version_id = any ($1) and partition = $2 and published < $3`,
-      [[...this.#views.keys()], partition, this.#folded],
+      [[...this.#views.keys()], this.#partition.number, this.#folded],
     );
     if (state !== 'drained') this.#tell(state);
   }
 
   #tell(state: ShardStatus['state']): void {
-    const watermark = this.#greatest === null ? null : this.#greatest - this.#source.allowedLatenessMs;
+    const { number, next, greatestMs } = this.#partition;
+    const watermark = greatestMs === null ? null : greatestMs - this.#source.allowedLatenessMs;
     this.#report({
-      partition: this.#options.partition,
-      offset: this.#next,
-      lag: Math.max(0, this.#events.endOffset - this.#next),
+      partition: number,
+      offset: next,
+      lag: Math.max(0, this.#events.endOffset - next),
       watermark: watermark === null ? null : new Date(watermark).toISOString(),
       ratePerSecond: this.#rate.perSecond,
       state,
@@ -677,79 +442,9 @@ export class Shard {
   }
 }
 
-interface Archived {
-  sequence: number;
-  imported: number;
-  served: number[];
-  events: Event[];
-  greatest: number | null;
-  heldMs: number | null;
-}
-
-interface Claim {
-  wanted: Orders['wanted'];
-  topic: string;
-  epoch: number;
-  next: number;
-  mark: Mark | null;
-  greatest: number | null;
-  /** When the first of the held events is due; null: none is held. */
-  heldMs: number | null;
-}
-
 /** Whether Redis takes writes. Throws FS_CONFLICT when it is another installation's. */
 async function isOnline(deps: Deps): Promise<boolean> {
   if (!(await takesWrites(deps.redis, deps.config.environment))) return false;
   await assertOnline(deps);
   return true;
-}
-
-/** Rolls a batch's transaction back. */
-class OtherDefinitions extends Error {}
-
-/** Whoever read the partition before is fenced from here on. */
-async function claimPartition({ pool }: Deps, { source, partition }: ShardOptions): Promise<Claim> {
-  const { rows } = await pool.query<Claim>(
-    `update stream_offset set epoch = epoch + 1 where source = $1 and partition = $2
-     returning topic, epoch, next_offset as next, greatest_event_ms as greatest,
-       coalesce((select wanted from stream_control where source = $1), 'run') as wanted,
-       case when mark_offset is not null then json_build_object('offset', mark_offset, 'digest', mark_digest) end as mark,
-       (select min(event_ms) from held where source = $1 and partition = $2) as "heldMs"`,
-    [source, partition],
-  );
-  if (rows[0]) return rows[0];
-  throw new FeatureStoreError('FS_NOT_FOUND', `source "${source}" has no partition ${partition} to read`, {
-    fix: 'apply the definitions again: that makes its topic',
-    source,
-    partition,
-  });
-}
-
-async function recordDrained({ pool }: Deps, { source, partition }: ShardOptions): Promise<void> {
-  await pool.query(
-    `update stream_offset set state = 'drained', seen_at = clock_timestamp() where source = $1 and partition = $2`,
-    [source, partition],
-  );
-}
-
-/** @param present the source as messages are read now; undefined: not known yet */
-async function readOrders(
-  client: Deps['pool'] | PoolClient,
-  source: string,
-  present: Source | undefined,
-): Promise<Orders> {
-  const { rows } = await client.query<Orders>(
-    `select coalesce((select wanted from stream_control where source = $1), 'run') as wanted,
-            coalesce((select max(revision) from revision), 0)::bigint as revision,
-            array(select id from view_version where online) as served,
-            array(select v.id from view_version v left join view_progress p on p.version_id = v.id
-                   where v.kind = 'aggregation' and v.source ->> 'name' = $1 and v.definition #>> '{mode,type}' = 'streaming'
-                     and ${MAINTAINED} and v.source -> 'columns' = $2::jsonb
-                     and (p.version_id is not null
-                          or v.state = 'live' and not exists (select 1 from backfill b where b.version_id = v.id)) order by v.id) as versions,
-            coalesce((select max(last_sequence) from import where source = $1), 0)::bigint as imported,
-            exists (select 1 from import where source = $1 and state = 'running') as "isImporting"`,
-    [source, JSON.stringify(present?.columns ?? {})],
-  );
-  return rows[0]!;
 }
