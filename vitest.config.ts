@@ -1,3 +1,4 @@
+import { availableParallelism } from 'node:os';
 import { fileURLToPath } from 'node:url';
 import { defineConfig } from 'vitest/config';
 
@@ -20,8 +21,12 @@ const pure = [
 /** A property may be tried many times (npm run test:long), each of them some 10 ms where nothing else runs. */
 const longMs = Number(process.env.ALMANAC_TEST_RUNS ?? 0) * 500;
 
+// Files that need servers wait half of their time: two at once also where two cores are all.
+const maxWorkers = Math.max(2, availableParallelism() - 1);
+
 export default defineConfig({
   test: {
+    maxWorkers,
     reporters: ['default', here('test/reporter.ts')],
     projects: [
       {
