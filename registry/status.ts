@@ -244,16 +244,16 @@ export async function readStreams(
       seen: number | null;
     }
   >(
-    `select source, partition, topic, next_offset as "offset", end_offset as "end", greatest(end_offset - next_offset, 0) as lag,
+    `select o.source, partition, topic, next_offset as "offset", end_offset as "end", greatest(end_offset - next_offset, 0) as lag,
             case when state in ('running', 'paused') and seen_at < clock_timestamp() - interval '${SILENT_MS} ms' then 'silent' else state end as state,
-            coalesce((select wanted from stream_control c where c.source = o.source), 'run') as wanted,
-            (select reason from stream_control c where c.source = o.source) as reason, greatest_event_ms as greatest, rate_per_second as "ratePerSecond", seen_at as seen,
+            coalesce(c.wanted, 'run') as wanted, c.reason, greatest_event_ms as greatest, rate_per_second as "ratePerSecond", seen_at as seen,
             json_build_object('archived', archived, 'late', late, 'duplicate', duplicate, 'conflict', conflict, 'invalid', invalid,
               'tooLate', too_late, 'held', (select count(*) from held h where h.source = o.source and h.partition = o.partition),
               'parity', parity) as counts,
             (select count(*) from owed w join view_version v on v.id = w.version_id where v.source ->> 'name' = o.source) as owed
        from stream_offset o
-      order by source collate "C", partition`,
+       left join stream_control c on c.source = o.source
+      order by o.source collate "C", partition`,
   );
   return rows.map(({ greatest, seen, ...row }) => ({
     ...row,

@@ -54,8 +54,13 @@ export async function pauseStream(client: PoolClient, source: string, reason: st
 }
 
 const streamRun = (source: string): string => `stream/${source}`;
-/** null: not of a whole stream. */
-export const streamOfRun = (run: string): string | null => /^stream\/([^/]+)$/.exec(run)?.[1] ?? null;
+/** Of which stream it is, all of it or one partition; null: it is the run of something else. */
+export function streamOfRun(run: string): { source: string; partition: number | null } | null {
+  const [, source, partition] = /^stream\/([^/]+)(?:\/(\d+))?$/.exec(run) ?? [];
+  return source === undefined
+    ? null
+    : { source, partition: partition === undefined ? null : Number(partition) };
+}
 
 function streamEntry(source: string, who: string, action: string): Entry {
   return { who, action, kind: 'stream', name: source, workflow: streamRun(source) };
@@ -77,10 +82,11 @@ export async function readObedience(
 
 /** Of the run of a stream, whose workflow cannot look at Postgres; null: it is the run of something else. */
 export async function findStreamProgress(pool: Pool, run: string): Promise<Progress | null> {
-  const [, name, partition] = /^stream\/([^/]+)(?:\/(\d+))?$/.exec(run) ?? [];
-  if (name === undefined) return null;
+  const asked = streamOfRun(run);
+  if (asked === null) return null;
   const streams = (await readStreams(pool, [])).filter(
-    (each) => each.source === name && (partition === undefined || each.partition === Number(partition)),
+    ({ source, partition }) =>
+      source === asked.source && (asked.partition === null || partition === asked.partition),
   );
   const sum = (of: (stream: StreamStatus) => number | null): number =>
     streams.reduce((total, stream) => total + (of(stream) ?? 0), 0);
@@ -90,7 +96,7 @@ export async function findStreamProgress(pool: Pool, run: string): Promise<Progr
     unit: 'messages',
     ratePerSecond: sum(({ ratePerSecond }) => ratePerSecond),
     message: streams
-      .map((each) => `${name}/${each.partition} is ${each.state}, ${each.lag ?? 0} behind`)
+      .map((each) => `${each.source}/${each.partition} is ${each.state}, ${each.lag ?? 0} behind`)
       .join('; '),
   };
 }

@@ -21,13 +21,14 @@ create table model_lock (
   share double precision check (share > 0 and share < 1), -- of the model's requests
   created_at timestamptz not null default now(),
   created_by text not null,
-  trained_on text[] not null default '{}', -- ids of the training sets that the model learned from which reads by it
+  trained_on text[] not null default '{}',
   primary key (model, number),
   check ((state = 'canary') = (share is not null))
 );
 create unique index model_lock_one_live on model_lock (model) where state = 'live';
 create unique index model_lock_one_canary on model_lock (model) where state = 'canary';
 comment on table model_lock is 'The exact versions that a model reads: at most one live lock, and one canary that gets a share of its requests.';
+comment on column model_lock.trained_on is 'Ids of the training sets that the model learned from which reads by this lock.';
 
 -- The versions in locks that are read.
 create view lock_version as

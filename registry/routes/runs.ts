@@ -28,8 +28,8 @@ const update = route({
   example: { id: 'refill/user_orders@2', update: 'pause' },
   response: Run,
   async handle({ body: { id, update, by } }, { pool, runs }) {
-    const source = streamOfRun(id);
-    if (source !== null) await orderStream({ pool, runs }, source, update, by ?? 'unknown');
+    const stream = streamOfRun(id);
+    if (stream?.partition === null) await orderStream({ pool, runs }, stream.source, update, by ?? 'unknown');
     else {
       await runs.update(id, update);
       await recordAsked(pool, { by, action: update, run: id });
